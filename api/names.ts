@@ -1,0 +1,30 @@
+/** Names that several rooms and the user's commands must agree on. */
+
+/** The annotation on a Node saying which workflow took it out of service: a workflow id, or `held:<verdict>`. */
+export const OWNER_ANNOTATION = 'kairos.io/upgrade-owner';
+/** Prefix of an owner annotation that keeps a node out on purpose, until a person or a retry decides. */
+export const HELD_PREFIX = 'held:';
+/** The label set on Nodes that run Kairos. */
+export const MANAGED_LABEL = 'kairos.io/managed';
+/** The label on every pod and Job of ours that works on a node; its value is the step: pre-pull, upgrade, recovery, reboot. */
+export const STEP_LABEL = 'kairos.io/upgrade-step';
+/** The label that names the node of such a pod or Job (cut and hashed above 63 characters). */
+export const NODE_LABEL = 'kairos.io/node';
+/** The annotation with the full name of the node. */
+export const NODE_NAME_ANNOTATION = 'kairos.io/node-name';
+/** The annotation with the workflow id that made the pod or Job. */
+export const WORKFLOW_ANNOTATION = 'kairos.io/workflow';
+/** The annotation with the boot id for which the pod or Job was made. */
+export const BOOT_ID_ANNOTATION = 'kairos.io/boot-id';
+
+export const AGENT_FIELD_MANAGER = 'kairos-agent';
+export const OPERATOR_FIELD_MANAGER = 'kairos-operator';
+export const ROLLOUT_FIELD_MANAGER = 'kairos-rollout';
+
+export const KAIROS_GROUP = 'kairos.io';
+export const OPERATOR_GROUP = 'operator.kairos.io';
+export const API_VERSION = 'v1alpha1';
+
+export const CONTROL_PLANE_LABELS = ['node-role.kubernetes.io/control-plane', 'node-role.kubernetes.io/master'] as const;
+/** Where the upgrade Job leaves the stamp that tells the agent which image is running. */
+export const STAMP_PATH = '/etc/kairos-operator/target';

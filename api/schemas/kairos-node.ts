@@ -1,0 +1,124 @@
+import { z } from 'zod';
+import { cel, condition, mapList, time } from './meta.ts';
+
+export const VERDICTS = [
+  'Succeeded',
+  'AlreadyOnTarget',
+  'RolledBack',
+  'WrongVersion',
+  'NeverRebooted',
+  'Unverified',
+  'Lost',
+  'UpgradeFailed',
+  'Failed',
+  'Skipped',
+  'Cancelled',
+] as const;
+
+export const STEPS = [
+  'PrePull',
+  'Gate',
+  'Mark',
+  'Cordon',
+  'Drain',
+  'Upgrade',
+  'Reboot',
+  'Verify',
+  'Soak',
+  'Uncordon',
+  'Recovery',
+] as const;
+
+export const BOOT_STATES = ['active', 'passive', 'recovery', 'livecd', 'unknown'] as const;
+
+const source = z
+  .object({
+    rollout: z.string().max(1000).describe('Workflow id of the rollout that wrote this spec.'),
+    uid: z.string().max(64).describe('UID of the NodeOpUpgrade behind that rollout.').optional(),
+    generation: z.int().min(0).describe('Generation of the NodeOpUpgrade that was carried out.'),
+  })
+  .describe('Who wrote the spec. Written by the operator; absent when a person did.');
+
+export const kairosNodeSpec = z
+  .object({
+    version: z
+      .string()
+      .min(1)
+      .max(200)
+      .describe('The version that this node should run, as the Kairos triple read inside the image, such as v4.0.3-k3sv1.33.9+k3s1.')
+      .optional(),
+    image: z
+      .string()
+      .min(1)
+      .max(1000)
+      .regex(/^[^\s]+$/)
+      .describe('The container image to upgrade this node to. Setting it by hand starts an upgrade of this node.')
+      .optional(),
+    source: source.optional(),
+  })
+  .meta(
+    cel({
+      rule: '!has(self.version) || has(self.image)',
+      message: 'spec.version needs spec.image: name the image that carries that version',
+    }),
+  )
+  .describe('What this node should run.');
+
+const lastAttempt = z
+  .object({
+    rollout: z.string().max(1000).describe('Workflow id of the rollout.'),
+    specGeneration: z.int().min(0).describe('Generation of this KairosNode that the attempt was made for.'),
+    image: z.string().max(1000).describe('The image that was asked for.'),
+    digest: z.string().max(300).describe('The digest that the image had on this node.').optional(),
+    version: z.string().max(200).describe('The version read inside the image.').optional(),
+    from: z.string().max(200).describe('The version that the node ran before.').optional(),
+    verdict: z.enum(VERDICTS).describe('How it ended.'),
+    message: z.string().max(4096).describe('How it ended, in a sentence.').optional(),
+    startedAt: time().optional().describe('When the node was taken out of service.'),
+    finishedAt: time().describe('When the verdict was written.'),
+  })
+  .describe('The last finished upgrade attempt. A drift that equals it is settled: it is not tried again by itself.');
+
+const stamp = z
+  .object({
+    digest: z.string().max(300).describe('Digest of the image that was written.').optional(),
+    image: z.string().max(1000).describe('Image that was written.').optional(),
+    rollout: z.string().max(1000).describe('Workflow id of the rollout that wrote it.').optional(),
+    sourceBootID: z.string().max(64).describe('Boot id of the boot that wrote it.').optional(),
+  })
+  .describe('The stamp that the upgrade baked into the image that is running now.');
+
+export const kairosNodeAgentStatus = z.object({
+  observedVersion: z.string().max(200).describe('The version that the node runs, as the Kairos triple.').optional(),
+  release: z
+    .record(z.string(), z.string().max(1024))
+    .describe('The raw KAIROS_* and distribution fields of the release files.')
+    .optional(),
+  bootID: z.string().max(64).describe('Boot id of the boot that this report belongs to.').optional(),
+  bootState: z.enum(BOOT_STATES).describe('The slot that the machine booted from.').optional(),
+  stamp: stamp.optional(),
+  agentVersion: z.string().max(64).describe('Version of the agent that reported.').optional(),
+  reportedAt: time().optional().describe('When the agent last reported, by the clock of the node.'),
+});
+
+export const kairosNodeOperatorStatus = z.object({
+  upgradeState: z
+    .enum(['Idle', 'InProgress', 'Completed', 'Failed', 'RolledBack'])
+    .describe('Where the upgrade of this node stands.')
+    .optional(),
+  step: z.enum(STEPS).describe('The step that is running.').optional(),
+  stepSince: time().optional().describe('Since when the step is running.'),
+  message: z.string().max(4096).describe('What the step waits for, on whom and since when; or how it ended.').optional(),
+  rollout: z.string().max(1000).describe('Workflow id of the rollout that has this node in hand.').optional(),
+  workflowID: z.string().max(1000).describe('Workflow id of the upgrade of this node.').optional(),
+  lastAttempt: lastAttempt.optional(),
+  conditions: mapList(condition, 'type').describe('Named facts about this node.').optional(),
+});
+
+export const kairosNodeStatus = kairosNodeAgentStatus
+  .extend(kairosNodeOperatorStatus.shape)
+  .describe('What the node runs (written by its agent) and how its upgrade goes (written by the operator).');
+
+export const kairosNode = z
+  .object({ spec: kairosNodeSpec.optional(), status: kairosNodeStatus.optional() })
+  .describe('A machine that runs Kairos: what it should run, what it runs, and how its upgrade goes. Named after its Node.');

@@ -1,0 +1,186 @@
+import { z } from 'zod';
+import { VERDICTS, STEPS } from './kairos-node.ts';
+import { cel, condition, duration, mapList, time } from './meta.ts';
+
+const labelSelectorRequirement = z
+  .object({
+    key: z.string().min(1).max(317).describe('The label key.'),
+    operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).describe('How the key relates to the values.'),
+    values: z.array(z.string().max(63)).max(100).describe('The values, for In and NotIn.').optional(),
+  })
+  .meta(
+    cel({
+      rule: "self.operator in ['Exists', 'DoesNotExist'] ? !has(self.values) || size(self.values) == 0 : has(self.values) && size(self.values) > 0",
+      message: 'values: give at least one for In and NotIn, and none for Exists and DoesNotExist',
+    }),
+  )
+  .describe('One requirement on a label.');
+
+export const labelSelector = z
+  .object({
+    matchLabels: z.record(z.string(), z.string().max(63)).describe('Labels that must be equal.').optional(),
+    matchExpressions: z.array(labelSelectorRequirement).max(50).describe('Requirements that must all hold.').optional(),
+  })
+  .describe('A label selector over Nodes.');
+
+const strategy = z
+  .object({
+    maxUnavailable: z
+      .union([z.int(), z.string()])
+      .meta({
+        'x-kubernetes-int-or-string': true,
+        ...cel({
+          rule: "type(self) == int ? self >= 1 : self.matches('^([1-9][0-9]?|100)%$')",
+          message: 'strategy.maxUnavailable: write a whole number of at least 1, or a percentage from 1% to 100%',
+        }),
+      })
+      .describe('How many worker nodes may be out at once: a number, or a percentage of the selected workers (rounded down, at least 1). Default 1. Control-plane nodes always go one at a time.')
+      .optional(),
+    soak: duration()
+      .describe('How long a node must stay Ready without a break after its reboot before it goes back to service. Default 30s.')
+      .optional(),
+    prePull: z
+      .object({
+        timeout: duration().describe('How long the pull of the image on one node may take. Default 30m.').optional(),
+        ahead: z.int().min(1).max(100).describe('On how many nodes the image is pulled ahead of their turn. Default 2.').optional(),
+      })
+      .describe('The pull of the image on a node, before anything is disrupted.')
+      .optional(),
+    drain: z
+      .object({
+        timeout: duration().describe('How long the drain of one node may take before the node is given back and reported as Failed. Default 15m.').optional(),
+        deleteEmptyDirData: z
+          .boolean()
+          .describe('Whether pods with emptyDir volumes may be evicted, which deletes that data. Default true; false refuses the node.')
+          .optional(),
+      })
+      .describe('How pods are moved off a node.')
+      .optional(),
+    reboot: z
+      .object({
+        timeout: duration().describe('How long a node may take to come back, Ready and reported by its agent. Default 30m.').optional(),
+      })
+      .describe('The reboot into the new image.')
+      .optional(),
+    gateTimeout: duration()
+      .describe('How long a node may wait for a closed gate (budget, health, readiness) before it is skipped and the gate is named. Default 1h.')
+      .optional(),
+  })
+  .describe('How the rollout proceeds. All fields are optional.');
+
+export const nodeOpUpgradeSpec = z
+  .object({
+    image: z
+      .string()
+      .min(1)
+      .max(1000)
+      .regex(/^[^\s]+$/)
+      .describe('The container image to upgrade the nodes to. Its version is read inside it, never derived from the tag.'),
+    nodeSelector: labelSelector.describe('Which nodes to upgrade. Default: all nodes that run Kairos.').optional(),
+    imagePullSecrets: z
+      .array(z.object({ name: z.string().min(1).max(253).describe('Name of a Secret in this namespace.') }).describe('A reference to a Secret.'))
+      .max(20)
+      .describe('Secrets for pulling the image.')
+      .optional(),
+    concurrency: z
+      .int()
+      .min(0)
+      .max(10000)
+      .describe('How many worker nodes may be out at once; 0 means the default of 1. strategy.maxUnavailable is the newer form.')
+      .optional(),
+    stopOnFailure: z
+      .boolean()
+      .describe('Whether the rollout stops starting nodes after the first failed one. Default true: a bad image should meet one node.')
+      .optional(),
+    upgradeActive: z.boolean().describe('Whether to upgrade the active system. Default true.').optional(),
+    upgradeRecovery: z.boolean().describe('Whether to upgrade the recovery system too, after the new active system is verified. Default false.').optional(),
+    force: z.boolean().describe('Upgrade nodes that already run the target, too. It overrides no gate and no disruption budget.').optional(),
+    debug: z.boolean().describe('Run kairos-agent with --debug.').optional(),
+    uncordonOnFailure: z
+      .boolean()
+      .describe('What happens to a node whose upgrade failed. Unset: it goes back to service where it is known to serve. true: also where the upgrade itself failed. false: never.')
+      .optional(),
+    excludePaths: z
+      .array(z.string().min(1).max(1000).regex(/^\//))
+      .max(100)
+      .describe('Paths of the image that are left out of the upgrade. Needs kairos-agent 3.6.0 or newer in the image.')
+      .optional(),
+    strategy: strategy.optional(),
+  })
+  .meta(
+    cel(
+      {
+        rule: '!(has(self.concurrency) && self.concurrency > 0 && has(self.strategy) && has(self.strategy.maxUnavailable))',
+        message: 'concurrency and strategy.maxUnavailable say the same thing: keep strategy.maxUnavailable and remove concurrency',
+      },
+      {
+        rule: '(!has(self.upgradeActive) || self.upgradeActive) || (has(self.upgradeRecovery) && self.upgradeRecovery)',
+        message: 'nothing to do: set upgradeActive or upgradeRecovery to true',
+      },
+    ),
+  )
+  .describe('The image that the selected nodes should run, and how to get there.');
+
+const failedNode = z
+  .object({
+    name: z.string().max(253).describe('Name of the node.'),
+    verdict: z.enum(VERDICTS).describe('How its upgrade ended.'),
+    message: z.string().max(1024).describe('Why, and what to do.').optional(),
+  })
+  .describe('A node that did not reach the target.');
+
+export const ROLLOUT_PHASES = ['Pending', 'Planning', 'Running', 'Cancelling', 'Completed', 'Failed', 'Cancelled'] as const;
+
+export const rolloutStatus = z
+  .object({
+    workflowID: z.string().max(1000).describe('Workflow id of the rollout: look it up in the Temporal UI.'),
+    generation: z.int().min(0).describe('Generation of the spec that this rollout carries out.'),
+    attempt: z.int().min(1).describe('Number of this attempt, counted over the life of the resource.'),
+    phase: z.enum(ROLLOUT_PHASES).describe('Where the rollout stands. It never changes after the attempt ended.'),
+    wave: z.string().max(63).describe('The wave that is running.').optional(),
+    message: z.string().max(4096).describe('What happens now, or how it ended and what to do.').optional(),
+    image: z.string().max(1000).describe('The image of the target.').optional(),
+    version: z.string().max(200).describe('The version read inside the image.').optional(),
+    total: z.int().min(0).describe('How many nodes were planned.').optional(),
+    verdicts: z.record(z.string(), z.int()).describe('How many nodes ended with which verdict.').optional(),
+    failed: mapList(failedNode, 'name').max(100).describe('The first 100 nodes that did not reach the target.').optional(),
+    startedAt: time().optional().describe('When the rollout started.'),
+    finishedAt: time().optional().describe('When the rollout ended.'),
+  })
+  .describe('The rollout, written by its workflow.');
+
+const nodeInFlight = z
+  .object({
+    name: z.string().max(253).describe('Name of the node.'),
+    step: z.enum(STEPS).describe('The step that is running.').optional(),
+    since: time().optional().describe('Since when.'),
+    message: z.string().max(1024).describe('What it waits for.').optional(),
+  })
+  .describe('A node in hand.');
+
+const counts = z
+  .object({
+    total: z.int().min(0).describe('Nodes planned.'),
+    done: z.int().min(0).describe('Nodes on the target.'),
+    inFlight: z.int().min(0).describe('Nodes in hand.'),
+    failed: z.int().min(0).describe('Nodes that ended without reaching the target.'),
+    summary: z.string().max(63).describe('Done of total, as printed by kubectl get.'),
+  })
+  .describe('Counts of nodes.');
+
+export const nodeOpUpgradeStatus = z
+  .object({
+    phase: z.enum(ROLLOUT_PHASES).describe('Where the upgrade stands.').optional(),
+    message: z.string().max(4096).describe('What happens now, or how it ended and what to do.').optional(),
+    observedGeneration: z.int().min(0).describe('The generation of the spec that this status is about.').optional(),
+    nodes: counts.optional(),
+    inFlight: mapList(nodeInFlight, 'name').max(100).describe('The first 100 nodes in hand.').optional(),
+    conditions: mapList(condition, 'type').describe('Named facts about this upgrade.').optional(),
+    lastUpdated: time().optional().describe('When this status was last written.'),
+    rollout: rolloutStatus.optional(),
+  })
+  .describe('How the upgrade goes. Written by the watcher, but for status.rollout, which the rollout itself writes.');
+
+export const nodeOpUpgrade = z
+  .object({ spec: nodeOpUpgradeSpec, status: nodeOpUpgradeStatus.optional() })
+  .describe('Upgrades the selected Kairos nodes to an image, one careful step after the other.');

@@ -1,0 +1,68 @@
+/**
+ * The domain types that all rooms share. Inferred from the zod schemas, of which nothing is imported at run time:
+ * the workflow bundle and the agent hold no zod.
+ */
+import type { z } from 'zod';
+import type {
+  BOOT_STATES,
+  STEPS,
+  VERDICTS,
+  kairosNodeAgentStatus,
+  kairosNodeOperatorStatus,
+  kairosNodeSpec,
+  kairosNodeStatus,
+} from './schemas/kairos-node.ts';
+import type {
+  ROLLOUT_PHASES,
+  labelSelector,
+  nodeOpUpgradeSpec,
+  nodeOpUpgradeStatus,
+  rolloutStatus,
+} from './schemas/node-op-upgrade.ts';
+import type { condition } from './schemas/meta.ts';
+
+export type Verdict = (typeof VERDICTS)[number];
+export type Step = (typeof STEPS)[number];
+export type BootState = (typeof BOOT_STATES)[number];
+export type RolloutPhase = (typeof ROLLOUT_PHASES)[number];
+export type Condition = z.infer<typeof condition>;
+export type LabelSelector = z.infer<typeof labelSelector>;
+
+export type KairosNodeSpec = z.infer<typeof kairosNodeSpec>;
+/** The fields of a KairosNode's status that its agent owns. */
+export type KairosNodeAgentStatus = z.infer<typeof kairosNodeAgentStatus>;
+/** The fields of a KairosNode's status that the operator owns. */
+export type KairosNodeOperatorStatus = z.infer<typeof kairosNodeOperatorStatus>;
+export type KairosNodeStatus = z.infer<typeof kairosNodeStatus>;
+
+export type NodeOpUpgradeSpec = z.infer<typeof nodeOpUpgradeSpec>;
+export type NodeOpUpgradeStatus = z.infer<typeof nodeOpUpgradeStatus>;
+export type RolloutStatus = z.infer<typeof rolloutStatus>;
+
+export interface ObjectMeta {
+  name: string;
+  namespace?: string;
+  uid?: string;
+  resourceVersion?: string;
+  generation?: number;
+  creationTimestamp?: string;
+  deletionTimestamp?: string;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+}
+
+export interface KairosNode {
+  apiVersion: 'kairos.io/v1alpha1';
+  kind: 'KairosNode';
+  metadata: ObjectMeta;
+  spec?: KairosNodeSpec;
+  status?: KairosNodeStatus;
+}
+
+export interface NodeOpUpgrade {
+  apiVersion: 'operator.kairos.io/v1alpha1';
+  kind: 'NodeOpUpgrade';
+  metadata: ObjectMeta;
+  spec: NodeOpUpgradeSpec;
+  status?: NodeOpUpgradeStatus;
+}
