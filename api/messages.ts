@@ -1,0 +1,188 @@
+/**
+ * What workflows, activities and the watcher say to each other. Plain JSON only: these objects are stored in
+ * histories, so a field may be added (optional) but never renamed or removed once a history has been released.
+ */
+import type { LabelSelector, RolloutPhase, Verdict } from './types.ts';
+
+/** A cluster, by the UID of its kube-system namespace; `id` is for ids and display. */
+export interface ClusterRef {
+  uid: string;
+  id: string;
+}
+
+export interface NodeRef {
+  name: string;
+  uid: string;
+}
+
+/** Deadlines of the engine itself. Workflows hold no duration literal: they take these. */
+export interface Timing {
+  /** Start-to-close of one short call (the deadline of the API call plus a margin). */
+  callMs: number;
+  /** Longest single attempt of an activity that waits; it is renewed by the next attempt. */
+  waitAttemptMs: number;
+  heartbeatMs: number;
+  retryInitialMs: number;
+  retryMaximumMs: number;
+  workflowTaskMs: number;
+  /** Whether Temporal knows our search attributes; without them everything works, only the lists are less handy. */
+  searchAttributes: boolean;
+}
+
+/** Which resource asked for a rollout, and which state of it. */
+export interface RolloutRequest {
+  kind: 'NodeOpUpgrade' | 'KairosNode';
+  /** Namespace and name of the NodeOpUpgrade; for hand-edited KairosNodes the operator's namespace and the image. */
+  namespace: string;
+  name: string;
+  /** UID of the NodeOpUpgrade; empty for hand-edited KairosNodes. */
+  uid: string;
+  generation: number;
+  attempt: number;
+}
+
+/** A NodeOpUpgrade with all defaults resolved. */
+export interface RolloutSpec {
+  image: string;
+  nodeSelector?: LabelSelector;
+  /** Names of the nodes, where the request names them itself (hand-edited KairosNodes). */
+  nodeNames?: string[];
+  imagePullSecrets: string[];
+  maxUnavailable: number | string;
+  stopOnFailure: boolean;
+  upgradeActive: boolean;
+  upgradeRecovery: boolean;
+  force: boolean;
+  debug: boolean;
+  uncordonOnFailure?: boolean;
+  excludePaths: string[];
+  soakMs: number;
+  prePullTimeoutMs: number;
+  prePullAhead: number;
+  drainTimeoutMs: number;
+  deleteEmptyDirData: boolean;
+  rebootTimeoutMs: number;
+  gateTimeoutMs: number;
+}
+
+export interface RolloutInput {
+  cluster: ClusterRef;
+  request: RolloutRequest;
+  spec: RolloutSpec;
+  timing: Timing;
+}
+
+export interface RolloutResult {
+  phase: RolloutPhase;
+  message: string;
+  verdicts: Record<string, number>;
+}
+
+/** What every activity of a rollout needs to know about it. */
+export interface RolloutContext {
+  cluster: ClusterRef;
+  rolloutID: string;
+  request: RolloutRequest;
+  spec: RolloutSpec;
+}
+
+export interface Plan {
+  controlPlane: NodeRef[];
+  workers: NodeRef[];
+  /** Nodes that were selected but are left alone, and why. */
+  leftAlone: { name: string; reason: string }[];
+  /** maxUnavailable of the workers, as a number of nodes. */
+  maxUnavailable: number;
+}
+
+/** How many nodes of a group may be out at once. */
+export interface Place {
+  group: 'control-plane' | 'worker';
+  budget: number;
+}
+
+export interface WaveInput extends RolloutContext {
+  timing: Timing;
+  name: string;
+  nodes: NodeRef[];
+  place: Place;
+  /** What earlier waves read inside the image, by architecture; a difference stops the rollout. */
+  targets: Record<string, Target>;
+}
+
+export interface WaveResult {
+  verdicts: Record<string, number>;
+  failed: FailedNode[];
+  /** Nodes that were not started because the wave stopped. */
+  untouched: number;
+  stopped?: string;
+  cancelled: boolean;
+  targets: Record<string, Target>;
+}
+
+export interface FailedNode {
+  name: string;
+  verdict: Verdict;
+  message: string;
+}
+
+/** What the pre-pull read inside the image, on one node. */
+export interface Target {
+  /** The image as it was asked for. */
+  image: string;
+  /** The reference that the pods of this node use: by digest where the digest is known to the registry. */
+  pinned: string;
+  digest?: string;
+  architecture: string;
+  version: string;
+  /** The release fields that decide whether node and image fit together. */
+  fields: Record<string, string>;
+}
+
+export interface NodeUpgradeInput extends RolloutContext {
+  timing: Timing;
+  node: NodeRef;
+  place: Place;
+  target: Target;
+}
+
+/** A node in hand: what every step after the gates is given. */
+export interface NodeInHand extends RolloutContext {
+  workflowID: string;
+  node: NodeRef;
+  place: Place;
+  target: Target;
+  /** The boot in which the node was taken in hand; a step that finds another one answers `BootChanged`. */
+  bootID: string;
+  from?: string;
+}
+
+export type GateAnswer =
+  | { answer: 'Go'; bootID: string; from?: string }
+  | { answer: 'Wait'; reason: string }
+  | { answer: 'Done'; verdict: Verdict; message: string };
+
+export interface NodeResult {
+  node: string;
+  outcome: 'Ended' | 'NotStarted';
+  verdict?: Verdict;
+  message: string;
+  from?: string;
+  to?: string;
+  cancelled?: boolean;
+}
+
+/** Names under which people and programs reach the workflows. */
+export const WORKFLOW_NAMES = { rollout: 'rollout', wave: 'wave', nodeUpgrade: 'nodeUpgrade' } as const;
+
+export const nodeWorkflowID = (cluster: ClusterRef, node: NodeRef) => `node/${cluster.id}/${node.uid}`;
+export const waveWorkflowID = (rolloutID: string, request: RolloutRequest, wave: string) =>
+  `wave/${rolloutID.slice('rollout/'.length)}/${request.attempt}/${wave}`;
+export const taskQueue = (cluster: ClusterRef) => `kairos-${cluster.id}`;
+
+/** Memo of a rollout: tells the watcher whose workflow it is. */
+export interface RolloutMemo {
+  uid: string;
+  generation: number;
+  attempt: number;
+}

@@ -1,0 +1,31 @@
+/** What a drain needs to know of a pod. */
+export interface DrainPod {
+  namespace: string;
+  name: string;
+  labels: Readonly<Record<string, string>>;
+  phase: string;
+  deleting: boolean;
+  mirror: boolean;
+  ownerKind?: string;
+  hasEmptyDir: boolean;
+}
+
+export type DrainDecision = { action: 'evict' } | { action: 'leave' } | { action: 'refuse'; reason: string };
+
+/**
+ * What a drain does with a pod, as `kubectl drain --ignore-daemonsets` would: pods of DaemonSets, mirror pods and
+ * pods that have ended stay; pods of the operator's own steps and of the operator stay; a pod that nobody would make
+ * again is refused.
+ */
+export function decideDrain(pod: DrainPod, options: { deleteEmptyDirData: boolean; stepLabel: string }): DrainDecision {
+  if (pod.mirror || pod.ownerKind === 'DaemonSet' || pod.phase === 'Succeeded' || pod.phase === 'Failed') return { action: 'leave' };
+  if (options.stepLabel in pod.labels || pod.labels['app.kubernetes.io/part-of'] === 'kairos-operator') return { action: 'leave' };
+  const name = `${pod.namespace}/${pod.name}`;
+  if (pod.ownerKind === undefined && !pod.deleting) {
+    return { action: 'refuse', reason: `pod ${name} has no controller and would be lost: delete it, or give it one` };
+  }
+  if (pod.hasEmptyDir && !options.deleteEmptyDirData) {
+    return { action: 'refuse', reason: `pod ${name} keeps data in an emptyDir: move the data, or allow strategy.drain.deleteEmptyDirData` };
+  }
+  return { action: 'evict' };
+}

@@ -1,0 +1,24 @@
+const MUST_MATCH = [
+  ['KAIROS_SOFTWARE_VERSION_PREFIX', 'Kubernetes distribution'],
+  ['KAIROS_MODEL', 'model'],
+  ['KAIROS_TARGETARCH', 'architecture'],
+  ['KAIROS_TRUSTED_BOOT', 'trusted boot'],
+  ['KAIROS_FIPS', 'FIPS mode'],
+  ['KAIROS_FAMILY', 'family'],
+] as const;
+
+/**
+ * Why an image does not fit a node, or undefined when it does. An image of another distribution or model boots and
+ * passes the boot assessment, but the node never joins again, so this is asked before anything is disrupted.
+ * Fields that one side does not have are not compared, but for the distribution: a core image on a k3s node is a misfit.
+ */
+export function misfit(node: Record<string, string>, image: Record<string, string>): string | undefined {
+  for (const [field, name] of MUST_MATCH) {
+    const has = node[field];
+    const wants = image[field];
+    const distribution = field === 'KAIROS_SOFTWARE_VERSION_PREFIX';
+    if (has === wants || (!distribution && (has === undefined || wants === undefined))) continue;
+    return `${name}: the node has ${has ?? 'none'}, the image ${wants ?? 'none'}`;
+  }
+  return undefined;
+}
