@@ -116,7 +116,6 @@ export interface WaveResult {
   /** Nodes that were not started because the wave stopped. */
   untouched: number;
   stopped?: string;
-  cancelled: boolean;
   targets: Record<string, Target>;
 }
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { cel, condition, mapList, time } from './meta.ts';
+import { cel, condition, imageReference, mapList, time } from './meta.ts';
 
 export const VERDICTS = [
   'Succeeded',
@@ -45,13 +45,11 @@ export const kairosNodeSpec = z
       .string()
       .min(1)
       .max(200)
-      .describe('The version that this node should run, as the Kairos triple read inside the image, such as v4.0.3-k3sv1.33.9+k3s1.')
+      .describe(
+        'The version that this node should run, as the Kairos triple read inside the image, such as v4.0.3-k3sv1.33.9+k3s1.',
+      )
       .optional(),
-    image: z
-      .string()
-      .min(1)
-      .max(1000)
-      .regex(/^[^\s]+$/)
+    image: imageReference()
       .describe('The container image to upgrade this node to. Setting it by hand starts an upgrade of this node.')
       .optional(),
     source: source.optional(),
@@ -108,7 +106,11 @@ export const kairosNodeOperatorStatus = z.object({
     .optional(),
   step: z.enum(STEPS).describe('The step that is running.').optional(),
   stepSince: time().optional().describe('Since when the step is running.'),
-  message: z.string().max(4096).describe('What the step waits for, on whom and since when; or how it ended.').optional(),
+  message: z
+    .string()
+    .max(4096)
+    .describe('What the step waits for, on whom and since when; or how it ended.')
+    .optional(),
   rollout: z.string().max(1000).describe('Workflow id of the rollout that has this node in hand.').optional(),
   workflowID: z.string().max(1000).describe('Workflow id of the upgrade of this node.').optional(),
   lastAttempt: lastAttempt.optional(),
@@ -121,4 +123,6 @@ export const kairosNodeStatus = kairosNodeAgentStatus
 
 export const kairosNode = z
   .object({ spec: kairosNodeSpec.optional(), status: kairosNodeStatus.optional() })
-  .describe('A machine that runs Kairos: what it should run, what it runs, and how its upgrade goes. Named after its Node.');
+  .describe(
+    'A machine that runs Kairos: what it should run, what it runs, and how its upgrade goes. Named after its Node.',
+  );

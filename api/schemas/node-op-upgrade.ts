@@ -1,24 +1,41 @@
 import { z } from 'zod';
 import { VERDICTS, STEPS } from './kairos-node.ts';
-import { cel, condition, duration, mapList, time } from './meta.ts';
+import { LABEL_KEY, LABEL_VALUE, cel, condition, duration, imageReference, mapList, time, written } from './meta.ts';
+
+const LABEL_KEY_MESSAGE = 'write label keys such as disk or topology.kubernetes.io/zone';
 
 const labelSelectorRequirement = z
   .object({
-    key: z.string().min(1).max(317).describe('The label key.'),
+    key: written(new RegExp(`^${LABEL_KEY}$`), LABEL_KEY_MESSAGE)
+      .max(317)
+      .describe('The label key.'),
     operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).describe('How the key relates to the values.'),
     values: z.array(z.string().max(63)).max(100).describe('The values, for In and NotIn.').optional(),
   })
   .meta(
     cel({
       rule: "self.operator in ['Exists', 'DoesNotExist'] ? !has(self.values) || size(self.values) == 0 : has(self.values) && size(self.values) > 0",
-      message: 'values: give at least one for In and NotIn, and none for Exists and DoesNotExist',
+      message: 'give at least one value for In and NotIn, and none for Exists and DoesNotExist',
     }),
   )
   .describe('One requirement on a label.');
 
 export const labelSelector = z
   .object({
-    matchLabels: z.record(z.string(), z.string().max(63)).describe('Labels that must be equal.').optional(),
+    matchLabels: z
+      .record(z.string(), z.string().max(63))
+      .meta({
+        maxProperties: 50,
+        ...cel(
+          { rule: `self.all(key, key.matches(r'^${LABEL_KEY}$'))`, message: LABEL_KEY_MESSAGE },
+          {
+            rule: `self.all(key, self[key].matches(r'^${LABEL_VALUE}$'))`,
+            message: 'a label value has letters, digits, and - _ . between them',
+          },
+        ),
+      })
+      .describe('Labels that must be equal.')
+      .optional(),
     matchExpressions: z.array(labelSelectorRequirement).max(50).describe('Requirements that must all hold.').optional(),
   })
   .describe('A label selector over Nodes.');
@@ -31,54 +48,74 @@ const strategy = z
         'x-kubernetes-int-or-string': true,
         ...cel({
           rule: "type(self) == int ? self >= 1 : self.matches('^([1-9][0-9]?|100)%$')",
-          message: 'strategy.maxUnavailable: write a whole number of at least 1, or a percentage from 1% to 100%',
+          message: 'write a whole number of at least 1, or a percentage from 1% to 100%',
         }),
       })
-      .describe('How many worker nodes may be out at once: a number, or a percentage of the selected workers (rounded down, at least 1). Default 1. Control-plane nodes always go one at a time.')
+      .describe(
+        'How many worker nodes may be out at once: a number, or a percentage of the selected workers (rounded down, at least 1). Default 1. Control-plane nodes always go one at a time.',
+      )
       .optional(),
     soak: duration()
-      .describe('How long a node must stay Ready without a break after its reboot before it goes back to service. Default 30s.')
+      .describe(
+        'How long a node must stay Ready without a break after its reboot before it goes back to service. Default 30s.',
+      )
       .optional(),
     prePull: z
       .object({
         timeout: duration().describe('How long the pull of the image on one node may take. Default 30m.').optional(),
-        ahead: z.int().min(1).max(100).describe('On how many nodes the image is pulled ahead of their turn. Default 2.').optional(),
+        ahead: z
+          .int()
+          .min(1)
+          .max(100)
+          .describe('On how many nodes the image is pulled ahead of their turn. Default 2.')
+          .optional(),
       })
       .describe('The pull of the image on a node, before anything is disrupted.')
       .optional(),
     drain: z
       .object({
-        timeout: duration().describe('How long the drain of one node may take before the node is given back and reported as Failed. Default 15m.').optional(),
+        timeout: duration()
+          .describe(
+            'How long the drain of one node may take before the node is given back and reported as Failed. Default 15m.',
+          )
+          .optional(),
         deleteEmptyDirData: z
           .boolean()
-          .describe('Whether pods with emptyDir volumes may be evicted, which deletes that data. Default true; false refuses the node.')
+          .describe(
+            'Whether pods with emptyDir volumes may be evicted, which deletes that data. Default true; false refuses the node.',
+          )
           .optional(),
       })
       .describe('How pods are moved off a node.')
       .optional(),
     reboot: z
       .object({
-        timeout: duration().describe('How long a node may take to come back, Ready and reported by its agent. Default 30m.').optional(),
+        timeout: duration()
+          .describe('How long a node may take to come back, Ready and reported by its agent. Default 30m.')
+          .optional(),
       })
       .describe('The reboot into the new image.')
       .optional(),
     gateTimeout: duration()
-      .describe('How long a node may wait for a closed gate (budget, health, readiness) before it is skipped and the gate is named. Default 1h.')
+      .describe(
+        'How long a node may wait for a closed gate (budget, health, readiness) before it is skipped and the gate is named. Default 1h.',
+      )
       .optional(),
   })
   .describe('How the rollout proceeds. All fields are optional.');
 
 export const nodeOpUpgradeSpec = z
   .object({
-    image: z
-      .string()
-      .min(1)
-      .max(1000)
-      .regex(/^[^\s]+$/)
-      .describe('The container image to upgrade the nodes to. Its version is read inside it, never derived from the tag.'),
+    image: imageReference().describe(
+      'The container image to upgrade the nodes to. Its version is read inside it, never derived from the tag.',
+    ),
     nodeSelector: labelSelector.describe('Which nodes to upgrade. Default: all nodes that run Kairos.').optional(),
     imagePullSecrets: z
-      .array(z.object({ name: z.string().min(1).max(253).describe('Name of a Secret in this namespace.') }).describe('A reference to a Secret.'))
+      .array(
+        z
+          .object({ name: z.string().min(1).max(253).describe('Name of a Secret in this namespace.') })
+          .describe('A reference to a Secret.'),
+      )
       .max(20)
       .describe('Secrets for pulling the image.')
       .optional(),
@@ -86,22 +123,34 @@ export const nodeOpUpgradeSpec = z
       .int()
       .min(0)
       .max(10000)
-      .describe('How many worker nodes may be out at once; 0 means the default of 1. strategy.maxUnavailable is the newer form.')
+      .describe(
+        'How many worker nodes may be out at once; 0 means the default of 1. strategy.maxUnavailable is the newer form.',
+      )
       .optional(),
     stopOnFailure: z
       .boolean()
-      .describe('Whether the rollout stops starting nodes after the first failed one. Default true: a bad image should meet one node.')
+      .describe(
+        'Whether the rollout stops starting nodes after the first failed one. Default true: a bad image should meet one node.',
+      )
       .optional(),
     upgradeActive: z.boolean().describe('Whether to upgrade the active system. Default true.').optional(),
-    upgradeRecovery: z.boolean().describe('Whether to upgrade the recovery system too, after the new active system is verified. Default false.').optional(),
-    force: z.boolean().describe('Upgrade nodes that already run the target, too. It overrides no gate and no disruption budget.').optional(),
+    upgradeRecovery: z
+      .boolean()
+      .describe('Whether to upgrade the recovery system too, after the new active system is verified. Default false.')
+      .optional(),
+    force: z
+      .boolean()
+      .describe('Upgrade nodes that already run the target, too. It overrides no gate and no disruption budget.')
+      .optional(),
     debug: z.boolean().describe('Run kairos-agent with --debug.').optional(),
     uncordonOnFailure: z
       .boolean()
-      .describe('What happens to a node whose upgrade failed. Unset: it goes back to service where it is known to serve. true: also where the upgrade itself failed. false: never.')
+      .describe(
+        'What happens to a node whose upgrade failed. Unset: it goes back to service where it is known to serve. true: also where the upgrade itself failed. false: never.',
+      )
       .optional(),
     excludePaths: z
-      .array(z.string().min(1).max(1000).regex(/^\//))
+      .array(written(/^\//, 'write absolute paths, such as /etc/issue').max(1000))
       .max(100)
       .describe('Paths of the image that are left out of the upgrade. Needs kairos-agent 3.6.0 or newer in the image.')
       .optional(),
@@ -111,7 +160,8 @@ export const nodeOpUpgradeSpec = z
     cel(
       {
         rule: '!(has(self.concurrency) && self.concurrency > 0 && has(self.strategy) && has(self.strategy.maxUnavailable))',
-        message: 'concurrency and strategy.maxUnavailable say the same thing: keep strategy.maxUnavailable and remove concurrency',
+        message:
+          'concurrency and strategy.maxUnavailable say the same thing: keep strategy.maxUnavailable and remove concurrency',
       },
       {
         rule: '(!has(self.upgradeActive) || self.upgradeActive) || (has(self.upgradeRecovery) && self.upgradeRecovery)',
@@ -129,7 +179,15 @@ const failedNode = z
   })
   .describe('A node that did not reach the target.');
 
-export const ROLLOUT_PHASES = ['Pending', 'Planning', 'Running', 'Cancelling', 'Completed', 'Failed', 'Cancelled'] as const;
+export const ROLLOUT_PHASES = [
+  'Pending',
+  'Planning',
+  'Running',
+  'Cancelling',
+  'Completed',
+  'Failed',
+  'Cancelled',
+] as const;
 
 export const rolloutStatus = z
   .object({
@@ -143,7 +201,10 @@ export const rolloutStatus = z
     version: z.string().max(200).describe('The version read inside the image.').optional(),
     total: z.int().min(0).describe('How many nodes were planned.').optional(),
     verdicts: z.record(z.string(), z.int()).describe('How many nodes ended with which verdict.').optional(),
-    failed: mapList(failedNode, 'name').max(100).describe('The first 100 nodes that did not reach the target.').optional(),
+    failed: mapList(failedNode, 'name')
+      .max(100)
+      .describe('The first 100 nodes that did not reach the target.')
+      .optional(),
     startedAt: time().optional().describe('When the rollout started.'),
     finishedAt: time().optional().describe('When the rollout ended.'),
   })

@@ -1,0 +1,57 @@
+import { ApplicationFailure } from '@temporalio/common';
+import type { ClusterRef, NodeRef } from '../api/messages.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { watchKairosNodes, type KairosNodeView } from '../kube/kairos-nodes.ts';
+import { watchNodes, type NodeView } from '../kube/nodes.ts';
+import { watchOperatorPods, type PodView } from '../kube/pods.ts';
+import type { Reflector } from '../kube/reflector.ts';
+import { OutageIndex } from './outage-index.ts';
+
+/** The worker's shared view of the cluster: one watch of each kind for all nodes in hand, projected to what steps need. */
+export interface ClusterView {
+  readonly client: KubeClient;
+  readonly ref: ClusterRef;
+  /** The namespaces in which pods of ours may run. */
+  readonly namespaces: readonly string[];
+  readonly nodes: Reflector<NodeView>;
+  readonly kairosNodes: Reflector<KairosNodeView>;
+  readonly pods: Reflector<PodView>;
+  readonly outages: OutageIndex;
+  stop(): void;
+}
+
+/** Opens the watches and waits until each has been filled once. Rejects with the signal's reason when aborted before. */
+export async function openClusterView(
+  client: KubeClient,
+  ref: ClusterRef,
+  namespaces: readonly string[],
+  signal?: AbortSignal,
+): Promise<ClusterView> {
+  const nodes = watchNodes(client);
+  const kairosNodes = watchKairosNodes(client);
+  const pods = watchOperatorPods(client, [...namespaces]);
+  const outages = new OutageIndex(nodes);
+  await Promise.all([nodes.synced(signal), kairosNodes.synced(signal), pods.synced(signal)]);
+  const stop = () => {
+    for (const reflector of [nodes, kairosNodes, pods]) reflector.stop();
+  };
+  return { client, ref, namespaces, nodes, kairosNodes, pods, outages, stop };
+}
+
+/**
+ * Refuses work of another cluster: two clusters of one name may share a Temporal.
+ * @throws ApplicationFailure `WrongCluster`, not retried
+ */
+export function assertCluster(view: ClusterView, cluster: ClusterRef): void {
+  if (cluster.uid === view.ref.uid) return;
+  throw ApplicationFailure.nonRetryable(
+    `this worker serves cluster ${view.ref.id} (${view.ref.uid}), the work is for ${cluster.id} (${cluster.uid}): give each cluster its own name`,
+    'WrongCluster',
+  );
+}
+
+/** The node, if it still is the one that was meant: a node deleted and made again under the same name is another one. */
+export function sameNode(view: ClusterView, node: NodeRef): NodeView | undefined {
+  const found = view.nodes.get(node.name);
+  return found?.uid === node.uid ? found : undefined;
+}

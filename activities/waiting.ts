@@ -1,0 +1,67 @@
+import { Context } from '@temporalio/activity';
+import { formatDuration } from '../policy/duration.ts';
+
+/** Thrown inside a wait when its own deadline has passed; never leaves an activity. */
+export class DeadlinePassed extends Error {
+  readonly waited: string;
+
+  constructor(afterMs: number) {
+    super(`deadline of ${formatDuration(afterMs)} passed`);
+    this.name = 'DeadlinePassed';
+    this.waited = formatDuration(afterMs);
+  }
+}
+
+/**
+ * Runs a wait inside an activity: heartbeats while it lasts, ends it when the workflow cancels, when the worker shuts
+ * down, or when its deadline has passed. The deadline counts from when the activity was first scheduled, so attempts
+ * after a crash do not start it anew.
+ *
+ * `attempts` splits a deadline: the n-th (from 1) part ends at n times `deadlineMs`.
+ * @throws DeadlinePassed when the deadline passed; the signal's reason when cancelled
+ */
+export async function waitInActivity<T>(
+  deadlineMs: number | undefined,
+  wait: (signal: AbortSignal) => Promise<T>,
+  attempts = 1,
+): Promise<T> {
+  const context = Context.current();
+  const beat = setInterval(() => context.heartbeat(), Math.max(200, (context.info.heartbeatTimeoutMs ?? 10_000) / 4));
+  const deadline = new AbortController();
+  const left = deadlineMs === undefined ? undefined : context.info.scheduledTimestampMs + deadlineMs * attempts - Date.now();
+  // Timers hold at most 2^31-1 ms; a deadline beyond that is as good as none for one attempt.
+  const timer =
+    left === undefined || left > 2_000_000_000
+      ? undefined
+      : setTimeout(() => deadline.abort(new DeadlinePassed((deadlineMs ?? 0) * attempts)), Math.max(0, left));
+  try {
+    return await wait(AbortSignal.any([context.cancellationSignal, deadline.signal]));
+  } catch (error) {
+    // The cancellation itself is what the engine must see, not an abort of some call underneath.
+    if (context.cancellationSignal.aborted) await context.cancelled;
+    if (deadline.signal.aborted) throw deadline.signal.reason;
+    throw error;
+  } finally {
+    clearInterval(beat);
+    clearTimeout(timer);
+  }
+}
+
+/** Resolves after a while, or rejects with the signal's reason. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', abort);
+      resolve();
+    }, ms);
+    const abort = () => {
+      clearTimeout(timer);
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+  });
+}

@@ -1,0 +1,221 @@
+import {
+  CancellationScope,
+  CancelledFailure,
+  ParentClosePolicy,
+  condition,
+  executeChild,
+  isCancellation,
+  setCurrentDetails,
+  setHandler,
+} from '@temporalio/workflow';
+import { ChildWorkflowFailure, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import { nodeWorkflowID, type NodeRef, type NodeResult, type Target, type WaveInput, type WaveResult } from '../api/messages.ts';
+import type { Verdict } from '../api/types.ts';
+import { activitiesFor } from './activity-proxies.ts';
+import { errorText } from './error-text.ts';
+import { pauseSignal, resumeSignal } from './messages.ts';
+import { attributesFor } from './search-attributes.ts';
+import { nodeUpgrade } from './node-upgrade.ts';
+
+interface Pulled {
+  node: NodeRef;
+  target: Target;
+}
+
+/**
+ * Upgrades a group of nodes, never more than `place.budget` in hand at once. A sliding window: a slow node holds up
+ * nobody else. Images are pulled ahead of the window, so a slow link is never paid for while a node is out.
+ *
+ * All waiting is done here, before a node's own workflow starts: a node that cannot start now goes to the end of the
+ * queue, after one activity has waited for its place. Nodes in hand are always finished, whatever stops the wave.
+ */
+export async function wave(input: WaveInput): Promise<WaveResult> {
+  const state = new WaveState(input);
+  setHandler(pauseSignal, ({ reason }) => state.pause(reason), { description: 'Start no further node. {"reason": "…"}' });
+  setHandler(resumeSignal, () => state.resume(), { description: 'Go on after a pause.' });
+
+  const lanes = Array.from({ length: Math.min(input.place.budget, input.nodes.length) }, () => runLane(input, state));
+  const ended = await Promise.allSettled([pullAhead(input, state), ...lanes]);
+  const failed = ended.find((lane) => lane.status === 'rejected' && !isCancellation(lane.reason));
+  if (failed?.status === 'rejected') throw failed.reason;
+  const result = state.result();
+  if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('wave cancelled', [result]);
+  return result;
+}
+
+/** Pulls the image on the next nodes, `prePullAhead` at a time, as long as somebody will need them. */
+async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
+  const { wait } = activitiesFor(input.timing);
+  const pulls: Promise<void>[] = [];
+  const pull = async (node: NodeRef) => {
+    try {
+      const target = await wait.prePullImage({ ...state.context, node });
+      const moved = state.learn(target);
+      if (moved === undefined) state.pulled.push({ node, target });
+      else state.stop(moved);
+    } catch (error) {
+      if (isCancellation(error)) state.stop('cancelled');
+      else state.end({ node: node.name, outcome: 'Ended', verdict: 'Failed', message: errorText(error) });
+    } finally {
+      state.pulling -= 1;
+    }
+  };
+  while (state.waiting.length > 0 && state.stopped === undefined) {
+    await condition(() => state.mayPull() || state.stopped !== undefined);
+    const node = state.stopped === undefined ? state.waiting.shift() : undefined;
+    if (node === undefined) break;
+    state.pulling += 1;
+    pulls.push(pull(node));
+  }
+  await Promise.all(pulls);
+}
+
+/** One place in the window: takes the next node that is ready, until there is none. */
+async function runLane(input: WaveInput, state: WaveState): Promise<void> {
+  for (;;) {
+    state.idle += 1;
+    try {
+      await condition(() => state.mayStart() || state.isOver());
+    } catch (error) {
+      if (isCancellation(error)) state.stop('cancelled');
+      throw error;
+    } finally {
+      state.idle -= 1;
+    }
+    const next = state.mayStart() ? state.pulled.shift() : undefined;
+    if (next === undefined) return;
+    state.running += 1;
+    try {
+      await upgradeOrQueue(input, state, next);
+    } finally {
+      state.running -= 1;
+    }
+  }
+}
+
+async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled): Promise<void> {
+  const { wait } = activitiesFor(input.timing);
+  const result = await upgradeOne(input, state, next);
+  if (result.outcome === 'Ended') {
+    state.end(result);
+    return;
+  }
+  try {
+    const place = await wait.waitForPlace({ ...state.context, node: next.node, place: input.place, reason: result.message });
+    if (place.open) state.pulled.push(next);
+    else state.end({ node: result.node, outcome: 'Ended', verdict: 'Skipped', message: place.reason });
+  } catch (error) {
+    if (!isCancellation(error)) throw error;
+    state.stop('cancelled');
+  }
+}
+
+async function upgradeOne(input: WaveInput, state: WaveState, { node, target }: Pulled): Promise<NodeResult> {
+  try {
+    return await executeChild(nodeUpgrade, {
+      workflowId: nodeWorkflowID(input.cluster, node),
+      args: [{ ...state.context, timing: input.timing, node, place: input.place, target }],
+      parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
+      workflowTaskTimeout: input.timing.workflowTaskMs,
+      staticSummary: `${node.name} → ${target.version}`.slice(0, 190),
+      ...attributesFor(input, node.name),
+    });
+  } catch (error) {
+    if (error instanceof WorkflowExecutionAlreadyStartedError) {
+      return { node: node.name, outcome: 'NotStarted', message: `another rollout has node ${node.name} in hand` };
+    }
+    if (isCancellation(error)) {
+      state.stop('cancelled');
+      return { node: node.name, outcome: 'Ended', verdict: 'Cancelled', message: 'cancelled before its image was touched', cancelled: true };
+    }
+    if (!(error instanceof ChildWorkflowFailure)) throw error;
+    return { node: node.name, outcome: 'Ended', verdict: 'Unverified', message: `its workflow did not end by itself: ${errorText(error)}` };
+  }
+}
+
+/** What a wave knows while it runs. */
+class WaveState {
+  readonly waiting: NodeRef[];
+  readonly pulled: Pulled[] = [];
+  readonly context;
+  pulling = 0;
+  idle = 0;
+  running = 0;
+  stopped: string | undefined;
+  private paused: string | undefined;
+  private readonly verdicts: Record<string, number> = {};
+  private readonly failures: WaveResult['failed'] = [];
+  private readonly targets: Record<string, Target>;
+  private readonly input: WaveInput;
+
+  constructor(input: WaveInput) {
+    this.input = input;
+    this.waiting = [...input.nodes];
+    this.targets = { ...input.targets };
+    this.context = { cluster: input.cluster, rolloutID: input.rolloutID, request: input.request, spec: input.spec };
+  }
+
+  mayPull(): boolean {
+    const ahead = this.pulling + this.pulled.length;
+    return this.paused === undefined && this.pulling < this.input.spec.prePullAhead && ahead < this.input.spec.prePullAhead + this.idle;
+  }
+
+  mayStart(): boolean {
+    return this.pulled.length > 0 && this.paused === undefined && this.stopped === undefined;
+  }
+
+  /** Whether no node will become ready any more: nothing to pull, nothing pulled, nothing that may come back. */
+  isOver(): boolean {
+    if (this.stopped !== undefined) return true;
+    return this.waiting.length + this.pulling + this.pulled.length + this.running === 0;
+  }
+
+  /** Remembers what an image is; answers why the rollout must stop when the same tag now is something else. */
+  learn(target: Target): string | undefined {
+    const known = (this.targets[target.architecture] ??= target);
+    if (known.version === target.version && (known.digest === undefined || target.digest === undefined || known.digest === target.digest)) return undefined;
+    return `image ${target.image} changed during the rollout: it was ${known.version} (${known.digest ?? 'no digest'}) and now is ${target.version} (${target.digest ?? 'no digest'}): name the image by its digest`;
+  }
+
+  pause(reason: string | undefined): void {
+    this.paused = reason ?? 'paused';
+    this.show();
+  }
+
+  resume(): void {
+    this.paused = undefined;
+    this.show();
+  }
+
+  stop(why: string): void {
+    this.stopped ??= why;
+  }
+
+  end(result: NodeResult): void {
+    const verdict: Verdict = result.verdict ?? 'Unverified';
+    this.verdicts[verdict] = (this.verdicts[verdict] ?? 0) + 1;
+    if (result.cancelled) this.stop('cancelled');
+    if (!['Succeeded', 'AlreadyOnTarget', 'Cancelled'].includes(verdict)) {
+      if (this.failures.length < 100) this.failures.push({ name: result.node, verdict, message: result.message });
+      if (this.input.spec.stopOnFailure || this.input.place.group === 'control-plane') {
+        this.stop(`node ${result.node} ended as ${verdict}: ${result.message}`);
+      }
+    }
+    this.show();
+  }
+
+  result(): WaveResult {
+    return {
+      verdicts: this.verdicts,
+      failed: this.failures,
+      untouched: this.waiting.length + this.pulled.length,
+      targets: this.targets,
+      ...(this.stopped === undefined ? {} : { stopped: this.stopped }),
+    };
+  }
+
+  private show(): void {
+    const done = Object.entries(this.verdicts).map(([verdict, count]) => `${verdict}: ${count}`);
+    setCurrentDetails(`wave **${this.input.name}**, ${this.input.nodes.length} nodes\n\n${done.join(', ')}${this.paused === undefined ? '' : `\n\npaused: ${this.paused}`}`);
+  }
+}
