@@ -22,7 +22,7 @@ export interface Judgement {
  * from its passive or recovery slot fell back, even where the version looks alike.
  */
 export function judge(evidence: Evidence): Judgement | undefined {
-  const { node, report, target } = evidence;
+  const { node, report } = evidence;
   if (node.bootID === evidence.sourceBootID || !node.ready || report?.bootID !== node.bootID) return undefined;
   const version = report.release === undefined ? undefined : versionOf(report.release);
   const runs = version ?? 'an unknown version';

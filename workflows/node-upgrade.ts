@@ -26,7 +26,10 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
   show('asking the gates');
   const gate = await ask.checkGates(input);
   if (gate.answer === 'Wait') return { node: name, outcome: 'NotStarted', message: gate.reason };
-  if (gate.answer === 'Done') return { node: name, outcome: 'Ended', verdict: gate.verdict, message: gate.message };
+  if (gate.answer === 'Done') {
+    if (input.request.kind === 'KairosNode') await call.settleNode({ ...input, verdict: gate.verdict, message: gate.message });
+    return { node: name, outcome: 'Ended', verdict: gate.verdict, message: gate.message };
+  }
 
   const { timing: _timing, ...context } = input;
   const hand: NodeInHand = {

@@ -2,12 +2,12 @@ import { CancelledFailure, ChildWorkflowFailure } from '@temporalio/common';
 import {
   CancellationScope,
   ParentClosePolicy,
-  executeChild,
   isCancellation,
   setCurrentDetails,
   setHandler,
   startChild,
   workflowInfo,
+  type ChildWorkflowHandle,
 } from '@temporalio/workflow';
 import {
   waveWorkflowID,
@@ -26,7 +26,7 @@ import { pauseSignal, resumeSignal, stateQuery, type RolloutState } from './mess
 import { attributesFor, showPhase } from './search-attributes.ts';
 import { wave } from './wave.ts';
 
-type Handle = Awaited<ReturnType<typeof startChild<typeof wave>>>;
+type Handle = ChildWorkflowHandle<typeof wave>;
 
 /**
  * Removes one drift from a set of nodes: plan, then the control plane one node at a time behind a barrier, then the
@@ -79,7 +79,10 @@ class Rollout {
     showPhase(this.input.timing, 'Running');
     const control = await this.runWave('control-plane', plan.controlPlane, 1);
     if (control?.stopped !== undefined) return this.stopped(control);
-    if (control !== undefined) await wait.waitForControlPlane(this.context);
+    if (control !== undefined && plan.workers.length > 0) {
+      const barrier = await wait.waitForControlPlane(this.context);
+      if (!barrier.open) return this.end('Failed', barrier.reason);
+    }
     const workers = await this.runWave('workers', plan.workers, plan.maxUnavailable);
     if (workers?.stopped !== undefined) return this.stopped(workers);
     return this.failed.length === 0

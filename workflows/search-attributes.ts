@@ -1,14 +1,15 @@
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { upsertSearchAttributes } from '@temporalio/workflow';
+import { SEARCH_ATTRIBUTE_NAMES } from '../api/names.ts';
 import type { RolloutContext, Timing } from '../api/messages.ts';
 
-/** All keys that the worker adds to Temporal at its start. PostgreSQL's columns hold 255 characters: values are cut at 200. */
-export const SEARCH_ATTRIBUTES = {
-  cluster: defineSearchAttributeKey('KairosCluster', 'KEYWORD'),
-  rollout: defineSearchAttributeKey('KairosRollout', 'KEYWORD'),
-  node: defineSearchAttributeKey('KairosNode', 'KEYWORD'),
-  phase: defineSearchAttributeKey('KairosPhase', 'KEYWORD'),
-  target: defineSearchAttributeKey('KairosTarget', 'KEYWORD'),
+/** PostgreSQL's columns for these hold 255 characters: values are cut at 200. */
+const SEARCH_ATTRIBUTES = {
+  cluster: defineSearchAttributeKey(SEARCH_ATTRIBUTE_NAMES.cluster, 'KEYWORD'),
+  rollout: defineSearchAttributeKey(SEARCH_ATTRIBUTE_NAMES.rollout, 'KEYWORD'),
+  node: defineSearchAttributeKey(SEARCH_ATTRIBUTE_NAMES.node, 'KEYWORD'),
+  phase: defineSearchAttributeKey(SEARCH_ATTRIBUTE_NAMES.phase, 'KEYWORD'),
+  target: defineSearchAttributeKey(SEARCH_ATTRIBUTE_NAMES.target, 'KEYWORD'),
 } as const;
 
 /** Search attributes for a child of a rollout; none where Temporal does not know them. */

@@ -45,7 +45,7 @@ export async function wave(input: WaveInput): Promise<WaveResult> {
 
 /** Pulls the image on the next nodes, `prePullAhead` at a time, as long as somebody will need them. */
 async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
-  const { wait } = activitiesFor(input.timing);
+  const { call, wait } = activitiesFor(input.timing);
   const pulls: Promise<void>[] = [];
   const pull = async (node: NodeRef) => {
     try {
@@ -55,7 +55,11 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
       else state.stop(moved);
     } catch (error) {
       if (isCancellation(error)) state.stop('cancelled');
-      else state.end({ node: node.name, outcome: 'Ended', verdict: 'Failed', message: errorText(error) });
+      else {
+        const message = errorText(error);
+        if (input.request.kind === 'KairosNode') await call.settleNode({ ...state.context, node, verdict: 'Failed', message });
+        state.end({ node: node.name, outcome: 'Ended', verdict: 'Failed', message });
+      }
     } finally {
       state.pulling -= 1;
     }

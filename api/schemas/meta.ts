@@ -18,7 +18,7 @@ export const cel = (...rules: CelRule[]) => ({ 'x-kubernetes-validations': rules
 
 /**
  * A string that must match, with a message saying what to write. A plain `pattern` would show the user the expression
- * and nothing else. The expression runs in both engines: no look-around, no `\\d` and the like, no single quotes.
+ * and nothing else. The expression runs in both engines: no look-around, no single quotes.
  */
 export const written = (expression: RegExp, message: string) =>
   z
@@ -33,7 +33,7 @@ export const duration = () =>
     'write a duration such as 30s, 15m or 1h30m',
   ).max(20);
 
-const DOMAIN = '[a-zA-Z0-9-]{1,63}([.][a-zA-Z0-9-]{1,63})*(:[0-9]{1,5})?';
+const DOMAIN = '([a-zA-Z0-9-]{1,63}([.][a-zA-Z0-9-]{1,63})*|\\[[0-9a-fA-F:]{2,39}\\])(:[0-9]{1,5})?';
 const PATH_PART = '[a-z0-9]+([._-]+[a-z0-9]+)*';
 const TAG = '[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}';
 const DIGEST = 'sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})';

@@ -1,0 +1,138 @@
+import { HELD_PREFIX, NODE_NAME_ANNOTATION, STEP_LABEL } from '../api/names.ts';
+import type { NodeInHand, NodeRef, NodeResult, RolloutContext, Target } from '../api/messages.ts';
+import type { KairosNodeOperatorStatus, Verdict } from '../api/types.ts';
+import { isReason } from '../kube/errors.ts';
+import { deleteJob } from '../kube/jobs.ts';
+import { applyKairosNodeSpec, patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
+import { readNode, writeNode } from '../kube/nodes.ts';
+import { deletePod, type PodView } from '../kube/pods.ts';
+import { goesBack } from '../policy/placement.ts';
+import { versionOf } from '../policy/release.ts';
+import { type ClusterView, assertCluster } from './cluster-view.ts';
+
+/**
+ * Ends a node: back to service or held by name, the attempt recorded, our pods and Jobs gone. Each part looks before
+ * it acts, so repeating it changes nothing.
+ */
+export async function endNode(view: ClusterView, end: { hand: NodeInHand; verdict: Verdict; message: string }): Promise<NodeResult> {
+  const { hand, verdict, message } = end;
+  assertCluster(view, hand.cluster);
+  // The image was not touched: what the node should run is what it was before.
+  if (verdict === 'Cancelled' || verdict === 'Failed') await takeStampBack(view, hand);
+  await placeNode(view, hand, verdict);
+  await cleanUp(view, hand);
+  const release = view.kairosNodes.get(hand.node.name)?.status.release;
+  const to = release === undefined ? undefined : versionOf(release);
+  await record(view, hand, verdict, message);
+  return {
+    node: hand.node.name,
+    outcome: 'Ended',
+    verdict,
+    message,
+    ...(hand.from === undefined ? {} : { from: hand.from }),
+    ...(to === undefined ? {} : { to }),
+  };
+}
+
+/** Uncordons only what carries our mark; what is kept out keeps a mark that says why. */
+async function placeNode(view: ClusterView, hand: NodeInHand, verdict: Verdict): Promise<void> {
+  for (;;) {
+    try {
+      const node = await readNode(view.client, hand.node.name);
+      if (node.uid !== hand.node.uid || node.owner !== hand.workflowID) return;
+      const back = goesBack(verdict, hand.spec.uncordonOnFailure);
+      await writeNode(view.client, node.name, {
+        owner: back ? null : `${HELD_PREFIX}${verdict}`,
+        ...(back && hand.spec.upgradeActive ? { unschedulable: null } : {}),
+        resourceVersion: node.resourceVersion,
+      });
+      return;
+    } catch (error) {
+      if (isReason(error, 'NotFound')) return;
+      if (!isReason(error, 'Conflict')) throw error;
+    }
+  }
+}
+
+async function takeStampBack(view: ClusterView, hand: NodeInHand): Promise<void> {
+  if (view.kairosNodes.get(hand.node.name)?.spec.source?.rollout !== hand.rolloutID) return;
+  try {
+    await applyKairosNodeSpec(view.client, hand.node.name, {});
+  } catch (error) {
+    if (!isReason(error, 'NotFound', 'Conflict')) throw error;
+  }
+}
+
+async function cleanUp(view: ClusterView, hand: NodeInHand): Promise<void> {
+  const ours = [...view.pods.values()].filter((pod) => pod.annotations[NODE_NAME_ANNOTATION] === hand.node.name);
+  await Promise.all(ours.map((pod) => removePod(view, pod)));
+}
+
+/** Removes a pod of ours, and the Job that owns it. Never one that is still writing: that is asked after its end only. */
+export async function removePod(view: ClusterView, pod: PodView): Promise<void> {
+  const writing = pod.labels[STEP_LABEL] === 'upgrade' || pod.labels[STEP_LABEL] === 'recovery';
+  if (writing && pod.containers.some((container) => container.running)) return;
+  if (pod.owner?.kind === 'Job') await deleteJob(view.client, pod.namespace, pod.owner.name, { uid: pod.owner.uid });
+  else if (!pod.deleting) await deletePod(view.client, pod.namespace, pod.name, { uid: pod.uid, gracePeriodSeconds: 0 });
+}
+
+/**
+ * Records the end of an attempt that never touched its node, for a KairosNode that a person edited: its drift is
+ * settled, or the watcher would start the same rollout again and again.
+ */
+export async function settleNode(
+  view: ClusterView,
+  end: RolloutContext & { node: NodeRef; verdict: Verdict; message: string; target?: Target },
+): Promise<void> {
+  assertCluster(view, end.cluster);
+  await record(view, { ...end, target: end.target ?? { image: end.spec.image } }, end.verdict, end.message);
+}
+
+type Recorded = RolloutContext & { node: NodeRef; target: Pick<Target, 'image'> & Partial<Target>; from?: string };
+
+async function record(view: ClusterView, hand: Recorded, verdict: Verdict, message: string): Promise<void> {
+  const now = view.kairosNodes.get(hand.node.name);
+  const attempt: KairosNodeOperatorStatus['lastAttempt'] = {
+    rollout: hand.rolloutID,
+    specGeneration: now?.generation ?? 0,
+    image: hand.target.image,
+    verdict,
+    message: message.slice(0, 4000),
+    finishedAt: new Date().toISOString(),
+    ...(hand.target.version === undefined ? {} : { version: hand.target.version }),
+    ...(hand.target.digest === undefined ? {} : { digest: hand.target.digest }),
+    ...(hand.from === undefined ? {} : { from: hand.from }),
+  };
+  try {
+    await patchKairosNodeStatus(view.client, hand.node.name, {
+      upgradeState: stateOf(verdict),
+      step: null,
+      stepSince: null,
+      message: `${verdict}: ${message}`.slice(0, 4000),
+      rollout: hand.rolloutID,
+      lastAttempt: attempt,
+    });
+  } catch (error) {
+    if (!isReason(error, 'NotFound')) throw error;
+  }
+}
+
+function stateOf(verdict: Verdict): NonNullable<KairosNodeOperatorStatus['upgradeState']> {
+  switch (verdict) {
+    case 'Succeeded':
+    case 'AlreadyOnTarget':
+      return 'Completed';
+    case 'RolledBack':
+      return 'RolledBack';
+    case 'Cancelled':
+    case 'Skipped':
+      return 'Idle';
+    case 'WrongVersion':
+    case 'NeverRebooted':
+    case 'Unverified':
+    case 'Lost':
+    case 'UpgradeFailed':
+    case 'Failed':
+      return 'Failed';
+  }
+}

@@ -1,0 +1,47 @@
+import type { ClusterView } from './cluster-view.ts';
+import { drainNode } from './drain.ts';
+import { endNode, settleNode } from './end.ts';
+import { toFailure } from './failures.ts';
+import { checkGates } from './gates.ts';
+import { cordonNode, markNode } from './mark.ts';
+import { waitForControlPlane, waitForPlace } from './place.ts';
+import { planRollout } from './plan.ts';
+import { prePullImage } from './pre-pull.ts';
+import { rebootNode, verifyNode } from './reboot.ts';
+import { confirmRequest, reportRollout } from './report.ts';
+import { soakNode } from './soak.ts';
+import { writeImage } from './write-image.ts';
+
+/** The steps of an upgrade for one cluster. Every one may be repeated at any point; each says how. */
+export function createActivities(view: ClusterView) {
+  /** Gives a step its view, and its errors the form that the engine acts on. */
+  const step =
+    <Input, Output>(run: (view: ClusterView, input: Input) => Promise<Output> | Output) =>
+    async (input: Input): Promise<Output> => {
+      try {
+        return await run(view, input);
+      } catch (error) {
+        throw toFailure(error);
+      }
+    };
+  return {
+    confirmRequest: step(confirmRequest),
+    planRollout: step(planRollout),
+    reportRollout: step(reportRollout),
+    prePullImage: step(prePullImage),
+    waitForPlace: step(waitForPlace),
+    waitForControlPlane: step(waitForControlPlane),
+    checkGates: step(checkGates),
+    markNode: step(markNode),
+    cordonNode: step(cordonNode),
+    drainNode: step(drainNode),
+    writeImage: step(writeImage),
+    rebootNode: step(rebootNode),
+    verifyNode: step(verifyNode),
+    soakNode: step(soakNode),
+    endNode: step(endNode),
+    settleNode: step(settleNode),
+  };
+}
+
+export type Activities = ReturnType<typeof createActivities>;

@@ -1,0 +1,69 @@
+import { nodeWorkflowID, type NodeRef, type Place, type RolloutContext } from '../api/messages.ts';
+import { whoIsInTheWay } from '../policy/budget.ts';
+import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { budgetText, nodeClosed } from './gates.ts';
+import { DeadlinePassed, waitInActivity } from './waiting.ts';
+
+export type PlaceAnswer = { open: true } | { open: false; reason: string };
+
+/**
+ * Waits until a node that could not start may try again: it is Ready, nobody else's, its agent has reported, and there
+ * is a place in the budget. One wait, woken by the watches, whatever it takes; at the gate's deadline it says why.
+ */
+export async function waitForPlace(
+  view: ClusterView,
+  input: RolloutContext & { node: NodeRef; place: Place; reason: string },
+): Promise<PlaceAnswer> {
+  assertCluster(view, input.cluster);
+  const { name } = input.node;
+  const closed = (): string | undefined => {
+    const node = sameNode(view, input.node);
+    // Gone: let it start, it ends as skipped.
+    if (node === undefined) return undefined;
+    const own = nodeClosed(node, node.owner === nodeWorkflowID(input.cluster, input.node));
+    if (own !== undefined) return own;
+    if (view.kairosNodes.get(name)?.status.bootID !== node.bootID) return `node ${name}: its agent has not reported from this boot`;
+    const rivals = whoIsInTheWay(input.place, name, view.outages.values());
+    return rivals === undefined ? undefined : budgetText(rivals);
+  };
+  return waitUntilOpen(view, input.spec.gateTimeoutMs, closed, (reason) => `waited for its place in vain: ${reason}`);
+}
+
+/**
+ * The barrier between the control plane and the workers: every control-plane node Ready and in nobody's hand. A node
+ * held on purpose stays in the way: the control plane is not whole without it.
+ */
+export async function waitForControlPlane(view: ClusterView, context: RolloutContext): Promise<PlaceAnswer> {
+  assertCluster(view, context.cluster);
+  const closed = (): string | undefined => {
+    const out = [...view.outages.values()].filter((node) => node.controlPlane).map((node) => node.name);
+    return out.length === 0 ? undefined : `control-plane nodes ${out.join(', ')} are out`;
+  };
+  return waitUntilOpen(view, context.spec.gateTimeoutMs, closed, (reason) => `the workers were not started: ${reason}; see kubectl get nodes`);
+}
+
+async function waitUntilOpen(
+  view: ClusterView,
+  deadlineMs: number,
+  closed: () => string | undefined,
+  say: (reason: string) => string,
+): Promise<PlaceAnswer> {
+  const decide = () => (closed() === undefined ? true : undefined);
+  try {
+    await waitInActivity(deadlineMs, async (signal) => {
+      const ended = new AbortController();
+      const either = AbortSignal.any([signal, ended.signal]);
+      const waits = [view.outages.waitFor(decide, either), view.kairosNodes.waitFor(undefined, decide, either)];
+      try {
+        await Promise.race(waits);
+      } finally {
+        ended.abort(new Error('answered'));
+        await Promise.allSettled(waits);
+      }
+    });
+    return { open: true };
+  } catch (error) {
+    if (!(error instanceof DeadlinePassed)) throw error;
+    return { open: false, reason: say(closed() ?? 'it opened too late') };
+  }
+}

@@ -1,0 +1,64 @@
+import { ROLLOUT_FIELD_MANAGER, STEP_LABEL, WORKFLOW_ANNOTATION } from '../api/names.ts';
+import type { RolloutContext } from '../api/messages.ts';
+import type { RolloutStatus } from '../api/types.ts';
+import { isReason } from '../kube/errors.ts';
+import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upgrades.ts';
+import { type ClusterView, assertCluster } from './cluster-view.ts';
+import { removePod } from './end.ts';
+
+/**
+ * Whether the request still is what the rollout was started for: a start may come late, after the resource was edited,
+ * deleted, or made again under its name. Clears what an earlier attempt left in `status.rollout`.
+ */
+export async function confirmRequest(view: ClusterView, context: RolloutContext): Promise<{ current: boolean; reason: string }> {
+  assertCluster(view, context.cluster);
+  const { kind, namespace, name, uid, generation, attempt } = context.request;
+  if (kind === 'KairosNode') return { current: true, reason: '' };
+  try {
+    const found = await readNodeOpUpgrade(view.client, namespace, name);
+    if (found.metadata.uid !== uid || found.metadata.deletionTimestamp !== undefined) {
+      return { current: false, reason: `NodeOpUpgrade ${namespace}/${name} was deleted before its rollout began` };
+    }
+    if (found.metadata.generation !== generation) {
+      return { current: false, reason: `NodeOpUpgrade ${namespace}/${name} was edited before its rollout began` };
+    }
+    if ((found.status?.rollout?.attempt ?? attempt) < attempt) {
+      await patchNodeOpUpgradeStatus(view.client, namespace, name, { metadata: { uid }, status: { rollout: null } }, ROLLOUT_FIELD_MANAGER);
+    }
+    return { current: true, reason: '' };
+  } catch (error) {
+    if (!isReason(error, 'NotFound')) throw error;
+    return { current: false, reason: `NodeOpUpgrade ${namespace}/${name} is gone` };
+  }
+}
+
+/**
+ * Writes `status.rollout` under its own field manager, at transitions only; at the end also removes the pods that the
+ * rollout still has. A resource that is gone, or another one of its name, is left alone.
+ */
+export async function reportRollout(
+  view: ClusterView,
+  { context, status, final }: { context: RolloutContext; status: RolloutStatus; final: boolean },
+): Promise<void> {
+  assertCluster(view, context.cluster);
+  if (final) {
+    const pulls = [...view.pods.values()].filter(
+      (pod) => pod.annotations[WORKFLOW_ANNOTATION] === context.rolloutID && pod.labels[STEP_LABEL] === 'pre-pull',
+    );
+    for (const pod of pulls) await removePod(view, pod);
+  }
+  const { kind, namespace, name, uid } = context.request;
+  if (kind === 'KairosNode') return;
+  const now = new Date().toISOString();
+  const rollout = {
+    ...status,
+    message: status.message?.slice(0, 4000),
+    ...(status.phase === 'Planning' ? { startedAt: now } : {}),
+    ...(final ? { finishedAt: now } : {}),
+  };
+  try {
+    await patchNodeOpUpgradeStatus(view.client, namespace, name, { metadata: { uid }, status: { rollout } }, ROLLOUT_FIELD_MANAGER);
+  } catch (error) {
+    if (!isReason(error, 'NotFound', 'Conflict')) throw error;
+  }
+}

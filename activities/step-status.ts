@@ -1,0 +1,27 @@
+import type { NodeInHand } from '../api/messages.ts';
+import type { Step } from '../api/types.ts';
+import { isReason } from '../kube/errors.ts';
+import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
+import type { ClusterView } from './cluster-view.ts';
+
+/**
+ * Writes to the KairosNode which step its node is in: one write a step, by the activity that does the step. Repeating
+ * it keeps the time at which the step began. A KairosNode that is gone (deleted, or not made yet) stops no upgrade.
+ */
+export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, message: string): Promise<void> {
+  const now = view.kairosNodes.get(hand.node.name)?.status;
+  const same = now?.step === step && now.workflowID === hand.workflowID && now.upgradeState === 'InProgress';
+  if (same && now.message === message) return;
+  try {
+    await patchKairosNodeStatus(view.client, hand.node.name, {
+      upgradeState: 'InProgress',
+      step,
+      message,
+      rollout: hand.rolloutID,
+      workflowID: hand.workflowID,
+      ...(same ? {} : { stepSince: new Date().toISOString() }),
+    });
+  } catch (error) {
+    if (!isReason(error, 'NotFound')) throw error;
+  }
+}

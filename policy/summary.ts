@@ -1,0 +1,60 @@
+import type { Condition, KairosNodeStatus, NodeOpUpgrade, NodeOpUpgradeStatus } from '../api/types.ts';
+import { byName } from './order.ts';
+import { isFailure } from './placement.ts';
+
+const LISTED = 100;
+
+export interface SummarizedNode {
+  name: string;
+  status: KairosNodeStatus;
+}
+
+/**
+ * The part of a NodeOpUpgrade's status that the watcher writes: counts and nodes in flight from the KairosNodes, the
+ * phase and the end from `status.rollout`, which the rollout writes. `nodes` are those whose status names the rollout.
+ */
+export function summarize(
+  upgrade: NodeOpUpgrade,
+  nodes: readonly SummarizedNode[],
+  engine: { reachable: boolean; message: string; since: string },
+): Omit<NodeOpUpgradeStatus, 'rollout' | 'lastUpdated'> {
+  const generation = upgrade.metadata.generation ?? 0;
+  const rollout = upgrade.status?.rollout?.generation === generation ? upgrade.status.rollout : undefined;
+  const inFlight = nodes.filter((node) => node.status.upgradeState === 'InProgress').sort(byName);
+  const ended = nodes.filter(({ status }) => status.upgradeState !== 'InProgress' && endedIn(status, rollout?.startedAt));
+  const written = Object.entries(rollout?.verdicts ?? {}) as [Parameters<typeof isFailure>[0], number][];
+  const sum = (failure: boolean) => written.reduce((all, [verdict, n]) => (isFailure(verdict) === failure && verdict !== 'Cancelled' ? all + n : all), 0);
+  const count = (failure: boolean) => ended.filter(({ status }) => status.lastAttempt !== undefined && status.lastAttempt.verdict !== 'Cancelled' && isFailure(status.lastAttempt.verdict) === failure).length;
+  const total = rollout?.total ?? 0;
+  const done = Math.max(sum(false), count(false));
+  return {
+    phase: rollout?.phase ?? 'Pending',
+    message: rollout?.message ?? (engine.reachable ? 'waiting for its rollout to start' : engine.message),
+    observedGeneration: generation,
+    nodes: { total, done, inFlight: inFlight.length, failed: Math.max(sum(true), count(true)), summary: `${done}/${total}` },
+    inFlight: inFlight.slice(0, LISTED).map(({ name, status }) => ({
+      name,
+      ...(status.step === undefined ? {} : { step: status.step }),
+      ...(status.stepSince === undefined ? {} : { since: status.stepSince }),
+      ...(status.message === undefined ? {} : { message: status.message.slice(0, 1024) }),
+    })),
+    conditions: [engineCondition(engine, generation)],
+  };
+}
+
+/** Whether a node's last attempt belongs to the present attempt of the rollout, not to an earlier one of its name. */
+function endedIn(status: KairosNodeStatus, startedAt: string | undefined): boolean {
+  const finished = status.lastAttempt?.finishedAt;
+  return finished !== undefined && startedAt !== undefined && Date.parse(finished) >= Date.parse(startedAt);
+}
+
+function engineCondition(engine: { reachable: boolean; message: string; since: string }, generation: number): Condition {
+  return {
+    type: 'EngineReachable',
+    status: engine.reachable ? 'True' : 'False',
+    reason: engine.reachable ? 'Connected' : 'Unreachable',
+    message: engine.message,
+    observedGeneration: generation,
+    lastTransitionTime: engine.since,
+  };
+}
