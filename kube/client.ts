@@ -1,0 +1,146 @@
+import { ClusterAccess } from './access.ts';
+import { KubeError, errorFromAnswer, unreachable } from './errors.ts';
+import { type Answer, send } from './transport.ts';
+import { readLines } from './lines.ts';
+
+export type Verb = 'get' | 'list' | 'create' | 'replace' | 'merge-patch' | 'apply' | 'delete';
+export type Query = Record<string, string | number | boolean | undefined>;
+
+export interface KubeRequest {
+  verb: Verb;
+  /** Such as `/api/v1/nodes/worker-1`; names are to be escaped by the caller. */
+  path: string;
+  query?: Query;
+  body?: unknown;
+  /** Needed by `apply`. */
+  fieldManager?: string;
+  /** From the call to the last byte of the answer, waiting for a connection included. Default 8000. */
+  deadlineMs?: number;
+  signal?: AbortSignal;
+}
+
+export interface WatchEvent {
+  type: string;
+  object: unknown;
+}
+
+/** The API server, as plain JSON over pooled connections. */
+export interface KubeClient {
+  /**
+   * One call. Rejects with a KubeError, or with `signal.reason` once the signal is aborted. Nothing is repeated but
+   * what cannot have been carried out, or only reads.
+   */
+  request<T>(request: KubeRequest): Promise<T>;
+  /**
+   * Delivers events, in order and one at a time, until the API server ends the watch (resolves), the signal is aborted
+   * (rejects with `signal.reason`) or anything goes wrong (rejects with a KubeError; an ERROR event is one, too).
+   * `onOpen` is called when the API server has accepted the watch. There is no silence timeout: reflectors have one.
+   */
+  watch(
+    path: string,
+    query: Query,
+    onEvent: (event: WatchEvent) => void,
+    signal: AbortSignal,
+    onOpen?: () => void,
+  ): Promise<void>;
+  close(): Promise<void>;
+}
+
+const DEFAULT_DEADLINE_MS = 8_000;
+const CONTENT_TYPES: Partial<Record<Verb, string>> = {
+  'merge-patch': 'application/merge-patch+json',
+  apply: 'application/apply-patch+yaml',
+};
+const METHODS: Record<Verb, string> = {
+  get: 'GET',
+  list: 'GET',
+  create: 'POST',
+  replace: 'PUT',
+  'merge-patch': 'PATCH',
+  apply: 'PATCH',
+  delete: 'DELETE',
+};
+
+/**
+ * A client for the cluster of `kubeconfig`, or of KUBECONFIG, else of the pod's service account, else of ~/.kube/config.
+ * Throws an Error that says what to set when none of them is there.
+ */
+export function connectToCluster(options: { kubeconfig?: string } = {}): KubeClient {
+  const access = new ClusterAccess(options.kubeconfig);
+  return {
+    request: <T>(request: KubeRequest) => call(access, request) as Promise<T>,
+    watch: (path, query, onEvent, signal, onOpen) => watch(access, { path, query, onEvent, signal, onOpen }),
+    close: () => Promise.resolve(access.close()),
+  };
+}
+
+async function call(access: ClusterAccess, request: KubeRequest): Promise<unknown> {
+  const { verb, path, query = {}, fieldManager, deadlineMs = DEFAULT_DEADLINE_MS, signal } = request;
+  const answer = await sendWithFreshCredentials(access, {
+    verb,
+    method: METHODS[verb],
+    path,
+    query: { ...query, fieldManager },
+    body: request.body,
+    contentType: CONTENT_TYPES[verb] ?? 'application/json',
+    deadlineMs,
+    signal,
+    repeatable: METHODS[verb] === 'GET',
+  });
+  return answer.body;
+}
+
+interface Watch {
+  path: string;
+  query: Query;
+  onEvent: (event: WatchEvent) => void;
+  signal: AbortSignal;
+  onOpen: (() => void) | undefined;
+}
+
+async function watch(access: ClusterAccess, o: Watch): Promise<void> {
+  const called = { verb: 'watch', path: o.path };
+  const answer = await sendWithFreshCredentials(access, {
+    ...called,
+    method: 'GET',
+    query: { ...o.query, watch: true },
+    body: undefined,
+    contentType: 'application/json',
+    deadlineMs: DEFAULT_DEADLINE_MS,
+    signal: o.signal,
+    // Who watches must know of every break: behind it there may be a server with another history.
+    repeatable: false,
+    stream: true,
+  });
+  const stream = answer.stream;
+  if (stream === undefined) throw unreachable(called, new Error('no stream'));
+  const abort = () => stream.destroy();
+  o.signal.addEventListener('abort', abort);
+  try {
+    o.onOpen?.();
+    for await (const line of readLines(stream)) {
+      if (o.signal.aborted) break;
+      const event = JSON.parse(line) as WatchEvent;
+      if (event.type === 'ERROR') throw errorFromAnswer(called, { body: event.object });
+      o.onEvent(event);
+    }
+    o.signal.throwIfAborted();
+  } catch (error) {
+    if (o.signal.aborted) throw o.signal.reason;
+    throw error instanceof KubeError ? error : unreachable(called, error);
+  } finally {
+    o.signal.removeEventListener('abort', abort);
+    stream.destroy();
+  }
+}
+
+/** A 401 means that nothing was done: the call is repeated once if there may be newer credentials. */
+async function sendWithFreshCredentials(access: ClusterAccess, call: Parameters<typeof send>[1]): Promise<Answer> {
+  try {
+    return await send(access, call);
+  } catch (error) {
+    const outdated = error instanceof KubeError && error.code === 401 && access.refresh();
+    if (!outdated) throw error;
+    return send(access, call);
+  }
+}

@@ -1,0 +1,106 @@
+import { API_VERSION, KAIROS_GROUP, OPERATOR_FIELD_MANAGER } from '../api/names.ts';
+import type { KairosNodeOperatorStatus, KairosNodeSpec, KairosNodeStatus } from '../api/types.ts';
+import type { KubeClient } from './client.ts';
+import type { RawMetadata, RawObject } from './raw-object.ts';
+import { type Reflector, type ReflectorLog, startReflector } from './reflector.ts';
+
+export interface KairosNodeView {
+  name: string;
+  uid: string;
+  generation: number;
+  resourceVersion: string;
+  spec: KairosNodeSpec;
+  /** The field managers that own spec.image or spec.version. */
+  specManagers: string[];
+  status: KairosNodeStatus;
+  /** UID of the Node that owns it; absent until the watcher has set it. */
+  ownerUID?: string;
+}
+
+/** The operator's part of the status; `null` clears a field. Lists are replaced as a whole. */
+export type KairosNodeStatusChange = { [K in keyof KairosNodeOperatorStatus]?: KairosNodeOperatorStatus[K] | null };
+
+const KAIROS_NODES = `/apis/${KAIROS_GROUP}/${API_VERSION}/kairosnodes`;
+
+/** All KairosNodes, by the name of their Node. */
+export function watchKairosNodes(client: KubeClient, log?: ReflectorLog): Reflector<KairosNodeView> {
+  return startReflector<KairosNodeView>(client, { path: KAIROS_NODES, project: kairosNodeView, ...(log && { log }) });
+}
+
+/** Rejects with `NotFound` when the node has none: it does not run Kairos, or its agent has not reported yet. */
+export async function readKairosNode(client: KubeClient, name: string): Promise<KairosNodeView> {
+  return kairosNodeView(await client.request<RawObject>({ verb: 'get', path: pathOf(name) }));
+}
+
+export async function patchKairosNodeStatus(
+  client: KubeClient,
+  name: string,
+  status: KairosNodeStatusChange,
+): Promise<KairosNodeView> {
+  return kairosNodeView(
+    await client.request<RawObject>({
+      verb: 'merge-patch',
+      path: `${pathOf(name)}/status`,
+      body: { status },
+      fieldManager: OPERATOR_FIELD_MANAGER,
+    }),
+  );
+}
+
+/**
+ * Server-side apply without force: `{}` gives back the fields that the operator holds. Rejects with `Conflict` when
+ * somebody else holds one with another value; the error's causes name the field and its manager. Never creates:
+ * rejects with `NotFound` when there is no such KairosNode, with `Conflict` when it has been replaced meanwhile.
+ */
+export async function applyKairosNodeSpec(
+  client: KubeClient,
+  name: string,
+  spec: KairosNodeSpec,
+): Promise<KairosNodeView> {
+  // An apply creates what is missing, unless it names the UID of what must be there.
+  const { uid } = await readKairosNode(client, name);
+  const body = {
+    apiVersion: `${KAIROS_GROUP}/${API_VERSION}`,
+    kind: 'KairosNode',
+    metadata: { name, uid },
+    ...(Object.keys(spec).length > 0 && { spec }),
+  };
+  return kairosNodeView(
+    await client.request<RawObject>({ verb: 'apply', path: pathOf(name), body, fieldManager: OPERATOR_FIELD_MANAGER }),
+  );
+}
+
+/** Makes the KairosNode go when its Node goes. */
+export async function setKairosNodeOwner(client: KubeClient, name: string, node: { nodeUID: string }): Promise<void> {
+  const ownerReferences = [{ apiVersion: 'v1', kind: 'Node', name, uid: node.nodeUID }];
+  await client.request<RawObject>({
+    verb: 'merge-patch',
+    path: pathOf(name),
+    body: { metadata: { ownerReferences } },
+    fieldManager: OPERATOR_FIELD_MANAGER,
+  });
+}
+
+const pathOf = (name: string) => `${KAIROS_NODES}/${encodeURIComponent(name)}`;
+
+function kairosNodeView({ metadata, spec, status }: RawObject): KairosNodeView {
+  const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'Node');
+  return {
+    name: metadata.name,
+    uid: metadata.uid,
+    generation: metadata.generation ?? 0,
+    resourceVersion: metadata.resourceVersion,
+    spec: spec ?? {},
+    specManagers: specManagers(metadata),
+    status: status ?? {},
+    ...(owner !== undefined && { ownerUID: owner.uid }),
+  };
+}
+
+function specManagers({ managedFields = [] }: RawMetadata): string[] {
+  const owners = managedFields.filter(({ fieldsV1 }) => {
+    const fields = (fieldsV1 as { 'f:spec'?: Record<string, unknown> } | undefined)?.['f:spec'] ?? {};
+    return 'f:image' in fields || 'f:version' in fields;
+  });
+  return [...new Set(owners.map(({ manager }) => manager ?? ''))].filter((manager) => manager !== '');
+}

@@ -1,0 +1,170 @@
+import type { KubeClient, Query, WatchEvent } from './client.ts';
+import { KubeError, isReason } from './errors.ts';
+import { listAll } from './list.ts';
+import { pause } from './pause.ts';
+import type { RawObject } from './raw-object.ts';
+import type { ReflectorLog, ReflectorTimings } from './reflector.ts';
+import type { Sink } from './store.ts';
+
+interface Options {
+  client: KubeClient;
+  path: string;
+  query: Query;
+  timings: ReflectorTimings;
+  log: ReflectorLog | undefined;
+  signal: AbortSignal;
+  sink: Sink;
+}
+
+const SILENT = new Error('watch was silent');
+const ENDED_AT_ONCE = { verb: 'watch', reason: 'EndedAtOnce', retryable: true };
+/** Reasons after which the watch may go on from where it was; after any other everything is listed anew. */
+const PLACE_KEPT = [
+  ENDED_AT_ONCE.reason,
+  'Unreachable',
+  'Timeout',
+  'TooManyRequests',
+  'ServerTimeout',
+  'ServiceUnavailable',
+  'Unauthorized',
+];
+/** Reasons that a healthy API server gives. 410: our place in its history is too old. */
+const STILL_IN_CONTACT = [ENDED_AT_ONCE.reason, 'Expired', 'Gone'];
+
+/**
+ * The loop behind a reflector: list, then watch from there, for ever. A watch that ends or breaks is opened again from
+ * the last version it delivered; what makes that impossible leads to a new list.
+ */
+export class ListWatch {
+  /** Resolves after the first complete list; never rejects. */
+  readonly listed: Promise<void>;
+  readonly #o: Options;
+  readonly #firstList = Promise.withResolvers<void>();
+  /** Where to go on; undefined: list first. */
+  #version: string | undefined;
+  /** The last watch did not end by its own time: the API server that answers next may know another history. */
+  #suspect = false;
+  #failures = 0;
+  #contactSince: number | undefined;
+  #lastWord = 0;
+
+  constructor(options: Options) {
+    this.#o = options;
+    this.listed = this.#firstList.promise;
+    void this.#run();
+  }
+
+  contactMs(): number {
+    return this.#contactSince === undefined ? 0 : this.#lastWord - this.#contactSince;
+  }
+
+  async #run(): Promise<void> {
+    const { signal, log, path } = this.#o;
+    while (!signal.aborted) {
+      try {
+        await this.#step();
+      } catch (error) {
+        if (signal.aborted) return;
+        const retryMs = this.#failed(error);
+        log?.warn({ path, retryMs, reason: String(error) }, 'watch failed; trying again');
+        await pause(retryMs, signal);
+      }
+    }
+  }
+
+  async #step(): Promise<void> {
+    if (this.#version !== undefined && this.#suspect) await this.#checkHistory(this.#version);
+    if (this.#version === undefined) this.#version = await this.#list();
+    else await this.#watch(this.#version);
+  }
+
+  async #list(): Promise<string> {
+    const { client, path, query, signal, sink } = this.#o;
+    const list = sink.beginList();
+    const version = await listAll(client, path, query, (object) => list.add(object), signal);
+    this.#heard();
+    list.end();
+    this.#suspect = false;
+    this.#firstList.resolve();
+    return version;
+  }
+
+  /**
+   * A watch from a version that the server has not reached yet (its database was restored from a backup) is accepted
+   * and stays silent. So the place is compared with the server's own before it is used again.
+   */
+  async #checkHistory(version: string): Promise<void> {
+    const { client, path, query, signal } = this.#o;
+    const { metadata } = await client.request<{ metadata: { resourceVersion: string } }>({
+      verb: 'list',
+      path,
+      query: { ...query, limit: 1 },
+      signal,
+    });
+    this.#suspect = false;
+    if (Number(metadata.resourceVersion) < Number(version)) this.#version = undefined;
+  }
+
+  async #watch(version: string): Promise<void> {
+    const { client, path, query, signal, timings } = this.#o;
+    const startedAt = performance.now();
+    const silent = new AbortController();
+    const timer = setTimeout(() => silent.abort(SILENT), timings.silenceMs);
+    const stop = () => silent.abort(signal.reason);
+    signal.addEventListener('abort', stop);
+    const heard = () => {
+      this.#heard();
+      timer.refresh();
+    };
+    const seconds = Math.ceil(timings.watchSeconds * (0.8 + Math.random() * 0.4));
+    try {
+      await client.watch(
+        path,
+        { ...query, resourceVersion: version, allowWatchBookmarks: true, timeoutSeconds: seconds },
+        (event) => {
+          heard();
+          this.#take(event);
+        },
+        silent.signal,
+        heard,
+      );
+    } catch (error) {
+      // Quiet collections may be silent for good reasons: opening the watch again shows whether this one was.
+      if (error !== SILENT) throw error;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
+    }
+    // A server or proxy that accepts watches and ends them at once must not be asked in a tight loop.
+    const lastedMs = performance.now() - startedAt;
+    this.#suspect = lastedMs < seconds * 900;
+    const tooShort = lastedMs < Math.min(1000, timings.silenceMs);
+    if (tooShort) throw new KubeError(`watch ${path}: ended at once`, { ...ENDED_AT_ONCE, path });
+    this.#failures = 0;
+  }
+
+  #take(event: WatchEvent): void {
+    const object = event.object as RawObject;
+    if (event.type === 'DELETED') this.#o.sink.remove(object);
+    else if (event.type !== 'BOOKMARK') this.#o.sink.set(object);
+    this.#version = object.metadata.resourceVersion;
+    this.#failures = 0;
+  }
+
+  #heard(): void {
+    this.#lastWord = performance.now();
+    this.#contactSince ??= this.#lastWord;
+  }
+
+  /** Notes a failure; returns how long to wait. */
+  #failed(error: unknown): number {
+    const { retryInitialMs, retryMaximumMs } = this.#o.timings;
+    if (isReason(error, ...PLACE_KEPT)) this.#suspect = true;
+    else this.#version = undefined;
+    if (!isReason(error, ...STILL_IN_CONTACT)) this.#contactSince = undefined;
+    const longest = Math.min(retryMaximumMs, retryInitialMs * 2 ** Math.min(this.#failures, 20));
+    this.#failures++;
+    const asked = error instanceof KubeError ? (error.retryAfterMs ?? 0) : 0;
+    return Math.max(longest * (0.5 + Math.random() / 2), Math.min(asked, retryMaximumMs));
+  }
+}

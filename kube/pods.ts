@@ -1,0 +1,66 @@
+import { STEP_LABEL } from '../api/names.ts';
+import type { KubeClient } from './client.ts';
+import { createOrRead, deleteObject, type Preconditions } from './create.ts';
+import { listAll } from './list.ts';
+import { type PodView, podView } from './pod-view.ts';
+import type { NewObject, RawObject } from './raw-object.ts';
+import { type Reflector, type ReflectorLog, startReflector } from './reflector.ts';
+
+export type { ContainerView, PodView } from './pod-view.ts';
+export { type Eviction, evictPod } from './eviction.ts';
+
+/** The pods that the operator made in these namespaces, by `namespace/name`. */
+export function watchOperatorPods(
+  client: KubeClient,
+  namespaces: readonly string[],
+  log?: ReflectorLog,
+): Reflector<PodView> {
+  return startReflector<PodView>(client, {
+    path: namespaces.map((namespace) => podsPath(namespace)),
+    query: { labelSelector: STEP_LABEL },
+    project: podView,
+    ...(log && { log }),
+  });
+}
+
+/** All pods on one node, of every namespace, as the API server has them now. */
+export async function listPodsOnNode(client: KubeClient, node: string, signal?: AbortSignal): Promise<PodView[]> {
+  const pods: PodView[] = [];
+  await listAll(client, '/api/v1/pods', onNode(node), (object) => pods.push(podView(object)), signal);
+  return pods;
+}
+
+/** All pods on one node, by `namespace/name`. It holds a connection until stopped. */
+export function watchPodsOnNode(client: KubeClient, node: string, log?: ReflectorLog): Reflector<PodView> {
+  return startReflector<PodView>(client, {
+    path: '/api/v1/pods',
+    query: onNode(node),
+    project: podView,
+    ...(log && { log }),
+  });
+}
+
+/** Rejects with `NotFound` when there is none. */
+export async function readPod(client: KubeClient, namespace: string, name: string): Promise<PodView> {
+  return podView(await client.request<RawObject>({ verb: 'get', path: podPath(namespace, name) }));
+}
+
+/** Idempotent by name: a pod that is there already is returned as it is (it may be on its way out: `deleting`). */
+export async function createPod(client: KubeClient, namespace: string, pod: NewObject): Promise<PodView> {
+  const body = { apiVersion: 'v1', kind: 'Pod', ...pod };
+  return podView(await createOrRead(client, podsPath(namespace), body));
+}
+
+/** A pod that is gone, or another one with that name when `uid` is given, is success. */
+export async function deletePod(
+  client: KubeClient,
+  namespace: string,
+  name: string,
+  options: Preconditions & { gracePeriodSeconds?: number } = {},
+): Promise<void> {
+  await deleteObject(client, podPath(namespace, name), options);
+}
+
+const onNode = (node: string) => ({ fieldSelector: `spec.nodeName=${node}` });
+const podsPath = (namespace: string) => `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods`;
+const podPath = (namespace: string, name: string) => `${podsPath(namespace)}/${encodeURIComponent(name)}`;

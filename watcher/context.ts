@@ -1,0 +1,23 @@
+import type { Logger } from 'pino';
+import type { ClusterRef } from '../api/messages.ts';
+import type { NodeOpUpgrade } from '../api/types.ts';
+import type { KubeClient } from '../kube/client.ts';
+import type { KairosNodeView } from '../kube/kairos-nodes.ts';
+import type { NodeView } from '../kube/nodes.ts';
+import type { Reflector } from '../kube/reflector.ts';
+import type { Engine } from './engine.ts';
+
+/** What every part of the watcher works with. */
+export interface WatcherContext {
+  readonly client: KubeClient;
+  readonly cluster: ClusterRef;
+  /** The operator's own namespace. */
+  readonly namespace: string;
+  /** Namespaces in which NodeOpUpgrades are carried out. */
+  readonly namespaces: readonly string[];
+  readonly engine: Engine;
+  readonly log: Logger;
+  readonly upgrades: Reflector<NodeOpUpgrade>;
+  readonly kairosNodes: Reflector<KairosNodeView>;
+  readonly nodes: Reflector<NodeView>;
+}

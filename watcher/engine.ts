@@ -1,0 +1,154 @@
+import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/common';
+import { Client, type Connection } from '@temporalio/client';
+import { SEARCH_ATTRIBUTE_NAMES } from '../api/names.ts';
+import { WORKFLOW_NAMES, taskQueue, type ClusterRef, type RolloutInput, type RolloutMemo } from '../api/messages.ts';
+import type { EngineState } from '../policy/engine.ts';
+
+const KEYWORD = 2;
+const CALL_DEADLINE_MS = 10_000;
+
+/** What the watcher asks of Temporal. Every call has a deadline; starting is idempotent by workflow id. */
+export class Engine {
+  readonly #client: Client;
+  readonly #connection: Connection;
+  readonly #cluster: ClusterRef;
+  #searchAttributes = false;
+  #failure: { message: string; since: string } | undefined;
+  #changedAt = new Date().toISOString();
+
+  constructor(connection: Connection, namespace: string, cluster: ClusterRef) {
+    this.#connection = connection;
+    this.#client = new Client({ connection, namespace });
+    this.#cluster = cluster;
+  }
+
+  get searchAttributes(): boolean {
+    return this.#searchAttributes;
+  }
+
+  /** Whether the last call reached Temporal, since when that is so, and what to do where it did not. */
+  health(): { reachable: boolean; message: string; since: string } {
+    return this.#failure === undefined
+      ? { reachable: true, message: 'Temporal answers', since: this.#changedAt }
+      : { reachable: false, ...this.#failure };
+  }
+
+  /**
+   * Adds our search attributes; adding them again changes nothing. A Temporal that refuses (all ten keywords taken, or
+   * a managed one) works without them. Answers whether they are there; throws when Temporal does not answer.
+   */
+  async addSearchAttributes(): Promise<boolean> {
+    const namespace = this.#client.options.namespace;
+    const searchAttributes = Object.fromEntries(Object.values(SEARCH_ATTRIBUTE_NAMES).map((name) => [name, KEYWORD]));
+    await this.#call(() => this.#connection.workflowService.getSystemInfo({}));
+    try {
+      await this.#call(() => this.#connection.operatorService.addSearchAttributes({ namespace, searchAttributes }));
+      this.#searchAttributes = true;
+    } catch {
+      this.#searchAttributes = false;
+    }
+    return this.#searchAttributes;
+  }
+
+  async describe(workflowID: string): Promise<EngineState> {
+    try {
+      const found = await this.#call(() => this.#client.workflow.getHandle(workflowID).describe());
+      const memo = found.memo as unknown as RolloutMemo | undefined;
+      return { state: stateOf(found.status.name), ...(memo?.uid === undefined ? {} : { memo }) };
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return { state: 'NotFound' };
+      throw error;
+    }
+  }
+
+  /** Starts a rollout. One that is open under its id already is success: two watchers may run. */
+  async start(workflowID: string, input: RolloutInput, summary: string): Promise<void> {
+    const memo: RolloutMemo = { uid: input.request.uid, generation: input.request.generation, attempt: input.request.attempt };
+    try {
+      await this.#call(() =>
+        this.#client.workflow.start(WORKFLOW_NAMES.rollout, {
+          workflowId: workflowID,
+          taskQueue: taskQueue(this.#cluster),
+          args: [input],
+          memo: { ...memo },
+          staticSummary: summary.slice(0, 190),
+          workflowTaskTimeout: input.timing.workflowTaskMs,
+          ...(this.#searchAttributes ? { typedSearchAttributes: this.#attributes(workflowID, input) } : {}),
+        }),
+      );
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    }
+  }
+
+  async cancel(workflowID: string): Promise<void> {
+    try {
+      await this.#call(() => this.#client.workflow.getHandle(workflowID).cancel());
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+    }
+  }
+
+  /** Resolves when the workflow has closed, however it ended; rejects when Temporal went away meanwhile. */
+  async closed(workflowID: string): Promise<void> {
+    try {
+      await this.#client.workflow.getHandle(workflowID).result();
+    } catch (error) {
+      if (!(error instanceof Error) || error.name === 'ServiceError') throw error;
+    }
+  }
+
+  /** Ids of all open rollouts of this cluster. A list lags: use it to find what to describe, never to decide. */
+  async openRollouts(): Promise<string[]> {
+    const query = `ExecutionStatus = 'Running' AND WorkflowType = '${WORKFLOW_NAMES.rollout}' AND WorkflowId STARTS_WITH 'rollout/${this.#cluster.id}/'`;
+    const ids: string[] = [];
+    for await (const found of this.#client.workflow.list({ query })) ids.push(found.workflowId);
+    return ids;
+  }
+
+  #attributes(workflowID: string, input: RolloutInput) {
+    const value = (name: string, text: string) => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value: text.slice(0, 200) });
+    return [
+      value(SEARCH_ATTRIBUTE_NAMES.cluster, this.#cluster.id),
+      value(SEARCH_ATTRIBUTE_NAMES.rollout, workflowID),
+      value(SEARCH_ATTRIBUTE_NAMES.target, input.spec.image),
+    ];
+  }
+
+  async #call<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      const answer = await this.#connection.withDeadline(Date.now() + CALL_DEADLINE_MS, call);
+      this.#reached();
+      return answer;
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError) this.#reached();
+      else {
+        const message = `Temporal does not answer: ${(error as Error).message}; nothing new is started, nodes in hand stay as they are`;
+        this.#failure = { message: message.slice(0, 1000), since: this.#failure?.since ?? new Date().toISOString() };
+      }
+      throw error;
+    }
+  }
+
+  #reached(): void {
+    if (this.#failure !== undefined) this.#changedAt = new Date().toISOString();
+    this.#failure = undefined;
+  }
+}
+
+function stateOf(name: string): Exclude<EngineState['state'], 'NotFound'> {
+  switch (name) {
+    case 'COMPLETED':
+      return 'Completed';
+    case 'FAILED':
+      return 'Failed';
+    case 'CANCELLED':
+      return 'Canceled';
+    case 'TERMINATED':
+      return 'Terminated';
+    case 'TIMED_OUT':
+      return 'TimedOut';
+    default:
+      return 'Open';
+  }
+}

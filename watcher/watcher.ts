@@ -1,0 +1,94 @@
+import { holdLease } from '../kube/lease.ts';
+import { pause } from '../kube/pause.ts';
+import { handMadeDrift } from '../policy/drift.ts';
+import type { WatcherContext } from './context.ts';
+import { reconcileDrift } from './drifts.ts';
+import { KeyedQueue } from './keyed-queue.ts';
+import { adoptNode } from './node-marks.ts';
+import { isSettled, writeStatus } from './status-writer.ts';
+import { reconcileUpgrade } from './upgrades.ts';
+
+const LEASE_MS = 15_000;
+const STATUS_EVERY_MS = 1_000;
+const RESYNC_MS = 60_000;
+
+/**
+ * Sees drift and starts or ends rollouts, by what the API server and Temporal say now: every decision is made anew
+ * from both, so missed events, restarts and a second watcher do no harm. Only the writing of status and marks is held
+ * by a Lease. Runs until the signal is aborted.
+ */
+export async function runWatcher(context: WatcherContext, identity: string, signal: AbortSignal): Promise<void> {
+  const { upgrades, kairosNodes, nodes, log } = context;
+  const failed = (what: string) => (key: string, error: unknown) => log.warn({ key, error: (error as Error).message }, `${what}: trying again`);
+  const rollouts = new KeyedQueue((key) => reconcileUpgrade(context, key, () => rollouts.add(key)), failed('rollout'), signal);
+  const drifts = new KeyedQueue((image) => reconcileDrift(context, image, () => drifts.add(image), signal), failed('drift'), signal);
+  const wantDrift = (name: string) => {
+    const node = kairosNodes.get(name);
+    const image = node === undefined ? undefined : handMadeDrift(node);
+    if (image !== undefined) drifts.add(image);
+  };
+  upgrades.onChange((key, now, before) => {
+    const uid = now?.metadata.uid;
+    if (uid !== before?.metadata.uid || now?.metadata.generation !== before?.metadata.generation || now?.metadata.deletionTimestamp !== undefined) rollouts.add(key);
+  });
+  kairosNodes.onChange(wantDrift);
+  await Promise.all([upgrades.synced(signal), kairosNodes.synced(signal), nodes.synced(signal)]);
+  log.info({ cluster: context.cluster.id, upgrades: upgrades.size, nodes: nodes.size }, 'watcher runs');
+
+  const lease = holdLease(context.client, {
+    namespace: context.namespace,
+    name: 'kairos-watcher',
+    identity,
+    durationMs: LEASE_MS,
+    onHeld: (held) => void writeWhileHeld(context, held, failed('status')),
+    onLost: () => log.info('another watcher writes the status now'),
+    signal,
+  });
+  while (!signal.aborted) {
+    for (const upgrade of upgrades.values()) rollouts.add(`${upgrade.metadata.namespace}/${upgrade.metadata.name}`);
+    for (const node of kairosNodes.values()) wantDrift(node.name);
+    await cancelOrphans(context, rollouts);
+    await pause(RESYNC_MS, signal).catch(() => undefined);
+  }
+  await lease;
+}
+
+/** Open rollouts whose resource is gone are looked at like deleted ones. */
+async function cancelOrphans({ engine, upgrades, log }: WatcherContext, rollouts: KeyedQueue): Promise<void> {
+  try {
+    for (const id of await engine.openRollouts()) {
+      const [, , namespace = '', name = ''] = id.split('/');
+      if (namespace !== '_drift' && upgrades.get(`${namespace}/${name}`) === undefined) rollouts.add(`${namespace}/${name}`);
+    }
+  } catch (error) {
+    log.warn({ error: (error as Error).message }, 'open rollouts could not be listed');
+  }
+}
+
+/** The one writer of status and of marks on Nodes, as long as the Lease is held. */
+async function writeWhileHeld(context: WatcherContext, held: AbortSignal, failed: (key: string, error: unknown) => void): Promise<void> {
+  const { upgrades, kairosNodes, nodes } = context;
+  const adopt = new KeyedQueue((name) => adoptNode(context, name), failed, held);
+  const stopListening = [
+    kairosNodes.onChange((name, now, before) => {
+      if (before === undefined || now?.ownerUID !== before.ownerUID) adopt.add(name);
+    }),
+    nodes.onChange((name, now, before) => {
+      if (before?.uid !== now?.uid) adopt.add(name);
+    }),
+  ];
+  for (const node of kairosNodes.values()) adopt.add(node.name);
+  while (!held.aborted) {
+    for (const upgrade of upgrades.values()) {
+      if (isSettled(upgrade)) continue;
+      const key = `${upgrade.metadata.namespace}/${upgrade.metadata.name}`;
+      try {
+        await writeStatus(context, key);
+      } catch (error) {
+        failed(key, error);
+      }
+    }
+    await pause(STATUS_EVERY_MS, held).catch(() => undefined);
+  }
+  for (const stop of stopListening) stop();
+}
