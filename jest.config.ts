@@ -1,16 +1,16 @@
 import type { Config } from 'jest';
 
-const transform = { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2024' }, module: { type: 'es6' } }] } as const;
-
 const shared = {
-  transform: { '^.+\\.ts$': [...transform['^.+\\.ts$']] },
+  transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2024' }, module: { type: 'es6' } }] },
   extensionsToTreatAsEsm: ['.ts'],
   testEnvironment: 'node',
+  modulePathIgnorePatterns: ['<rootDir>/build', '<rootDir>/dist'],
 } satisfies Config;
 
 export default {
   maxWorkers: 2,
   projects: [
-    { ...shared, displayName: 'unit', testMatch: ['<rootDir>/test/{api,policy,agent,kube,workflows,activities,watcher,sim,tools}/**/*.test.ts'] },
+    { ...shared, displayName: 'unit', testMatch: ['<rootDir>/test/**/*.test.ts'], testPathIgnorePatterns: ['/node_modules/', '\\.server\\.test\\.ts$'] },
+    { ...shared, displayName: 'server', testMatch: ['<rootDir>/test/**/*.server.test.ts'] },
   ],
 } satisfies Config;

@@ -1,0 +1,53 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+# Node 24 comes with the npm packages, whatever node the machine has.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+JEST := node --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+node_modules/.package-lock.json: package.json package-lock.json
+	@command -v npm >/dev/null || { echo 'npm is missing: install Node.js 20 or newer, which brings npm'; exit 1; }
+	npm ci --no-audit --no-fund
+	@touch $@
+
+.PHONY: tools
+tools: node_modules/.package-lock.json ## find or build etcd, Kubernetes, Temporal and kwok (Go; minutes the first time)
+	@node tools/resolve.ts etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok temporal
+
+.PHONY: build
+build: node_modules/.package-lock.json ## build the workflow bundle and the agent
+	@node tools/build.ts
+
+.PHONY: demo
+demo: tools build ## upgrade a simulated cluster before your eyes (NODES=12 KEEP=1)
+	@node sim/demo/main.ts
+
+.PHONY: crds
+crds: node_modules/.package-lock.json ## generate the CRDs from the schemas
+	node tools/generate-crds.ts
+
+.PHONY: format
+format: node_modules/.package-lock.json ## format the sources
+	prettier --write --log-level warn .
+
+.PHONY: check
+check: node_modules/.package-lock.json ## format, lint, unused code and types
+	prettier --check --log-level warn .
+	oxlint --type-aware --deny-warnings
+	knip
+	tsc --noEmit
+
+.PHONY: test-unit
+test-unit: node_modules/.package-lock.json ## tests that need no server
+	$(JEST) --selectProjects unit
+
+.PHONY: test-server
+test-server: tools build ## tests on real servers
+	$(JEST) --selectProjects server
+
+.PHONY: test
+test: check tools build ## everything: format, lint, types, unit, server and end-to-end tests
+	@node tools/run-tests.ts
