@@ -88,7 +88,7 @@ export async function settleNode(
   await record(view, { ...end, target: end.target ?? { image: end.spec.image } }, end.verdict, end.message);
 }
 
-type Recorded = RolloutContext & { node: NodeRef; target: Pick<Target, 'image'> & Partial<Target>; from?: string };
+type Recorded = RolloutContext & { node: NodeRef; target: Pick<Target, 'image'> & Partial<Target>; from?: string; startedAt?: string };
 
 async function record(view: ClusterView, hand: Recorded, verdict: Verdict, message: string): Promise<void> {
   const now = view.kairosNodes.get(hand.node.name);
@@ -102,6 +102,7 @@ async function record(view: ClusterView, hand: Recorded, verdict: Verdict, messa
     ...(hand.target.version === undefined ? {} : { version: hand.target.version }),
     ...(hand.target.digest === undefined ? {} : { digest: hand.target.digest }),
     ...(hand.from === undefined ? {} : { from: hand.from }),
+    ...(hand.startedAt === undefined ? {} : { startedAt: hand.startedAt }),
   };
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {

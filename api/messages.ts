@@ -154,6 +154,8 @@ export interface NodeInHand extends RolloutContext {
   /** The boot in which the node was taken in hand; a step that finds another one answers `BootChanged`. */
   bootID: string;
   from?: string;
+  /** When the node was taken in hand (RFC 3339). */
+  startedAt: string;
 }
 
 export type GateAnswer =

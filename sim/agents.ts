@@ -18,7 +18,7 @@ export interface AgentsOptions {
   readonly folder: string;
   readonly mode: AgentMode;
   readonly apiServer: { readonly url: string; readonly caFile: string };
-  onError(error: unknown): void;
+  readonly onError: (error: unknown) => void;
 }
 
 /** The real agents, each started when its machine has booted and its DaemonSet pod is bound to it. */

@@ -16,7 +16,7 @@ export interface KubeletOptions {
   readonly images: ImageRegistry;
   readonly timings: Timings;
   machine(node: string): Machine | undefined;
-  onError(error: unknown): void;
+  readonly onError: (error: unknown) => void;
 }
 
 /** The kubelets of all machines, as far as kwok is not: pods of an upgrade are run for real, one watch serves all. */

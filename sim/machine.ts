@@ -51,7 +51,7 @@ export interface Machine {
   /** All runs of `kairos-agent upgrade`, oldest first. */
   readonly writes: readonly WriteRecord[];
   /** Starts it, unless it is on or held. */
-  powerOn(): void;
+  powerOn(options?: { bootMs?: number }): void;
   /** Cuts the power: every container is gone at once. */
   powerOff(): void;
   /** Power off and on. */
@@ -90,10 +90,10 @@ export function buildMachine(options: MachineOptions): Machine {
 
   function turn(to: Power): void {
     power = to;
-    for (const listener of [...listeners]) listener(to);
+    for (const listener of listeners) listener(to);
   }
 
-  function startKernel(count: number): void {
+  function startKernel(count: number, bootMs: number): void {
     const pass = throughGrub(disk.readGrub(), disk.loadable());
     disk.writeGrub(pass.state);
     const { slot } = pass;
@@ -103,7 +103,7 @@ export function buildMachine(options: MachineOptions): Machine {
     }
     timer = setTimeout(() => {
       if (!disk.boots(slot)) {
-        startKernel(count + 1);
+        startKernel(count + 1, bootMs);
         return;
       }
       disk.writeGrub(reachedUserspace(slot, disk.readGrub()));
@@ -111,13 +111,13 @@ export function buildMachine(options: MachineOptions): Machine {
       disk.startRoot({ slot, upgradeFailure: pass.upgradeFailure, bootID: running.bootID });
       boots.push(running);
       turn(slot === 'recovery' ? 'recovery' : 'running');
-    }, options.bootMs);
+    }, bootMs);
   }
 
-  function powerOn(): void {
+  function powerOn({ bootMs = options.bootMs }: { bootMs?: number } = {}): void {
     if (power !== 'off' || held) return;
     turn('booting');
-    startKernel(1);
+    startKernel(1, bootMs);
   }
 
   function powerOff(): void {

@@ -72,31 +72,30 @@ interface ContainerStatus {
 const LOST = { exitCode: 255, reason: 'Unknown' } as const;
 
 export function kubeletPod(object: RawObject, stepLabel: string): KubeletPod {
-  const { metadata } = object;
-  const spec = object.spec as PodSpec;
-  const status = (object.status ?? {}) as PodStatus;
-  const container = spec.containers[0];
-  const env = (container?.env ?? []).filter(({ value }) => value !== undefined);
+  const { name, namespace = '', uid, labels = {}, deletionTimestamp } = object.metadata;
+  const { nodeName = '', restartPolicy = 'Always', containers } = object.spec as PodSpec;
+  const { phase = 'Pending', containerStatuses = [], startTime } = (object.status ?? {}) as PodStatus;
   return {
-    name: metadata.name,
-    namespace: metadata.namespace ?? '',
-    uid: metadata.uid,
-    node: spec.nodeName ?? '',
-    step: metadata.labels?.[stepLabel],
-    deleting: metadata.deletionTimestamp !== undefined,
-    phase: status.phase ?? 'Pending',
-    restartPolicy: spec.restartPolicy ?? 'Always',
-    container: {
-      name: container?.name ?? '',
-      image: container?.image ?? '',
-      command: [...(container?.command ?? []), ...(container?.args ?? [])],
-      env: Object.fromEntries(env.map(({ name, value }) => [name, value ?? ''])),
-      terminationMessagePolicy: container?.terminationMessagePolicy ?? 'File',
-    },
-    containers: spec.containers.length,
-    restarts: status.containerStatuses?.[0]?.restartCount ?? 0,
-    startTime: status.startTime,
+    name,
+    namespace,
+    uid,
+    node: nodeName,
+    step: labels[stepLabel],
+    deleting: deletionTimestamp !== undefined,
+    phase,
+    restartPolicy,
+    container: kubeletContainer(containers[0]),
+    containers: containers.length,
+    restarts: containerStatuses[0]?.restartCount ?? 0,
+    startTime,
   };
+}
+
+/** Variables that are taken from elsewhere are left out: no step of ours has one. */
+function kubeletContainer(container: Partial<PodSpec['containers'][number]> = {}): KubeletContainer {
+  const { name = '', image = '', command = [], args = [], env = [], terminationMessagePolicy = 'File' } = container;
+  const given = env.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value] as const]));
+  return { name, image, command: [...command, ...args], env: Object.fromEntries(given), terminationMessagePolicy };
 }
 
 /** The status of a pod of one container. */
@@ -135,24 +134,24 @@ export function statusAfterPowerLoss(object: RawObject): object | undefined {
   const before = status.containerStatuses ?? [];
   if (status.phase !== 'Running' || before.length === 0) return undefined;
   const never = spec.restartPolicy === 'Never';
-  const terminated = (container: ContainerStatus): object => ({
-    terminated: { ...LOST, startedAt: container.state?.running?.startedAt ?? now(), finishedAt: now() },
-  });
-  const containerStatuses = before.map((container) => {
-    if (container.state?.terminated !== undefined) return container;
-    const down = { ...container, ready: false, started: false };
-    if (never) return { ...down, state: terminated(container) };
-    return {
-      ...down,
-      restartCount: container.restartCount + 1,
-      state: { waiting: { reason: 'ContainerCreating' } },
-      lastState: terminated(container),
-    };
-  });
   return {
     phase: never ? 'Failed' : 'Running',
     conditions: readiness(false, never ? 'PodFailed' : 'ContainersNotReady'),
-    containerStatuses,
+    containerStatuses: before.map((container) => containerAfterPowerLoss(container, never)),
+  };
+}
+
+function containerAfterPowerLoss(container: ContainerStatus, never: boolean): ContainerStatus {
+  if (container.state?.terminated !== undefined) return container;
+  const startedAt = container.state?.running?.startedAt ?? now();
+  const lost = { terminated: { ...LOST, startedAt, finishedAt: now() } };
+  const down = { ...container, ready: false, started: false };
+  if (never) return { ...down, state: lost };
+  return {
+    ...down,
+    restartCount: container.restartCount + 1,
+    state: { waiting: { reason: 'ContainerCreating' } },
+    lastState: lost,
   };
 }
 

@@ -36,6 +36,7 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
     ...context,
     workflowID: workflowInfo().workflowId,
     bootID: gate.bootID,
+    startedAt: new Date().toISOString(),
     ...(gate.from === undefined ? {} : { from: gate.from }),
   };
   const giveBack = (verdict: Verdict, message: string) =>

@@ -1,0 +1,92 @@
+import type { KairosNodeView } from '../kube/kairos-nodes.ts';
+import type { NodeView } from '../kube/nodes.ts';
+import type { NodeRecording } from './cluster.ts';
+import type { BudgetBreach, OutageMoment } from './observer.ts';
+
+/** What an upgrade left behind and did on its way, from the API server and the machines themselves. */
+export interface Evidence {
+  readonly target: string;
+  readonly maxUnavailable: number;
+  readonly moments: readonly OutageMoment[];
+  readonly breaches: readonly BudgetBreach[];
+  readonly nodes: readonly NodeView[];
+  readonly kairosNodes: readonly KairosNodeView[];
+  readonly recordings: readonly NodeRecording[];
+}
+
+export interface Invariant {
+  readonly name: string;
+  /** What broke it; empty when it held. */
+  readonly broken: readonly string[];
+}
+
+/** The promises of an upgrade, checked. */
+export function checkInvariants(evidence: Evidence): Invariant[] {
+  return [
+    { name: 'control plane before workers, and never two at once', broken: controlPlaneOrder(evidence) },
+    { name: `never more than ${evidence.maxUnavailable} workers out`, broken: workerBudget(evidence) },
+    {
+      name: 'every disruption budget held',
+      broken: evidence.breaches.map(
+        ({ budget, healthy, wanted }) => `${budget} had ${healthy} healthy pods of ${wanted}`,
+      ),
+    },
+    { name: 'every node verified on the target by its agent, from a new boot', broken: verified(evidence) },
+    {
+      name: 'nothing left cordoned or marked',
+      broken: evidence.nodes.filter((node) => node.unschedulable || node.owner !== undefined).map((node) => node.name),
+    },
+    {
+      name: "each node's upgrade ran exactly once",
+      broken: evidence.recordings
+        .filter(({ upgradeRuns }) => upgradeRuns.length !== 1)
+        .map(({ node, upgradeRuns }) => `${node}: ${upgradeRuns.length} runs`),
+    },
+  ];
+}
+
+function controlPlaneOrder({ moments, nodes, recordings }: Evidence): string[] {
+  const broken = moments
+    .filter(({ controlPlane }) => controlPlane.length > 1)
+    .map(({ controlPlane }) => `out together: ${controlPlane.join(', ')}`);
+  const firstWorker = moments.find(({ workers }) => workers.length > 0)?.atMs;
+  const lastControlPlane = moments.findLast(({ controlPlane }) => controlPlane.length > 0)?.atMs;
+  if (firstWorker !== undefined && lastControlPlane !== undefined && firstWorker < lastControlPlane) {
+    broken.push('a worker was out while a control-plane node was still to come');
+  }
+  const members = new Set(nodes.filter((node) => node.controlPlane).map((node) => node.name));
+  const outages = recordings
+    .filter(({ node }) => members.has(node))
+    .flatMap(({ node, outages }) => outages.map((outage) => ({ node, ...outage })));
+  for (const [index, one] of outages.entries()) {
+    for (const other of outages.slice(index + 1)) {
+      const overlap =
+        one.node !== other.node && one.fromMs < (other.toMs ?? Infinity) && other.fromMs < (one.toMs ?? Infinity);
+      if (overlap) broken.push(`machines without power together: ${one.node}, ${other.node}`);
+    }
+  }
+  return broken;
+}
+
+function workerBudget({ moments, maxUnavailable }: Evidence): string[] {
+  return moments
+    .filter(({ workers }) => workers.length > maxUnavailable)
+    .map(({ workers }) => `out together: ${workers.join(', ')}`);
+}
+
+function verified({ nodes, kairosNodes, recordings, target }: Evidence): string[] {
+  const reports = new Map(kairosNodes.map((node) => [node.name, node.status]));
+  return nodes.flatMap((node) => {
+    const report = reports.get(node.name);
+    const boots = recordings.find((recording) => recording.node === node.name)?.boots ?? [];
+    const last = boots.at(-1);
+    const wrong = [
+      report?.observedVersion === target ? [] : [`runs ${report?.observedVersion ?? 'unknown'}`],
+      report?.bootState === 'active' ? [] : [`booted ${report?.bootState ?? 'unknown'}`],
+      boots.length > 1 ? [] : ['never rebooted'],
+      last?.bootID === node.bootID && report?.bootID === node.bootID ? [] : ['its report is not from its present boot'],
+      report?.lastAttempt?.verdict === 'Succeeded' ? [] : [`verdict ${report?.lastAttempt?.verdict ?? 'none'}`],
+    ].flat();
+    return wrong.length === 0 ? [] : [`${node.name}: ${wrong.join(', ')}`];
+  });
+}
