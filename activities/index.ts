@@ -16,18 +16,18 @@ import { writeImage } from './write-image.ts';
 export function createActivities(view: ClusterView) {
   /** Gives a step its view, and its errors the form that the engine acts on. */
   const step =
-    <Input, Output>(run: (view: ClusterView, input: Input) => Promise<Output> | Output) =>
+    <Input, Output>(run: (view: ClusterView, input: Input) => Promise<Output> | Output, mustSucceed = false) =>
     async (input: Input): Promise<Output> => {
       try {
         return await run(view, input);
       } catch (error) {
-        throw toFailure(error);
+        throw toFailure(error, mustSucceed);
       }
     };
   return {
     confirmRequest: step(confirmRequest),
     planRollout: step(planRollout),
-    reportRollout: step(reportRollout),
+    reportRollout: step(reportRollout, true),
     prePullImage: step(prePullImage),
     waitForPlace: step(waitForPlace),
     waitForControlPlane: step(waitForControlPlane),
@@ -39,8 +39,8 @@ export function createActivities(view: ClusterView) {
     rebootNode: step(rebootNode),
     verifyNode: step(verifyNode),
     soakNode: step(soakNode),
-    endNode: step(endNode),
-    settleNode: step(settleNode),
+    endNode: step(endNode, true),
+    settleNode: step(settleNode, true),
   };
 }
 

@@ -41,14 +41,22 @@ export async function reportRollout(
   { context, status, final }: { context: RolloutContext; status: RolloutStatus; final: boolean },
 ): Promise<void> {
   assertCluster(view, context.cluster);
+  const { kind, namespace, name, uid } = context.request;
+  if (kind === 'NodeOpUpgrade') await writeRollout(view, { namespace, name, uid }, status, final);
   if (final) {
     const pulls = [...view.pods.values()].filter(
       (pod) => pod.annotations[WORKFLOW_ANNOTATION] === context.rolloutID && pod.labels[STEP_LABEL] === 'pre-pull',
     );
     for (const pod of pulls) await removePod(view, pod);
   }
-  const { kind, namespace, name, uid } = context.request;
-  if (kind === 'KairosNode') return;
+}
+
+async function writeRollout(
+  view: ClusterView,
+  { namespace, name, uid }: { namespace: string; name: string; uid: string },
+  status: RolloutStatus,
+  final: boolean,
+): Promise<void> {
   const now = new Date().toISOString();
   const rollout = {
     ...status,

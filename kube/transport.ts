@@ -69,9 +69,10 @@ async function respond(access: Access, call: Call, signal: AbortSignal, mayRepea
   signal.addEventListener('abort', destroy);
   try {
     return await new Promise<IncomingMessage>((resolve, reject) => {
-      request = open(access, call);
+      const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+      request = open(access, call, body === undefined ? undefined : Buffer.byteLength(body));
       request.on('response', resolve).on('error', reject);
-      request.end(call.body === undefined ? undefined : JSON.stringify(call.body));
+      request.end(body);
     });
   } catch (error) {
     // A kept connection may be closed by the other side at the very moment when we use it again.
@@ -83,7 +84,7 @@ async function respond(access: Access, call: Call, signal: AbortSignal, mayRepea
   }
 }
 
-function open(access: Access, call: Call): ClientRequest {
+function open(access: Access, call: Call, length: number | undefined): ClientRequest {
   const { server, agent, auth } = access;
   const base = server.pathname.replace(/\/$/, '');
   const send = server.protocol === 'http:' ? httpRequest : httpsRequest;
@@ -99,7 +100,8 @@ function open(access: Access, call: Call): ClientRequest {
       Accept: 'application/json',
       'User-Agent': 'kairos-operator',
       ...access.headers,
-      ...(call.body !== undefined && { 'Content-Type': call.contentType }),
+      // Node announces no length for the body of a DELETE: what follows on that connection would be taken for it.
+      ...(length !== undefined && { 'Content-Type': call.contentType, 'Content-Length': length }),
     },
   });
 }

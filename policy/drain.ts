@@ -15,7 +15,7 @@ export type DrainDecision = { action: 'evict' } | { action: 'leave' } | { action
 /**
  * What a drain does with a pod, as `kubectl drain --ignore-daemonsets` would: pods of DaemonSets, mirror pods and
  * pods that have ended stay; pods of the operator's own steps and of the operator stay; a pod that nobody would make
- * again is refused.
+ * again is refused. A pod that is being deleted already is only waited for: refusing would save nothing of it.
  */
 export function decideDrain(pod: DrainPod, options: { deleteEmptyDirData: boolean; stepLabel: string }): DrainDecision {
   if (pod.mirror || pod.ownerKind === 'DaemonSet' || pod.phase === 'Succeeded' || pod.phase === 'Failed') return { action: 'leave' };
@@ -24,7 +24,7 @@ export function decideDrain(pod: DrainPod, options: { deleteEmptyDirData: boolea
   if (pod.ownerKind === undefined && !pod.deleting) {
     return { action: 'refuse', reason: `pod ${name} has no controller and would be lost: delete it, or give it one` };
   }
-  if (pod.hasEmptyDir && !options.deleteEmptyDirData) {
+  if (pod.hasEmptyDir && !pod.deleting && !options.deleteEmptyDirData) {
     return { action: 'refuse', reason: `pod ${name} keeps data in an emptyDir: move the data, or allow strategy.drain.deleteEmptyDirData` };
   }
   return { action: 'evict' };

@@ -1,6 +1,6 @@
 /** Orders names as people do: worker-2 before worker-10. */
 export function byName(a: { name: string }, b: { name: string }): number {
-  return a.name.localeCompare(b.name, 'en', { numeric: true }) || (a.name < b.name ? -1 : 1);
+  return a.name.localeCompare(b.name, 'en', { numeric: true }) || (a.name < b.name ? -1 : Number(a.name > b.name));
 }
 
 /** The nodes of a rollout in the order of their upgrade: the control plane first, then the workers, each by name. */

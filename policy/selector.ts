@@ -9,7 +9,7 @@ export function matches(selector: LabelSelector | undefined, labels: Readonly<Re
 type Requirement = NonNullable<LabelSelector['matchExpressions']>[number];
 
 function meets({ key, operator, values = [] }: Requirement, labels: Readonly<Record<string, string>>): boolean {
-  const value = labels[key];
+  const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
   switch (operator) {
     case 'In':
       return value !== undefined && values.includes(value);

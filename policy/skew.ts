@@ -5,7 +5,8 @@ const minorOf = (version: string | undefined) => {
 
 /**
  * Why an image's Kubernetes does not fit the cluster, or undefined when it does (Kubernetes version skew policy: a
- * kubelet may not be newer than the API server; a control plane moves one minor at a time and never back).
+ * kubelet may not be newer than the API server, nor more than three minors older, two for kubelets before 1.28; a
+ * control plane moves one minor at a time, all of its members within one minor of each other, and never back).
  * @param controlPlane kubelet versions of all control-plane nodes: the lowest of them is the API server's
  * @param node the version that the node runs now
  * @param image the distribution version read inside the image; undefined (a core image) is not judged
@@ -18,14 +19,23 @@ export function skewRefusal(
 ): string | undefined {
   const wanted = minorOf(image);
   if (wanted === undefined) return undefined;
-  if (role === 'worker') {
-    const lowest = Math.min(...controlPlane.map(minorOf).filter((minor) => minor !== undefined));
-    if (!Number.isFinite(lowest) || wanted <= lowest) return undefined;
+  const minors = controlPlane.map(minorOf).filter((minor) => minor !== undefined);
+  if (role === 'worker') return workerRefusal(minors, wanted);
+  const now = minorOf(node);
+  if (now === undefined) return undefined;
+  if (wanted < now) return `Kubernetes 1.${wanted} in the image is older than the node's 1.${now}: a control plane is never taken back`;
+  const from = Math.min(now, ...minors);
+  if (wanted <= from + 1) return undefined;
+  return `Kubernetes 1.${wanted} in the image skips a minor after the control plane's 1.${from}: go through 1.${from + 1}`;
+}
+
+function workerRefusal(controlPlane: readonly number[], wanted: number): string | undefined {
+  if (controlPlane.length === 0) return undefined;
+  const lowest = Math.min(...controlPlane);
+  if (wanted > lowest) {
     return `Kubernetes 1.${wanted} in the image is newer than the control plane's 1.${lowest}: upgrade the control plane first`;
   }
-  const now = minorOf(node);
-  if (now === undefined || wanted === now || wanted === now + 1) return undefined;
-  return wanted < now
-    ? `Kubernetes 1.${wanted} in the image is older than the node's 1.${now}: a control plane is never taken back`
-    : `Kubernetes 1.${wanted} in the image skips a minor after 1.${now}: go through 1.${now + 1}`;
+  const oldest = Math.max(...controlPlane) - (wanted < 28 ? 2 : 3);
+  if (wanted >= oldest) return undefined;
+  return `Kubernetes 1.${wanted} in the image is too old for the control plane's 1.${Math.max(...controlPlane)}: take an image with 1.${oldest} or newer`;
 }

@@ -57,8 +57,10 @@ function judgeRunning(evidence: Evidence, report: KairosNodeAgentStatus, version
   return { verdict: 'Unverified', message: `the node runs ${runs}, but neither its boot state nor a stamp proves that it is the new image` };
 }
 
-/** What is said of a node whose deadline passed before there was enough evidence. */
+/** What is said of a node whose deadline passed; evidence that came with the deadline still counts. */
 export function judgeOverdue(evidence: Evidence, waited: string): Judgement {
+  const judged = judge(evidence);
+  if (judged !== undefined) return judged;
   const { node, report } = evidence;
   if (node.bootID === evidence.sourceBootID && node.ready) {
     return { verdict: 'NeverRebooted', message: `the node did not reboot within ${waited}: the new image is written and waits for a reboot` };
