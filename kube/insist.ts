@@ -4,7 +4,11 @@ import { pause } from './pause.ts';
  * Repeats `attempt` until it succeeds, after 0.5 s doubling to 15 s; each failure is told to `onFailure`.
  * Rejects only with the signal's reason: for what a process cannot start without, but which may come later.
  */
-export async function insist<T>(attempt: () => Promise<T>, onFailure: (error: unknown) => void, signal: AbortSignal): Promise<T> {
+export async function insist<T>(
+  attempt: () => Promise<T>,
+  onFailure: (error: unknown) => void,
+  signal: AbortSignal,
+): Promise<T> {
   for (let delayMs = 500; ; delayMs = Math.min(15_000, delayMs * 2)) {
     signal.throwIfAborted();
     try {

@@ -10,7 +10,10 @@ export interface KairosNodeView {
   generation: number;
   resourceVersion: string;
   spec: KairosNodeSpec;
-  /** The field managers that own spec.image or spec.version. */
+  /**
+   * The field managers that own spec.image or spec.version. `before-first-apply`, as the API server calls it, stands for
+   * an unknown one: writes to an object of which no field was tracked yet leave no name.
+   */
   specManagers: string[];
   status: KairosNodeStatus;
   /** UID of the Node that owns it; absent until the watcher has set it. */
@@ -91,16 +94,18 @@ function kairosNodeView({ metadata, spec, status }: RawObject): KairosNodeView {
     generation: metadata.generation ?? 0,
     resourceVersion: metadata.resourceVersion,
     spec: spec ?? {},
-    specManagers: specManagers(metadata),
+    specManagers: specManagers(metadata, spec ?? {}),
     status: status ?? {},
     ...(owner !== undefined && { ownerUID: owner.uid }),
   };
 }
 
-function specManagers({ managedFields = [] }: RawMetadata): string[] {
+function specManagers({ managedFields = [] }: RawMetadata, spec: KairosNodeSpec): string[] {
   const owners = managedFields.filter(({ fieldsV1 }) => {
     const fields = (fieldsV1 as { 'f:spec'?: Record<string, unknown> } | undefined)?.['f:spec'] ?? {};
     return 'f:image' in fields || 'f:version' in fields;
   });
+  const isSet = spec.image !== undefined || spec.version !== undefined;
+  if (isSet && owners.length === 0) return ['before-first-apply'];
   return [...new Set(owners.map(({ manager }) => manager ?? ''))].filter((manager) => manager !== '');
 }

@@ -49,6 +49,7 @@ async function receive(access: Access, call: Call, signal: AbortSignal): Promise
   const code = response.statusCode ?? 0;
   if (code < 400 && call.stream === true) return { stream: response };
   const destroy = () => response.destroy();
+  if (signal.aborted) destroy();
   signal.addEventListener('abort', destroy);
   try {
     const body = parsed(await text(response));

@@ -87,7 +87,11 @@ async function runLane(input: WaveInput, state: WaveState): Promise<void> {
       state.idle -= 1;
     }
     const next = state.mayStart() ? state.pulled.shift() : undefined;
-    if (next === undefined) return;
+    if (next === undefined) {
+      if (state.isOver()) return;
+      // Another lane was quicker: all that wait are woken for one node.
+      continue;
+    }
     state.running += 1;
     try {
       await upgradeOrQueue(input, state, next);

@@ -54,6 +54,17 @@ describe('the client', () => {
     ]);
   });
 
+  it('sends the body of a DELETE, and leaves the connection fit for the next call', async () => {
+    const body = { preconditions: { uid: 'u' } };
+    await client.request({ verb: 'delete', path: '/x', body });
+    await get();
+    expect(server.seen.map((seen) => [seen.method, seen.body])).toEqual([
+      ['DELETE', body],
+      ['GET', undefined],
+    ]);
+    expect(server.connections).toBe(1);
+  });
+
   it('gives up at the deadline, also in the middle of an answer', async () => {
     server.fault = (_, response) => (response.writeHead(200), response.write('{"a":'), true);
     const started = Date.now();

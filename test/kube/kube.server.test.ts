@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
 import { type KubeClient, connectToCluster } from '../../kube/client.ts';
 import { readClusterIdentity } from '../../kube/identity.ts';
@@ -31,6 +31,11 @@ describe('against a real API server', () => {
   const folder = mkdtempSync(join(tmpdir(), 'kube-server-'));
   let controlPlane: ControlPlane;
   let client: KubeClient;
+  const followed: { stop(): void }[] = [];
+  const following = <T extends { stop(): void }>(reflector: T): T => {
+    followed.push(reflector);
+    return reflector;
+  };
 
   beforeAll(async () => {
     controlPlane = await startControlPlane({ folder });
@@ -43,6 +48,10 @@ describe('against a real API server', () => {
     }
   }, 120_000);
 
+  afterEach(() => {
+    for (const reflector of followed.splice(0)) reflector.stop();
+  });
+
   afterAll(async () => {
     await client?.close();
     await controlPlane?.stop();
@@ -54,7 +63,7 @@ describe('against a real API server', () => {
   });
 
   it('marks, cordons and orders nodes, and refuses a write decided on an old version', async () => {
-    const nodes = watchNodes(client);
+    const nodes = following(watchNodes(client));
     await nodes.synced();
     const before = await readNode(client, 'n1');
     const marked = await writeNode(client, 'n1', { owner: 'node/a', resourceVersion: before.resourceVersion });
@@ -68,7 +77,6 @@ describe('against a real API server', () => {
     const freed = await writeNode(client, 'n1', { owner: null, unschedulable: null });
     expect(freed).toMatchObject({ unschedulable: false });
     expect(freed.owner).toBeUndefined();
-    nodes.stop();
     await expect(readNode(client, 'none')).rejects.toMatchObject({ reason: 'NotFound' });
   });
 
@@ -77,7 +85,14 @@ describe('against a real API server', () => {
     const kind = { apiVersion: 'kairos.io/v1alpha1', kind: 'KairosNode' };
     await expect(applyKairosNodeSpec(client, 'n1', { image: 'i:1' })).rejects.toMatchObject({ reason: 'NotFound' });
     await client.request({ verb: 'create', path, body: { ...kind, metadata: { name: 'n1' } } });
-    const nodes = watchKairosNodes(client);
+    // An object without any tracked field is not tracked: who edits it by hand leaves no name.
+    await client.request({ verb: 'create', path, body: { ...kind, metadata: { name: 'n2' }, spec: {} } });
+    await client.request({ verb: 'merge-patch', path: `${path}/n2`, body: { spec: { image: 'i:0' } } });
+    expect((await readKairosNode(client, 'n2')).specManagers).not.toEqual([]);
+    const report = { ...kind, metadata: { name: 'n1' }, status: { observedVersion: 'v1' } };
+    await client.request({ verb: 'apply', path: `${path}/n1/status`, body: report, fieldManager: 'kairos-agent' });
+
+    const nodes = following(watchKairosNodes(client));
     const when = (is: (node: KairosNodeView) => boolean) =>
       nodes.waitFor('n1', (node) => (node !== undefined && is(node) ? node : undefined));
 
@@ -96,11 +111,10 @@ describe('against a real API server', () => {
 
     await patchKairosNodeStatus(client, 'n1', { upgradeState: 'InProgress', step: 'Drain', message: 'waits' });
     const patched = await patchKairosNodeStatus(client, 'n1', { step: null });
-    expect(patched.status).toEqual({ upgradeState: 'InProgress', message: 'waits' });
+    expect(patched.status).toEqual({ observedVersion: 'v1', upgradeState: 'InProgress', message: 'waits' });
     const { uid } = await readNode(client, 'n1');
     await setKairosNodeOwner(client, 'n1', { nodeUID: uid });
     await when(({ ownerUID }) => ownerUID === uid);
-    nodes.stop();
   });
 
   it('follows NodeOpUpgrades and writes their status', async () => {
@@ -111,7 +125,7 @@ describe('against a real API server', () => {
       metadata: { name: 'u' },
       spec: { image: 'i:1' },
     };
-    const upgrades = watchNodeOpUpgrades(client, ['default', 'kube-system']);
+    const upgrades = following(watchNodeOpUpgrades(client, ['default', 'kube-system']));
     await upgrades.synced();
     await client.request({ verb: 'create', path, body });
     await upgrades.waitFor('default/u', (upgrade) => upgrade);
@@ -121,13 +135,12 @@ describe('against a real API server', () => {
     const invalid = { ...body, metadata: { name: 'v' }, spec: {} };
     await expect(client.request({ verb: 'create', path, body: invalid })).rejects.toMatchObject({
       reason: 'Invalid',
-      causes: [{ field: 'spec.image' }],
+      causes: expect.arrayContaining([expect.objectContaining({ field: 'spec.image' })]),
     });
-    upgrades.stop();
   });
 
   it('creates pods and Jobs once, and deletes only the one that is meant', async () => {
-    const pods = watchOperatorPods(client, ['default']);
+    const pods = following(watchOperatorPods(client, ['default']));
     const ours = pod('step', 'n1', { 'kairos.io/upgrade-step': 'pre-pull' });
     const made = await createPod(client, 'default', ours);
     expect((await createPod(client, 'default', ours)).uid).toBe(made.uid);
@@ -141,7 +154,6 @@ describe('against a real API server', () => {
     await deletePod(client, 'default', 'step', { ...at, uid: made.uid });
     await pods.waitFor('default/step', (item) => (item === undefined ? true : undefined));
     await deletePod(client, 'default', 'step');
-    pods.stop();
 
     const template = { spec: { restartPolicy: 'Never', containers: [{ name: 'c', image: 'i' }] } };
     const job = { metadata: { name: 'j' }, spec: { template, suspend: true } };
@@ -165,7 +177,6 @@ describe('against a real API server', () => {
     const budget = { metadata: { name: 'pg' }, spec: { minAvailable: 1, selector: { matchLabels: labels } } };
     await client.request({ verb: 'create', path: budgets, body: budget });
     const held = { namespace: 'default', name: 'held', uid };
-    await until(() => true);
     expect(await evictPod(client, held)).toMatchObject({
       outcome: 'Blocked',
       message: expect.stringContaining('pod default/held'),
@@ -222,13 +233,12 @@ describe('against a real API server', () => {
   }, 60_000);
 
   it('follows on through a restart of the API server', async () => {
-    const nodes = watchNodes(client);
+    const nodes = following(watchNodes(client));
     await nodes.synced();
     await until(() => nodes.contactMs() > 0 || nodes.size > 0);
     await controlPlane.processes['kube-apiserver'].restart();
     await writeNode(client, 'n2', { owner: 'node/after' });
     const seen = await nodes.waitFor('n2', (node) => (node?.owner === 'node/after' ? node : undefined));
     expect(seen.ownerOrder).toBeGreaterThan(0);
-    nodes.stop();
   }, 60_000);
 });

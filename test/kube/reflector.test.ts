@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { OWNER_ANNOTATION } from '../../api/names.ts';
 import { type KubeClient, connectToCluster } from '../../kube/client.ts';
-import { watchNodes } from '../../kube/nodes.ts';
+import { type NodeView, watchNodes } from '../../kube/nodes.ts';
 import { type Reflector, startReflector } from '../../kube/reflector.ts';
 import { FakeApiServer, answer, status, until } from './fake-api-server.ts';
 
@@ -159,6 +159,7 @@ describe('a reflector', () => {
 });
 
 describe('the order of owners', () => {
+  let nodes: Reflector<NodeView>;
   let server: FakeApiServer;
   let client: KubeClient;
   beforeEach(async () => {
@@ -166,6 +167,7 @@ describe('the order of owners', () => {
     client = connectToCluster({ kubeconfig: server.kubeconfig });
   });
   afterEach(async () => {
+    nodes.stop();
     await client.close();
     await server.stop();
     server.remove();
@@ -176,7 +178,7 @@ describe('the order of owners', () => {
       server.set(name, owner === undefined ? {} : { [OWNER_ANNOTATION]: owner }, uid);
     owned('a', 'one');
     owned('b');
-    const nodes = watchNodes(client);
+    nodes = watchNodes(client);
     const order = (name: string) => nodes.get(name)?.ownerOrder;
     const seen = (name: string) =>
       nodes.waitFor(name, (node) => (node?.resourceVersion === String(server.version) ? node : undefined));
@@ -210,6 +212,5 @@ describe('the order of owners', () => {
     server.compact();
     await seen('c');
     expect([order('b'), order('c'), order('d')]).toEqual([106, 107, 0]);
-    nodes.stop();
   });
 });
