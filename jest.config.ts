@@ -10,7 +10,12 @@ const shared = {
 export default {
   maxWorkers: 2,
   projects: [
-    { ...shared, displayName: 'unit', testMatch: ['<rootDir>/test/**/*.test.ts'], testPathIgnorePatterns: ['/node_modules/', '\\.server\\.test\\.ts$'] },
+    {
+      ...shared,
+      displayName: 'unit',
+      testMatch: ['<rootDir>/test/**/*.test.ts'],
+      testPathIgnorePatterns: ['/node_modules/', '\\.server\\.test\\.ts$'],
+    },
     { ...shared, displayName: 'server', testMatch: ['<rootDir>/test/**/*.server.test.ts'] },
   ],
 } satisfies Config;

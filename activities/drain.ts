@@ -23,7 +23,9 @@ const EVICTIONS_AT_ONCE = 20;
  */
 export async function drainNode(view: ClusterView, hand: NodeInHand): Promise<DrainAnswer> {
   assertCluster(view, hand.cluster);
-  const elsewhere = [...view.nodes.values()].some((node) => node.name !== hand.node.name && node.ready && !node.unschedulable);
+  const elsewhere = [...view.nodes.values()].some(
+    (node) => node.name !== hand.node.name && node.ready && !node.unschedulable,
+  );
   if (!elsewhere) return { outcome: 'Drained' };
   await showStep(view, hand, 'Drain', 'moving its pods to other nodes');
   const pods = watchPodsOnNode(view.client, hand.node.name);
@@ -34,7 +36,10 @@ export async function drainNode(view: ClusterView, hand: NodeInHand): Promise<Dr
     if (error instanceof DrainRefused) return { outcome: 'Failed', message: error.message };
     if (!(error instanceof DeadlinePassed)) throw error;
     const held = [...blockers.values()].slice(0, 5).join('; ');
-    return { outcome: 'Failed', message: `drain did not end within ${formatDuration(hand.spec.drainTimeoutMs)}: ${held || 'pods are still terminating'}` };
+    return {
+      outcome: 'Failed',
+      message: `drain did not end within ${formatDuration(hand.spec.drainTimeoutMs)}: ${held || 'pods are still terminating'}`,
+    };
   } finally {
     pods.stop();
   }
@@ -74,7 +79,8 @@ async function evictUntilGone(
   const gone = (now: PodView | undefined) => (now?.uid === pod.uid ? undefined : true);
   for (;;) {
     if (gone(pods.get(key)) === true) return;
-    const answer = pods.get(key)?.deleting === true ? ({ outcome: 'Evicted' } as const) : await evictPod(view.client, pod);
+    const answer =
+      pods.get(key)?.deleting === true ? ({ outcome: 'Evicted' } as const) : await evictPod(view.client, pod);
     switch (answer.outcome) {
       case 'Evicted':
         await report(pod, undefined);
@@ -85,18 +91,32 @@ async function evictUntilGone(
       case 'Refused':
         throw new DrainRefused(answer.message);
       case 'Blocked':
-        await report(pod, `pod ${key} is held by ${answer.budgets.length === 0 ? answer.message : `PodDisruptionBudget ${answer.budgets.join(', ')}`}`);
+        await report(
+          pod,
+          `pod ${key} is held by ${answer.budgets.length === 0 ? answer.message : `PodDisruptionBudget ${answer.budgets.join(', ')}`}`,
+        );
         await pause(Math.min(answer.retryAfterMs, 5_000) * (0.75 + Math.random() / 2), signal);
     }
   }
 }
 
-async function showBlocker(view: ClusterView, hand: NodeInHand, blockers: Map<string, string>, pod: PodView, text: string | undefined): Promise<void> {
+async function showBlocker(
+  view: ClusterView,
+  hand: NodeInHand,
+  blockers: Map<string, string>,
+  pod: PodView,
+  text: string | undefined,
+): Promise<void> {
   if (blockers.get(pod.uid) === text) return;
   if (text === undefined) blockers.delete(pod.uid);
   else blockers.set(pod.uid, text);
   const first = [...blockers.values()][0];
-  await showStep(view, hand, 'Drain', first === undefined ? 'moving its pods to other nodes' : `${first}; asking again`);
+  await showStep(
+    view,
+    hand,
+    'Drain',
+    first === undefined ? 'moving its pods to other nodes' : `${first}; asking again`,
+  );
 }
 
 async function inParallel<T>(items: readonly T[], limit: number, work: (item: T) => Promise<void>): Promise<void> {

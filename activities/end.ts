@@ -14,7 +14,10 @@ import { type ClusterView, assertCluster } from './cluster-view.ts';
  * Ends a node: back to service or held by name, the attempt recorded, our pods and Jobs gone. Each part looks before
  * it acts, so repeating it changes nothing.
  */
-export async function endNode(view: ClusterView, end: { hand: NodeInHand; verdict: Verdict; message: string }): Promise<NodeResult> {
+export async function endNode(
+  view: ClusterView,
+  end: { hand: NodeInHand; verdict: Verdict; message: string },
+): Promise<NodeResult> {
   const { hand, verdict, message } = end;
   assertCluster(view, hand.cluster);
   // The image was not touched: what the node should run is what it was before.
@@ -73,7 +76,8 @@ export async function removePod(view: ClusterView, pod: PodView): Promise<void> 
   const writing = pod.labels[STEP_LABEL] === 'upgrade' || pod.labels[STEP_LABEL] === 'recovery';
   if (writing && pod.containers.some((container) => container.running)) return;
   if (pod.owner?.kind === 'Job') await deleteJob(view.client, pod.namespace, pod.owner.name, { uid: pod.owner.uid });
-  else if (!pod.deleting) await deletePod(view.client, pod.namespace, pod.name, { uid: pod.uid, gracePeriodSeconds: 0 });
+  else if (!pod.deleting)
+    await deletePod(view.client, pod.namespace, pod.name, { uid: pod.uid, gracePeriodSeconds: 0 });
 }
 
 /**
@@ -88,7 +92,12 @@ export async function settleNode(
   await record(view, { ...end, target: end.target ?? { image: end.spec.image } }, end.verdict, end.message);
 }
 
-type Recorded = RolloutContext & { node: NodeRef; target: Pick<Target, 'image'> & Partial<Target>; from?: string; startedAt?: string };
+type Recorded = RolloutContext & {
+  node: NodeRef;
+  target: Pick<Target, 'image'> & Partial<Target>;
+  from?: string;
+  startedAt?: string;
+};
 
 async function record(view: ClusterView, hand: Recorded, verdict: Verdict, message: string): Promise<void> {
   const now = view.kairosNodes.get(hand.node.name);

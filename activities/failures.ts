@@ -9,8 +9,7 @@ import { KubeError } from '../kube/errors.ts';
  */
 export function toFailure(error: unknown, mustSucceed: boolean): unknown {
   if (!(error instanceof KubeError)) return error;
-  const retryable =
-    mustSucceed || error.retryable || error.reason === 'Conflict' || error.reason === 'NotFound';
+  const retryable = mustSucceed || error.retryable || error.reason === 'Conflict' || error.reason === 'NotFound';
   return ApplicationFailure.create({
     message: error.message,
     type: error.reason,

@@ -16,7 +16,8 @@ export function checkGates(view: ClusterView, input: NodeUpgradeInput): GateAnsw
   assertCluster(view, input.cluster);
   const node = sameNode(view, input.node);
   const name = input.node.name;
-  if (node === undefined) return { answer: 'Done', verdict: 'Skipped', message: `node ${name} is gone, or another one has its name` };
+  if (node === undefined)
+    return { answer: 'Done', verdict: 'Skipped', message: `node ${name} is gone, or another one has its name` };
   const kairos = view.kairosNodes.get(name);
   const release = kairos?.status.release;
   const from = release === undefined ? undefined : versionOf(release);
@@ -50,15 +51,26 @@ function refusal(
   }
   const fit = release === undefined ? undefined : misfit(release, target.fields);
   if (fit !== undefined) {
-    return { answer: 'Done', verdict: 'Failed', message: `image ${target.image} does not fit node ${node.name}: ${fit}; its image was not touched` };
+    return {
+      answer: 'Done',
+      verdict: 'Failed',
+      message: `image ${target.image} does not fit node ${node.name}: ${fit}; its image was not touched`,
+    };
   }
-  const controlPlane = [...view.nodes.values()].filter((other) => other.controlPlane).map((other) => other.kubeletVersion);
+  const controlPlane = [...view.nodes.values()]
+    .filter((other) => other.controlPlane)
+    .map((other) => other.kubeletVersion);
   const skew = skewRefusal(place.group, controlPlane, node.kubeletVersion, target.fields['KAIROS_SOFTWARE_VERSION']);
   if (skew !== undefined) return { answer: 'Done', verdict: 'Failed', message: `${skew}; the node was not touched` };
   return undefined;
 }
 
-function closedGate(view: ClusterView, input: NodeUpgradeInput, node: NodeView, kairos: KairosNodeView | undefined): string | undefined {
+function closedGate(
+  view: ClusterView,
+  input: NodeUpgradeInput,
+  node: NodeView,
+  kairos: KairosNodeView | undefined,
+): string | undefined {
   const ours = node.owner === nodeWorkflowID(input.cluster, input.node);
   const closed = nodeClosed(node, ours);
   if (closed !== undefined) return closed;
@@ -71,7 +83,8 @@ function closedGate(view: ClusterView, input: NodeUpgradeInput, node: NodeView, 
 export function nodeClosed(node: NodeView, ours: boolean): string | undefined {
   if (!node.ready) return `node ${node.name} is not Ready`;
   if (node.owner !== undefined && !ours) return `node ${node.name} is out already: ${node.owner}`;
-  if (node.unschedulable && !ours) return `node ${node.name} is cordoned by somebody else: kubectl uncordon ${node.name} when it may be upgraded`;
+  if (node.unschedulable && !ours)
+    return `node ${node.name} is cordoned by somebody else: kubectl uncordon ${node.name} when it may be upgraded`;
   return node.pressures.length === 0 ? undefined : `node ${node.name} has ${node.pressures.join(', ')}`;
 }
 

@@ -1,10 +1,4 @@
-import {
-  BOOT_ID_ANNOTATION,
-  NODE_LABEL,
-  NODE_NAME_ANNOTATION,
-  STEP_LABEL,
-  WORKFLOW_ANNOTATION,
-} from '../api/names.ts';
+import { BOOT_ID_ANNOTATION, NODE_LABEL, NODE_NAME_ANNOTATION, STEP_LABEL, WORKFLOW_ANNOTATION } from '../api/names.ts';
 import type { NodeInHand, NodeRef, RolloutContext } from '../api/messages.ts';
 import { labelValue, objectName } from '../kube/names.ts';
 import { REBOOT_SCRIPT, UPGRADE_SCRIPT } from './scripts.ts';
@@ -43,7 +37,14 @@ const bothFiles = ['kairos-release', 'os-release'] as const;
  * termination log, of which the API keeps 4096 bytes each. An old image may lack one of the two.
  */
 export function prePullPod(context: RolloutContext, node: NodeRef) {
-  const name = objectName('kairos-pull', node.name, node.uid, context.rolloutID, String(context.request.attempt), context.spec.image);
+  const name = objectName(
+    'kairos-pull',
+    node.name,
+    node.uid,
+    context.rolloutID,
+    String(context.request.attempt),
+    context.spec.image,
+  );
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -134,7 +135,13 @@ export function rebootPod(hand: NodeInHand) {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: metadata(hand, hand.node, 'reboot', objectName('kairos-reboot', hand.node.name, hand.node.uid, hand.bootID), hand.bootID),
+    metadata: metadata(
+      hand,
+      hand.node,
+      'reboot',
+      objectName('kairos-reboot', hand.node.name, hand.node.uid, hand.bootID),
+      hand.bootID,
+    ),
     spec: {
       ...podSpec(hand, hand.node),
       restartPolicy: 'OnFailure',

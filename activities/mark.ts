@@ -70,7 +70,11 @@ async function stampSpec(view: ClusterView, hand: NodeInHand): Promise<void> {
   if (hand.request.kind === 'KairosNode') return;
   const source = { rollout: hand.rolloutID, uid: hand.request.uid, generation: hand.request.generation };
   try {
-    await applyKairosNodeSpec(view.client, hand.node.name, { version: hand.target.version, image: hand.target.image, source });
+    await applyKairosNodeSpec(view.client, hand.node.name, {
+      version: hand.target.version,
+      image: hand.target.image,
+      source,
+    });
   } catch (error) {
     if (!(error instanceof KubeError) || error.reason !== 'Conflict' || error.causes.length === 0) throw error;
     const held = error.causes.map((cause) => cause.message).join('; ');

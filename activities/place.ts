@@ -22,7 +22,8 @@ export async function waitForPlace(
     if (node === undefined) return undefined;
     const own = nodeClosed(node, node.owner === nodeWorkflowID(input.cluster, input.node));
     if (own !== undefined) return own;
-    if (view.kairosNodes.get(name)?.status.bootID !== node.bootID) return `node ${name}: its agent has not reported from this boot`;
+    if (view.kairosNodes.get(name)?.status.bootID !== node.bootID)
+      return `node ${name}: its agent has not reported from this boot`;
     const rivals = whoIsInTheWay(input.place, name, view.outages.values());
     return rivals === undefined ? undefined : budgetText(rivals);
   };
@@ -39,7 +40,12 @@ export async function waitForControlPlane(view: ClusterView, context: RolloutCon
     const out = [...view.outages.values()].filter((node) => node.controlPlane).map((node) => node.name);
     return out.length === 0 ? undefined : `control-plane nodes ${out.join(', ')} are out`;
   };
-  return waitUntilOpen(view, context.spec.gateTimeoutMs, closed, (reason) => `the workers were not started: ${reason}; see kubectl get nodes`);
+  return waitUntilOpen(
+    view,
+    context.spec.gateTimeoutMs,
+    closed,
+    (reason) => `the workers were not started: ${reason}; see kubectl get nodes`,
+  );
 }
 
 async function waitUntilOpen(

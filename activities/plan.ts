@@ -16,7 +16,10 @@ const AGENTS_REPORT_WITHIN_MS = 60_000;
  */
 export async function planRollout(view: ClusterView, context: RolloutContext): Promise<Plan> {
   assertCluster(view, context.cluster);
-  const silent = () => selected(view, context).filter((node) => node.ready && view.kairosNodes.get(node.name)?.status.bootID !== node.bootID);
+  const silent = () =>
+    selected(view, context).filter(
+      (node) => node.ready && view.kairosNodes.get(node.name)?.status.bootID !== node.bootID,
+    );
   try {
     await waitInActivity(AGENTS_REPORT_WITHIN_MS, (signal) =>
       view.kairosNodes.waitFor(undefined, () => (silent().length === 0 ? true : undefined), signal),
@@ -41,6 +44,9 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
 function selected(view: ClusterView, { spec }: RolloutContext): NodeView[] {
   const names = spec.nodeNames === undefined ? undefined : new Set(spec.nodeNames);
   return [...view.nodes.values()].filter(
-    (node) => node.labels[MANAGED_LABEL] !== 'false' && (names === undefined || names.has(node.name)) && matches(spec.nodeSelector, node.labels),
+    (node) =>
+      node.labels[MANAGED_LABEL] !== 'false' &&
+      (names === undefined || names.has(node.name)) &&
+      matches(spec.nodeSelector, node.labels),
   );
 }

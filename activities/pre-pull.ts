@@ -61,7 +61,8 @@ async function tell(view: ClusterView, node: NodeRef, message: string): Promise<
   try {
     await patchKairosNodeStatus(view.client, node.name, { message: message.slice(0, 4000) });
   } catch (error) {
-    if (!isReason(error, 'NotFound', 'Conflict', 'Unreachable', 'Timeout', 'TooManyRequests', 'ServerTimeout')) throw error;
+    if (!isReason(error, 'NotFound', 'Conflict', 'Unreachable', 'Timeout', 'TooManyRequests', 'ServerTimeout'))
+      throw error;
   }
 }
 
@@ -85,11 +86,14 @@ function readTarget(view: ClusterView, { spec, node }: RolloutContext & { node: 
       'NotAKairosImage',
     );
   }
-  const digest = pod.containers.map((container) => /sha256:[0-9a-f]{64}/.exec(container.imageID ?? '')?.[0]).find((found) => found !== undefined);
+  const digest = pod.containers
+    .map((container) => /sha256:[0-9a-f]{64}/.exec(container.imageID ?? '')?.[0])
+    .find((found) => found !== undefined);
   return {
     image: spec.image,
     pinned: spec.image,
-    architecture: fields['KAIROS_TARGETARCH'] ?? fields['KAIROS_ARCH'] ?? sameNode(view, node)?.architecture ?? 'unknown',
+    architecture:
+      fields['KAIROS_TARGETARCH'] ?? fields['KAIROS_ARCH'] ?? sameNode(view, node)?.architecture ?? 'unknown',
     version,
     fields,
     ...(digest === undefined ? {} : { digest }),

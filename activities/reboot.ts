@@ -36,7 +36,11 @@ export async function rebootNode(view: ClusterView, hand: NodeInHand): Promise<R
 }
 
 const waitForNewBoot = (view: ClusterView, hand: NodeInHand, signal: AbortSignal) =>
-  view.nodes.waitFor(hand.node.name, (node) => (node === undefined || (node.uid === hand.node.uid && node.bootID === hand.bootID) ? undefined : true), signal);
+  view.nodes.waitFor(
+    hand.node.name,
+    (node) => (node === undefined || (node.uid === hand.node.uid && node.bootID === hand.bootID) ? undefined : true),
+    signal,
+  );
 
 /**
  * Waits for the evidence from the new boot: the Node Ready with a new boot id, and its agent's report from that boot.
@@ -44,7 +48,12 @@ const waitForNewBoot = (view: ClusterView, hand: NodeInHand, signal: AbortSignal
  */
 export async function verifyNode(view: ClusterView, hand: NodeInHand): Promise<Judgement & { bootID: string }> {
   assertCluster(view, hand.cluster);
-  await showStep(view, hand, 'Verify', 'waiting for the node to be Ready and for its agent to report from the new boot');
+  await showStep(
+    view,
+    hand,
+    'Verify',
+    'waiting for the node to be Ready and for its agent to report from the new boot',
+  );
   const { name } = hand.node;
   try {
     return await waitInActivity(hand.spec.rebootTimeoutMs, async (signal) => {
@@ -79,7 +88,11 @@ function evidenceNow(view: ClusterView, hand: NodeInHand): Evidence {
 
 function verdictNow(view: ClusterView, hand: NodeInHand): (Judgement & { bootID: string }) | undefined {
   if (sameNode(view, hand.node) === undefined) {
-    return { verdict: 'Lost', message: `node ${hand.node.name} was deleted, or replaced by another one, during its upgrade`, bootID: '' };
+    return {
+      verdict: 'Lost',
+      message: `node ${hand.node.name} was deleted, or replaced by another one, during its upgrade`,
+      bootID: '',
+    };
   }
   const evidence = evidenceNow(view, hand);
   const judged = judge(evidence);

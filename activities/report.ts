@@ -10,7 +10,10 @@ import { removePod } from './end.ts';
  * Whether the request still is what the rollout was started for: a start may come late, after the resource was edited,
  * deleted, or made again under its name. Clears what an earlier attempt left in `status.rollout`.
  */
-export async function confirmRequest(view: ClusterView, context: RolloutContext): Promise<{ current: boolean; reason: string }> {
+export async function confirmRequest(
+  view: ClusterView,
+  context: RolloutContext,
+): Promise<{ current: boolean; reason: string }> {
   assertCluster(view, context.cluster);
   const { kind, namespace, name, uid, generation, attempt } = context.request;
   if (kind === 'KairosNode') return { current: true, reason: '' };
@@ -23,7 +26,13 @@ export async function confirmRequest(view: ClusterView, context: RolloutContext)
       return { current: false, reason: `NodeOpUpgrade ${namespace}/${name} was edited before its rollout began` };
     }
     if ((found.status?.rollout?.attempt ?? attempt) < attempt) {
-      await patchNodeOpUpgradeStatus(view.client, namespace, name, { metadata: { uid }, status: { rollout: null } }, ROLLOUT_FIELD_MANAGER);
+      await patchNodeOpUpgradeStatus(
+        view.client,
+        namespace,
+        name,
+        { metadata: { uid }, status: { rollout: null } },
+        ROLLOUT_FIELD_MANAGER,
+      );
     }
     return { current: true, reason: '' };
   } catch (error) {
@@ -65,7 +74,13 @@ async function writeRollout(
     ...(final ? { finishedAt: now } : {}),
   };
   try {
-    await patchNodeOpUpgradeStatus(view.client, namespace, name, { metadata: { uid }, status: { rollout } }, ROLLOUT_FIELD_MANAGER);
+    await patchNodeOpUpgradeStatus(
+      view.client,
+      namespace,
+      name,
+      { metadata: { uid }, status: { rollout } },
+      ROLLOUT_FIELD_MANAGER,
+    );
   } catch (error) {
     if (!isReason(error, 'NotFound', 'Conflict')) throw error;
   }

@@ -30,6 +30,9 @@ export async function soakNode(view: ClusterView, hand: NodeInHand): Promise<Soa
     });
   } catch (error) {
     if (!(error instanceof DeadlinePassed)) throw error;
-    return { outcome: 'Unsteady', message: `the node runs ${hand.target.version} but did not stay Ready for ${formatDuration(soakMs)} within ${error.waited}` };
+    return {
+      outcome: 'Unsteady',
+      message: `the node runs ${hand.target.version} but did not stay Ready for ${formatDuration(soakMs)} within ${error.waited}`,
+    };
   }
 }

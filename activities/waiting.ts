@@ -28,7 +28,8 @@ export async function waitInActivity<T>(
   const context = Context.current();
   const beat = setInterval(() => context.heartbeat(), Math.max(200, (context.info.heartbeatTimeoutMs ?? 10_000) / 4));
   const deadline = new AbortController();
-  const left = deadlineMs === undefined ? undefined : context.info.scheduledTimestampMs + deadlineMs * attempts - Date.now();
+  const left =
+    deadlineMs === undefined ? undefined : context.info.scheduledTimestampMs + deadlineMs * attempts - Date.now();
   // Timers hold at most 2^31-1 ms; a deadline beyond that is as good as none for one attempt.
   const timer =
     left === undefined || left > 2_000_000_000

@@ -15,7 +15,10 @@ export type WriteAnswer = { outcome: 'Written' } | { outcome: 'BootChanged' } | 
  *
  * A pod of which no container ever started (the kubelet refused it) is made again; nothing else is.
  */
-export async function writeImage(view: ClusterView, { hand, step }: { hand: NodeInHand; step: WriteStep }): Promise<WriteAnswer> {
+export async function writeImage(
+  view: ClusterView,
+  { hand, step }: { hand: NodeInHand; step: WriteStep },
+): Promise<WriteAnswer> {
   assertCluster(view, hand.cluster);
   const label = step === 'upgrade' ? 'Upgrade' : 'Recovery';
   await showStep(view, hand, label, `writing ${hand.target.image}`);
@@ -68,5 +71,8 @@ function outcomeOf(pod: PodView): Ended | undefined {
   const container = pod.containers[0];
   if (container?.started !== true) return { outcome: 'Refused' };
   const log = container.terminated?.message?.trim() ?? 'it left no message';
-  return { outcome: 'Failed', message: `kairos-agent upgrade ended with ${container.terminated?.exitCode ?? 'no exit code'}: ${log.slice(-1500)}` };
+  return {
+    outcome: 'Failed',
+    message: `kairos-agent upgrade ended with ${container.terminated?.exitCode ?? 'no exit code'}: ${log.slice(-1500)}`,
+  };
 }

@@ -25,7 +25,10 @@ export const KAIROS_GROUP = 'kairos.io';
 export const OPERATOR_GROUP = 'operator.kairos.io';
 export const API_VERSION = 'v1alpha1';
 
-export const CONTROL_PLANE_LABELS = ['node-role.kubernetes.io/control-plane', 'node-role.kubernetes.io/master'] as const;
+export const CONTROL_PLANE_LABELS = [
+  'node-role.kubernetes.io/control-plane',
+  'node-role.kubernetes.io/master',
+] as const;
 /** Where the upgrade Job leaves the stamp that tells the agent which image is running. */
 export const STAMP_PATH = '/etc/kairos-operator/target';
 

@@ -25,7 +25,12 @@ export function resolveBudget(maxUnavailable: number | string, nodes: number): n
  * A control-plane node goes on only if no other control-plane node is out, whoever took it out.
  * @returns undefined when it may go, else who is in the way.
  */
-export function whoIsInTheWay(place: Place, node: string, out: Iterable<OutNode>, order?: number): string[] | undefined {
+export function whoIsInTheWay(
+  place: Place,
+  node: string,
+  out: Iterable<OutNode>,
+  order?: number,
+): string[] | undefined {
   const before = [...out].filter((other) => other.name !== node && countsAgainst(other, order));
   const rivals = place.group === 'control-plane' ? before.filter((other) => other.controlPlane) : before;
   const budget = place.group === 'control-plane' ? 1 : place.budget;

@@ -18,14 +18,19 @@ export type DrainDecision = { action: 'evict' } | { action: 'leave' } | { action
  * again is refused. A pod that is being deleted already is only waited for: refusing would save nothing of it.
  */
 export function decideDrain(pod: DrainPod, options: { deleteEmptyDirData: boolean; stepLabel: string }): DrainDecision {
-  if (pod.mirror || pod.ownerKind === 'DaemonSet' || pod.phase === 'Succeeded' || pod.phase === 'Failed') return { action: 'leave' };
-  if (options.stepLabel in pod.labels || pod.labels['app.kubernetes.io/part-of'] === 'kairos-operator') return { action: 'leave' };
+  if (pod.mirror || pod.ownerKind === 'DaemonSet' || pod.phase === 'Succeeded' || pod.phase === 'Failed')
+    return { action: 'leave' };
+  if (options.stepLabel in pod.labels || pod.labels['app.kubernetes.io/part-of'] === 'kairos-operator')
+    return { action: 'leave' };
   const name = `${pod.namespace}/${pod.name}`;
   if (pod.ownerKind === undefined && !pod.deleting) {
     return { action: 'refuse', reason: `pod ${name} has no controller and would be lost: delete it, or give it one` };
   }
   if (pod.hasEmptyDir && !pod.deleting && !options.deleteEmptyDirData) {
-    return { action: 'refuse', reason: `pod ${name} keeps data in an emptyDir: move the data, or allow strategy.drain.deleteEmptyDirData` };
+    return {
+      action: 'refuse',
+      reason: `pod ${name} keeps data in an emptyDir: move the data, or allow strategy.drain.deleteEmptyDirData`,
+    };
   }
   return { action: 'evict' };
 }

@@ -1,5 +1,5 @@
 import type { RolloutMemo } from '../api/messages.ts';
-import type { NodeOpUpgrade, RolloutPhase } from '../api/types.ts';
+import type { NodeOpUpgrade, RolloutPhase, RolloutStatus } from '../api/types.ts';
 
 /** How Temporal describes the workflow of a rollout. */
 export type EngineState =
@@ -12,7 +12,8 @@ export type EngineDecision =
   | { action: 'cancel'; reason: string }
   | { action: 'recordEnd'; phase: 'Failed' | 'Cancelled'; message: string };
 
-export const isFinal = (phase: RolloutPhase | undefined) => phase === 'Completed' || phase === 'Failed' || phase === 'Cancelled';
+export const isFinal = (phase: RolloutPhase | undefined) =>
+  phase === 'Completed' || phase === 'Failed' || phase === 'Cancelled';
 
 /**
  * What the watcher does about a NodeOpUpgrade, by what the resource says and how Temporal describes its workflow
@@ -22,27 +23,41 @@ export const isFinal = (phase: RolloutPhase | undefined) => phase === 'Completed
 export function decideEngine(resource: NodeOpUpgrade | undefined, engine: EngineState): EngineDecision {
   const wanted = resource?.metadata.deletionTimestamp === undefined ? resource : undefined;
   if (wanted === undefined) {
-    return engine.state === 'Open' ? { action: 'cancel', reason: 'its NodeOpUpgrade was deleted' } : { action: 'nothing' };
+    return engine.state === 'Open'
+      ? { action: 'cancel', reason: 'its NodeOpUpgrade was deleted' }
+      : { action: 'nothing' };
   }
   const { uid = '', generation = 0 } = wanted.metadata;
+  if (engine.state === 'Open') return openWorkflow(engine.memo, uid, generation);
   const status = wanted.status?.rollout;
   const about = status?.generation === generation;
-  const attempt = status === undefined ? 1 : about ? status.attempt : status.attempt + 1;
-
-  if (engine.state === 'Open') return openWorkflow(engine.memo, uid, generation);
   if (about && isFinal(status?.phase)) return { action: 'nothing' };
+  const attempt = nextAttempt(status, generation);
   if (engine.state === 'NotFound') return { action: 'start', attempt };
-  const same = engine.memo?.uid === uid && engine.memo.generation === generation;
-  if (!same) return { action: 'start', attempt: Math.max(attempt, engine.memo?.uid === uid ? engine.memo.attempt + 1 : 1) };
-  switch (engine.state) {
+  if (engine.memo?.uid !== uid) return { action: 'start', attempt };
+  if (engine.memo.generation !== generation)
+    return { action: 'start', attempt: Math.max(attempt, engine.memo.attempt + 1) };
+  return closedWorkflow(engine.state);
+}
+
+/** A new generation opens the next attempt; the same one, without an end, is still the one that is open. */
+function nextAttempt(status: RolloutStatus | undefined, generation: number): number {
+  if (status === undefined) return 1;
+  return status.generation === generation ? status.attempt : status.attempt + 1;
+}
+
+function closedWorkflow(state: 'Completed' | 'Failed' | 'Canceled' | 'Terminated' | 'TimedOut'): EngineDecision {
+  switch (state) {
     case 'Completed':
       return { action: 'nothing' };
     case 'Canceled':
       return { action: 'recordEnd', phase: 'Cancelled', message: 'its workflow was cancelled' };
     case 'Failed':
     case 'Terminated':
-    case 'TimedOut':
-      return { action: 'recordEnd', phase: 'Failed', message: `${engine.state}: its workflow did not end by itself; look at it in the Temporal UI, then edit the spec to start again` };
+    case 'TimedOut': {
+      const message = `${state}: its workflow did not end by itself; look at it in the Temporal UI, then edit the spec to start again`;
+      return { action: 'recordEnd', phase: 'Failed', message };
+    }
   }
 }
 

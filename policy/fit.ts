@@ -1,5 +1,9 @@
+import { versionOf } from './release.ts';
+
+const DISTRIBUTION = 'KAIROS_SOFTWARE_VERSION_PREFIX';
+
 const MUST_MATCH = [
-  ['KAIROS_SOFTWARE_VERSION_PREFIX', 'Kubernetes distribution'],
+  [DISTRIBUTION, 'Kubernetes distribution'],
   ['KAIROS_MODEL', 'model'],
   ['KAIROS_TARGETARCH', 'architecture'],
   ['KAIROS_TRUSTED_BOOT', 'trusted boot'],
@@ -14,11 +18,17 @@ const MUST_MATCH = [
  */
 export function misfit(node: Record<string, string>, image: Record<string, string>): string | undefined {
   for (const [field, name] of MUST_MATCH) {
-    const has = node[field];
-    const wants = image[field];
-    const distribution = field === 'KAIROS_SOFTWARE_VERSION_PREFIX';
+    const distribution = field === DISTRIBUTION;
+    const has = distribution ? distributionOf(node) : node[field];
+    const wants = distribution ? distributionOf(image) : image[field];
     if (has === wants || (!distribution && (has === undefined || wants === undefined))) continue;
     return `${name}: the node has ${has ?? 'none'}, the image ${wants ?? 'none'}`;
   }
   return undefined;
+}
+
+/** Images from before that field name the distribution in their version only. */
+function distributionOf(fields: Record<string, string>): string | undefined {
+  const named = /-([a-z][a-z0-9]*?)v\d+\.\d+\.\d+(?:-[a-z]+\.?\d*)?(?:\+[0-9A-Za-z.]+)?$/;
+  return fields[DISTRIBUTION] ?? named.exec(versionOf(fields) ?? '')?.[1];
 }

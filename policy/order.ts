@@ -4,7 +4,12 @@ export function byName(a: { name: string }, b: { name: string }): number {
 }
 
 /** The nodes of a rollout in the order of their upgrade: the control plane first, then the workers, each by name. */
-export function orderNodes<T extends { name: string; controlPlane: boolean }>(nodes: readonly T[]): { controlPlane: T[]; workers: T[] } {
+export function orderNodes<T extends { name: string; controlPlane: boolean }>(
+  nodes: readonly T[],
+): { controlPlane: T[]; workers: T[] } {
   const sorted = [...nodes].sort(byName);
-  return { controlPlane: sorted.filter((node) => node.controlPlane), workers: sorted.filter((node) => !node.controlPlane) };
+  return {
+    controlPlane: sorted.filter((node) => node.controlPlane),
+    workers: sorted.filter((node) => !node.controlPlane),
+  };
 }

@@ -23,7 +23,8 @@ export function skewRefusal(
   if (role === 'worker') return workerRefusal(minors, wanted);
   const now = minorOf(node);
   if (now === undefined) return undefined;
-  if (wanted < now) return `Kubernetes 1.${wanted} in the image is older than the node's 1.${now}: a control plane is never taken back`;
+  if (wanted < now)
+    return `Kubernetes 1.${wanted} in the image is older than the node's 1.${now}: a control plane is never taken back`;
   const from = Math.min(now, ...minors);
   if (wanted <= from + 1) return undefined;
   return `Kubernetes 1.${wanted} in the image skips a minor after the control plane's 1.${from}: go through 1.${from + 1}`;

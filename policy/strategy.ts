@@ -15,28 +15,34 @@ export const STRATEGY_DEFAULTS = {
 
 /** All defaults filled in. `concurrency: 0` of the Go operator meant "all at once"; here it means the default of 1. */
 export function resolveSpec(spec: NodeOpUpgradeSpec): RolloutSpec {
-  const strategy = spec.strategy ?? {};
-  const ms = (given: string | undefined, standard: string) => parseDurationMs(given ?? standard);
-  const concurrency = spec.concurrency !== undefined && spec.concurrency > 0 ? spec.concurrency : undefined;
+  const { nodeSelector, uncordonOnFailure } = spec;
   return {
     image: spec.image,
-    ...(spec.nodeSelector === undefined ? {} : { nodeSelector: spec.nodeSelector }),
+    ...(nodeSelector === undefined ? {} : { nodeSelector }),
     imagePullSecrets: (spec.imagePullSecrets ?? []).map((secret) => secret.name),
-    maxUnavailable: strategy.maxUnavailable ?? concurrency ?? STRATEGY_DEFAULTS.maxUnavailable,
     stopOnFailure: spec.stopOnFailure ?? true,
     upgradeActive: spec.upgradeActive ?? true,
     upgradeRecovery: spec.upgradeRecovery ?? false,
     force: spec.force ?? false,
     debug: spec.debug ?? false,
-    ...(spec.uncordonOnFailure === undefined ? {} : { uncordonOnFailure: spec.uncordonOnFailure }),
+    ...(uncordonOnFailure === undefined ? {} : { uncordonOnFailure }),
     excludePaths: spec.excludePaths ?? [],
-    soakMs: ms(strategy.soak, STRATEGY_DEFAULTS.soak),
-    prePullTimeoutMs: ms(strategy.prePull?.timeout, STRATEGY_DEFAULTS.prePullTimeout),
-    prePullAhead: strategy.prePull?.ahead ?? STRATEGY_DEFAULTS.prePullAhead,
-    drainTimeoutMs: ms(strategy.drain?.timeout, STRATEGY_DEFAULTS.drainTimeout),
-    deleteEmptyDirData: strategy.drain?.deleteEmptyDirData ?? true,
-    rebootTimeoutMs: ms(strategy.reboot?.timeout, STRATEGY_DEFAULTS.rebootTimeout),
-    gateTimeoutMs: ms(strategy.gateTimeout, STRATEGY_DEFAULTS.gateTimeout),
+    ...resolveStrategy(spec),
+  };
+}
+
+function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) {
+  const ms = (given: string | undefined, standard: string) => parseDurationMs(given ?? standard);
+  const { maxUnavailable, soak, prePull = {}, drain = {}, reboot = {}, gateTimeout } = strategy;
+  return {
+    maxUnavailable: maxUnavailable ?? (concurrency > 0 ? concurrency : STRATEGY_DEFAULTS.maxUnavailable),
+    soakMs: ms(soak, STRATEGY_DEFAULTS.soak),
+    prePullTimeoutMs: ms(prePull.timeout, STRATEGY_DEFAULTS.prePullTimeout),
+    prePullAhead: prePull.ahead ?? STRATEGY_DEFAULTS.prePullAhead,
+    drainTimeoutMs: ms(drain.timeout, STRATEGY_DEFAULTS.drainTimeout),
+    deleteEmptyDirData: drain.deleteEmptyDirData ?? true,
+    rebootTimeoutMs: ms(reboot.timeout, STRATEGY_DEFAULTS.rebootTimeout),
+    gateTimeoutMs: ms(gateTimeout, STRATEGY_DEFAULTS.gateTimeout),
   };
 }
 

@@ -21,17 +21,35 @@ export function summarize(
   const generation = upgrade.metadata.generation ?? 0;
   const rollout = upgrade.status?.rollout?.generation === generation ? upgrade.status.rollout : undefined;
   const inFlight = nodes.filter((node) => node.status.upgradeState === 'InProgress').sort(byName);
-  const ended = nodes.filter(({ status }) => status.upgradeState !== 'InProgress' && endedIn(status, rollout?.startedAt));
+  const ended = nodes.filter(
+    ({ status }) => status.upgradeState !== 'InProgress' && endedIn(status, rollout?.startedAt),
+  );
   const written = Object.entries(rollout?.verdicts ?? {}) as [Parameters<typeof isFailure>[0], number][];
-  const sum = (failure: boolean) => written.reduce((all, [verdict, n]) => (isFailure(verdict) === failure && verdict !== 'Cancelled' ? all + n : all), 0);
-  const count = (failure: boolean) => ended.filter(({ status }) => status.lastAttempt !== undefined && status.lastAttempt.verdict !== 'Cancelled' && isFailure(status.lastAttempt.verdict) === failure).length;
+  const sum = (failure: boolean) =>
+    written.reduce(
+      (all, [verdict, n]) => (isFailure(verdict) === failure && verdict !== 'Cancelled' ? all + n : all),
+      0,
+    );
+  const count = (failure: boolean) =>
+    ended.filter(
+      ({ status }) =>
+        status.lastAttempt !== undefined &&
+        status.lastAttempt.verdict !== 'Cancelled' &&
+        isFailure(status.lastAttempt.verdict) === failure,
+    ).length;
   const total = rollout?.total ?? 0;
   const done = Math.max(sum(false), count(false));
   return {
     phase: rollout?.phase ?? 'Pending',
     message: rollout?.message ?? (engine.reachable ? 'waiting for its rollout to start' : engine.message),
     observedGeneration: generation,
-    nodes: { total, done, inFlight: inFlight.length, failed: Math.max(sum(true), count(true)), summary: `${done}/${total}` },
+    nodes: {
+      total,
+      done,
+      inFlight: inFlight.length,
+      failed: Math.max(sum(true), count(true)),
+      summary: `${done}/${total}`,
+    },
     inFlight: inFlight.slice(0, LISTED).map(({ name, status }) => ({
       name,
       ...(status.step === undefined ? {} : { step: status.step }),
@@ -48,7 +66,10 @@ function endedIn(status: KairosNodeStatus, startedAt: string | undefined): boole
   return finished !== undefined && startedAt !== undefined && Date.parse(finished) >= Date.parse(startedAt);
 }
 
-function engineCondition(engine: { reachable: boolean; message: string; since: string }, generation: number): Condition {
+function engineCondition(
+  engine: { reachable: boolean; message: string; since: string },
+  generation: number,
+): Condition {
   return {
     type: 'EngineReachable',
     status: engine.reachable ? 'True' : 'False',

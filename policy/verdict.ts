@@ -28,11 +28,20 @@ export function judge(evidence: Evidence): Judgement | undefined {
   const runs = version ?? 'an unknown version';
   switch (report.bootState) {
     case 'passive':
-      return { verdict: 'RolledBack', message: `the new image did not boot: the node fell back to its passive image and runs ${runs}` };
+      return {
+        verdict: 'RolledBack',
+        message: `the new image did not boot: the node fell back to its passive image and runs ${runs}`,
+      };
     case 'recovery':
-      return { verdict: 'RolledBack', message: `the new image did not boot: the node fell back to its recovery system and runs ${runs}` };
+      return {
+        verdict: 'RolledBack',
+        message: `the new image did not boot: the node fell back to its recovery system and runs ${runs}`,
+      };
     case 'livecd':
-      return { verdict: 'WrongVersion', message: `the node booted a live medium (${runs}): remove it and reboot the node` };
+      return {
+        verdict: 'WrongVersion',
+        message: `the node booted a live medium (${runs}): remove it and reboot the node`,
+      };
     case 'active':
     case 'unknown':
     case undefined:
@@ -51,10 +60,16 @@ function judgeRunning(evidence: Evidence, report: KairosNodeAgentStatus, version
     return { verdict: 'Succeeded', message: `runs ${runs}, proven by the stamp of this upgrade` };
   }
   if (stamp !== undefined) {
-    return { verdict: 'WrongVersion', message: `the node runs ${runs}, but from an image that another upgrade wrote (boot ${stamp.sourceBootID ?? 'unknown'})` };
+    return {
+      verdict: 'WrongVersion',
+      message: `the node runs ${runs}, but from an image that another upgrade wrote (boot ${stamp.sourceBootID ?? 'unknown'})`,
+    };
   }
   if (report.bootState === 'active') return { verdict: 'Succeeded', message: `runs ${runs} from its active image` };
-  return { verdict: 'Unverified', message: `the node runs ${runs}, but neither its boot state nor a stamp proves that it is the new image` };
+  return {
+    verdict: 'Unverified',
+    message: `the node runs ${runs}, but neither its boot state nor a stamp proves that it is the new image`,
+  };
 }
 
 /** What is said of a node whose deadline passed; evidence that came with the deadline still counts. */
@@ -63,11 +78,20 @@ export function judgeOverdue(evidence: Evidence, waited: string): Judgement {
   if (judged !== undefined) return judged;
   const { node, report } = evidence;
   if (node.bootID === evidence.sourceBootID && node.ready) {
-    return { verdict: 'NeverRebooted', message: `the node did not reboot within ${waited}: the new image is written and waits for a reboot` };
+    return {
+      verdict: 'NeverRebooted',
+      message: `the node did not reboot within ${waited}: the new image is written and waits for a reboot`,
+    };
   }
   if (!node.ready) {
-    return { verdict: 'Lost', message: `the node is not Ready ${waited} after its reboot was asked for: look at its console` };
+    return {
+      verdict: 'Lost',
+      message: `the node is not Ready ${waited} after its reboot was asked for: look at its console`,
+    };
   }
   const seen = report?.bootID === undefined ? 'has not reported' : `last reported from boot ${report.bootID}`;
-  return { verdict: 'Unverified', message: `the node is Ready, but its agent ${seen} within ${waited}: look at the agent pod on the node` };
+  return {
+    verdict: 'Unverified',
+    message: `the node is Ready, but its agent ${seen} within ${waited}: look at the agent pod on the node`,
+  };
 }

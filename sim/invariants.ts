@@ -77,15 +77,15 @@ function workerBudget({ moments, maxUnavailable }: Evidence): string[] {
 function verified({ nodes, kairosNodes, recordings, target }: Evidence): string[] {
   const reports = new Map(kairosNodes.map((node) => [node.name, node.status]));
   return nodes.flatMap((node) => {
-    const report = reports.get(node.name);
+    const { observedVersion = 'unknown', bootState = 'unknown', bootID, lastAttempt } = reports.get(node.name) ?? {};
     const boots = recordings.find((recording) => recording.node === node.name)?.boots ?? [];
-    const last = boots.at(-1);
+    const present = boots.at(-1)?.bootID === node.bootID && bootID === node.bootID;
     const wrong = [
-      report?.observedVersion === target ? [] : [`runs ${report?.observedVersion ?? 'unknown'}`],
-      report?.bootState === 'active' ? [] : [`booted ${report?.bootState ?? 'unknown'}`],
+      observedVersion === target ? [] : [`runs ${observedVersion}`],
+      bootState === 'active' ? [] : [`booted ${bootState}`],
       boots.length > 1 ? [] : ['never rebooted'],
-      last?.bootID === node.bootID && report?.bootID === node.bootID ? [] : ['its report is not from its present boot'],
-      report?.lastAttempt?.verdict === 'Succeeded' ? [] : [`verdict ${report?.lastAttempt?.verdict ?? 'none'}`],
+      present ? [] : ['its report is not from its present boot'],
+      lastAttempt?.verdict === 'Succeeded' ? [] : [`verdict ${lastAttempt?.verdict ?? 'none'}`],
     ].flat();
     return wrong.length === 0 ? [] : [`${node.name}: ${wrong.join(', ')}`];
   });

@@ -23,7 +23,9 @@ function run(project: string, extra: string[]): { passed: number; failed: number
   const child = spawnSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   try {
     const outcome = JSON.parse(readFileSync(file, 'utf8')) as Outcome;
-    const unloaded = outcome.testResults.filter((suite) => suite.status === 'failed' && suite.assertionResults.length === 0).length;
+    const unloaded = outcome.testResults.filter(
+      (suite) => suite.status === 'failed' && suite.assertionResults.length === 0,
+    ).length;
     return { passed: outcome.numPassedTests, failed: outcome.numFailedTests + outcome.numPendingTests + unloaded };
   } catch {
     console.error(`the ${project} tests ended with ${child.status ?? child.signal} before they could report`);

@@ -12,7 +12,12 @@ const SETTLE_MS = 10_000;
  * Starts the rollout for an image that people asked for by editing KairosNodes, one rollout per image. Looked at again
  * when a rollout of that image closes.
  */
-export async function reconcileDrift(context: WatcherContext, image: string, again: () => void, signal: AbortSignal): Promise<void> {
+export async function reconcileDrift(
+  context: WatcherContext,
+  image: string,
+  again: () => void,
+  signal: AbortSignal,
+): Promise<void> {
   const { engine, cluster, log } = context;
   await pause(SETTLE_MS, signal);
   if (signal.aborted) return;
@@ -31,7 +36,11 @@ export function nodesThatWant({ kairosNodes }: Pick<WatcherContext, 'kairosNodes
   return [...kairosNodes.values()].filter((node) => handMadeDrift(node) === image).map((node) => node.name);
 }
 
-function driftInput({ cluster, engine, namespace, nodes }: WatcherContext, image: string, nodeNames: string[]): RolloutInput {
+function driftInput(
+  { cluster, engine, namespace, nodes }: WatcherContext,
+  image: string,
+  nodeNames: string[],
+): RolloutInput {
   return {
     cluster,
     request: { kind: 'KairosNode', namespace, name: 'hand-edited', uid: '', generation: 0, attempt: Date.now() },

@@ -1,4 +1,8 @@
-import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/common';
+import {
+  defineSearchAttributeKey,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowNotFoundError,
+} from '@temporalio/common';
 import { Client, type Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTE_NAMES } from '../api/names.ts';
 import { WORKFLOW_NAMES, taskQueue, type ClusterRef, type RolloutInput, type RolloutMemo } from '../api/messages.ts';
@@ -63,7 +67,11 @@ export class Engine {
 
   /** Starts a rollout. One that is open under its id already is success: two watchers may run. */
   async start(workflowID: string, input: RolloutInput, summary: string): Promise<void> {
-    const memo: RolloutMemo = { uid: input.request.uid, generation: input.request.generation, attempt: input.request.attempt };
+    const memo: RolloutMemo = {
+      uid: input.request.uid,
+      generation: input.request.generation,
+      attempt: input.request.attempt,
+    };
     try {
       await this.#call(() =>
         this.#client.workflow.start(WORKFLOW_NAMES.rollout, {
@@ -107,7 +115,10 @@ export class Engine {
   }
 
   #attributes(workflowID: string, input: RolloutInput) {
-    const value = (name: string, text: string) => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value: text.slice(0, 200) });
+    const value = (name: string, text: string) => ({
+      key: defineSearchAttributeKey(name, 'KEYWORD'),
+      value: text.slice(0, 200),
+    });
     return [
       value(SEARCH_ATTRIBUTE_NAMES.cluster, this.#cluster.id),
       value(SEARCH_ATTRIBUTE_NAMES.rollout, workflowID),
@@ -121,7 +132,8 @@ export class Engine {
       this.#reached();
       return answer;
     } catch (error) {
-      if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError) this.#reached();
+      if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError)
+        this.#reached();
       else {
         const message = `Temporal does not answer: ${(error as Error).message}; nothing new is started, nodes in hand stay as they are`;
         this.#failure = { message: message.slice(0, 1000), since: this.#failure?.since ?? new Date().toISOString() };

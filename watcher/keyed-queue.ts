@@ -11,7 +11,11 @@ export class KeyedQueue {
   readonly #wanted = new Set<string>();
   readonly #running = new Set<string>();
 
-  constructor(work: (key: string) => Promise<void>, onFailure: (key: string, error: unknown) => void, signal: AbortSignal) {
+  constructor(
+    work: (key: string) => Promise<void>,
+    onFailure: (key: string, error: unknown) => void,
+    signal: AbortSignal,
+  ) {
     this.#work = work;
     this.#onFailure = onFailure;
     this.#signal = signal;

@@ -21,7 +21,13 @@ export async function writeStatus(context: WatcherContext, key: string): Promise
   if (sameStatus(upgrade, summary)) return;
   try {
     const status = { ...summary, lastUpdated: new Date().toISOString() };
-    await patchNodeOpUpgradeStatus(context.client, namespace, name, { metadata: { uid }, status }, OPERATOR_FIELD_MANAGER);
+    await patchNodeOpUpgradeStatus(
+      context.client,
+      namespace,
+      name,
+      { metadata: { uid }, status },
+      OPERATOR_FIELD_MANAGER,
+    );
   } catch (error) {
     if (!isReason(error, 'NotFound', 'Conflict')) throw error;
   }
@@ -39,7 +45,9 @@ type Summary = ReturnType<typeof summarize>;
 function withKnownTimes(summary: Summary, upgrade: NodeOpUpgrade): Summary {
   const conditions = summary.conditions?.map((condition) => {
     const before = upgrade.status?.conditions?.find((known) => known.type === condition.type);
-    return before?.status === condition.status ? { ...condition, lastTransitionTime: before.lastTransitionTime } : condition;
+    return before?.status === condition.status
+      ? { ...condition, lastTransitionTime: before.lastTransitionTime }
+      : condition;
   });
   return { ...summary, ...(conditions === undefined ? {} : { conditions }) };
 }
@@ -52,6 +60,8 @@ function sameStatus(upgrade: NodeOpUpgrade, summary: Summary): boolean {
 /** JSON with sorted keys: the API server orders them by its own schema. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part) ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1))) : part,
+    typeof part === 'object' && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
   );
 }

@@ -25,7 +25,11 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, aga
     case 'start': {
       if (resource === undefined) return;
       log.info({ upgrade: key, workflow: workflowID, attempt: decision.attempt }, 'starting rollout');
-      await engine.start(workflowID, rolloutInput(context, resource, decision.attempt), `${key} → ${resource.spec.image}`);
+      await engine.start(
+        workflowID,
+        rolloutInput(context, resource, decision.attempt),
+        `${key} → ${resource.spec.image}`,
+      );
       return;
     }
     case 'cancel':
@@ -44,13 +48,23 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, aga
         message: decision.message,
         finishedAt: new Date().toISOString(),
       };
-      await patchNodeOpUpgradeStatus(client, namespace, name, { metadata: { uid }, status: { rollout } }, ROLLOUT_FIELD_MANAGER);
+      await patchNodeOpUpgradeStatus(
+        client,
+        namespace,
+        name,
+        { metadata: { uid }, status: { rollout } },
+        ROLLOUT_FIELD_MANAGER,
+      );
     }
   }
 }
 
 /** Decided on a live read: the watch may be behind, and a start cannot be taken back. */
-async function readLive({ client }: WatcherContext, namespace: string, name: string): Promise<NodeOpUpgrade | undefined> {
+async function readLive(
+  { client }: WatcherContext,
+  namespace: string,
+  name: string,
+): Promise<NodeOpUpgrade | undefined> {
   try {
     return await readNodeOpUpgrade(client, namespace, name);
   } catch (error) {
@@ -59,7 +73,11 @@ async function readLive({ client }: WatcherContext, namespace: string, name: str
   }
 }
 
-function rolloutInput({ cluster, engine, nodes }: WatcherContext, resource: NodeOpUpgrade, attempt: number): RolloutInput {
+function rolloutInput(
+  { cluster, engine, nodes }: WatcherContext,
+  resource: NodeOpUpgrade,
+  attempt: number,
+): RolloutInput {
   const { namespace = '', name, uid = '', generation = 1 } = resource.metadata;
   return {
     cluster,

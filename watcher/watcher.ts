@@ -19,9 +19,18 @@ const RESYNC_MS = 60_000;
  */
 export async function runWatcher(context: WatcherContext, identity: string, signal: AbortSignal): Promise<void> {
   const { upgrades, kairosNodes, nodes, log } = context;
-  const failed = (what: string) => (key: string, error: unknown) => log.warn({ key, error: (error as Error).message }, `${what}: trying again`);
-  const rollouts = new KeyedQueue((key) => reconcileUpgrade(context, key, () => rollouts.add(key)), failed('rollout'), signal);
-  const drifts = new KeyedQueue((image) => reconcileDrift(context, image, () => drifts.add(image), signal), failed('drift'), signal);
+  const failed = (what: string) => (key: string, error: unknown) =>
+    log.warn({ key, error: (error as Error).message }, `${what}: trying again`);
+  const rollouts = new KeyedQueue(
+    (key) => reconcileUpgrade(context, key, () => rollouts.add(key)),
+    failed('rollout'),
+    signal,
+  );
+  const drifts = new KeyedQueue(
+    (image) => reconcileDrift(context, image, () => drifts.add(image), signal),
+    failed('drift'),
+    signal,
+  );
   const wantDrift = (name: string) => {
     const node = kairosNodes.get(name);
     const image = node === undefined ? undefined : handMadeDrift(node);
@@ -29,7 +38,12 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
   };
   upgrades.onChange((key, now, before) => {
     const uid = now?.metadata.uid;
-    if (uid !== before?.metadata.uid || now?.metadata.generation !== before?.metadata.generation || now?.metadata.deletionTimestamp !== undefined) rollouts.add(key);
+    if (
+      uid !== before?.metadata.uid ||
+      now?.metadata.generation !== before?.metadata.generation ||
+      now?.metadata.deletionTimestamp !== undefined
+    )
+      rollouts.add(key);
   });
   kairosNodes.onChange(wantDrift);
   await Promise.all([upgrades.synced(signal), kairosNodes.synced(signal), nodes.synced(signal)]);
@@ -58,7 +72,8 @@ async function cancelOrphans({ engine, upgrades, log }: WatcherContext, rollouts
   try {
     for (const id of await engine.openRollouts()) {
       const [, , namespace = '', name = ''] = id.split('/');
-      if (namespace !== '_drift' && upgrades.get(`${namespace}/${name}`) === undefined) rollouts.add(`${namespace}/${name}`);
+      if (namespace !== '_drift' && upgrades.get(`${namespace}/${name}`) === undefined)
+        rollouts.add(`${namespace}/${name}`);
     }
   } catch (error) {
     log.warn({ error: (error as Error).message }, 'open rollouts could not be listed');
@@ -66,7 +81,11 @@ async function cancelOrphans({ engine, upgrades, log }: WatcherContext, rollouts
 }
 
 /** The one writer of status and of marks on Nodes, as long as the Lease is held. */
-async function writeWhileHeld(context: WatcherContext, held: AbortSignal, failed: (key: string, error: unknown) => void): Promise<void> {
+async function writeWhileHeld(
+  context: WatcherContext,
+  held: AbortSignal,
+  failed: (key: string, error: unknown) => void,
+): Promise<void> {
   const { upgrades, kairosNodes, nodes } = context;
   const adopt = new KeyedQueue((name) => adoptNode(context, name), failed, held);
   const stopListening = [

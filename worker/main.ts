@@ -28,13 +28,23 @@ async function main(): Promise<void> {
     telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} } },
   });
   const stopping = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
 
   const client = connectToCluster();
-  const say = (what: string) => (error: unknown) => log.warn({ error: (error as Error).message }, `${what}: trying again`);
-  const cluster = await insist(() => readClusterIdentity(client, settings.clusterName), say('the API server does not answer'), stopping.signal);
+  const say = (what: string) => (error: unknown) =>
+    log.warn({ error: (error as Error).message }, `${what}: trying again`);
+  const cluster = await insist(
+    () => readClusterIdentity(client, settings.clusterName),
+    say('the API server does not answer'),
+    stopping.signal,
+  );
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
-  const connection = await insist(() => NativeConnection.connect(connectionOptions), say('Temporal does not answer'), stopping.signal);
+  const connection = await insist(
+    () => NativeConnection.connect(connectionOptions),
+    say('Temporal does not answer'),
+    stopping.signal,
+  );
   const view = await openClusterView(client, cluster, settings.namespaces, stopping.signal);
   const worker = await insist(
     () =>

@@ -1,9 +1,4 @@
-import {
-  CancellationScope,
-  isCancellation,
-  setCurrentDetails,
-  workflowInfo,
-} from '@temporalio/workflow';
+import { CancellationScope, isCancellation, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { NodeInHand, NodeResult, NodeUpgradeInput } from '../api/messages.ts';
 import type { Verdict } from '../api/types.ts';
 import { activitiesFor } from './activity-proxies.ts';
@@ -27,7 +22,8 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
   const gate = await ask.checkGates(input);
   if (gate.answer === 'Wait') return { node: name, outcome: 'NotStarted', message: gate.reason };
   if (gate.answer === 'Done') {
-    if (input.request.kind === 'KairosNode') await call.settleNode({ ...input, verdict: gate.verdict, message: gate.message });
+    if (input.request.kind === 'KairosNode')
+      await call.settleNode({ ...input, verdict: gate.verdict, message: gate.message });
     return { node: name, outcome: 'Ended', verdict: gate.verdict, message: gate.message };
   }
 
@@ -63,7 +59,13 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
 
   if (CancellationScope.current().consideredCancelled) {
     await giveBack('Cancelled', 'cancelled before its image was touched: back in service');
-    return { node: name, outcome: 'Ended', verdict: 'Cancelled', message: 'cancelled before its image was touched', cancelled: true };
+    return {
+      node: name,
+      outcome: 'Ended',
+      verdict: 'Cancelled',
+      message: 'cancelled before its image was touched',
+      cancelled: true,
+    };
   }
   const result = await CancellationScope.nonCancellable(() => takeToVerdict(input, hand, show));
   const cancelled = CancellationScope.current().consideredCancelled;
@@ -73,7 +75,11 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
 }
 
 /** From the upgrade Job on: write, reboot, verify, soak, give back. */
-async function takeToVerdict(input: NodeUpgradeInput, hand: NodeInHand, show: (text: string) => void): Promise<NodeResult> {
+async function takeToVerdict(
+  input: NodeUpgradeInput,
+  hand: NodeInHand,
+  show: (text: string) => void,
+): Promise<NodeResult> {
   const { call, wait } = activitiesFor(input.timing);
   const end = (verdict: Verdict, message: string) => call.endNode({ hand, verdict, message });
   try {
@@ -98,7 +104,10 @@ async function takeToVerdict(input: NodeUpgradeInput, hand: NodeInHand, show: (t
     const recovery = await wait.writeImage({ hand, step: 'recovery' });
     return recovery.outcome === 'Written'
       ? await end('Succeeded', `runs ${hand.target.version}; the recovery image is written, too`)
-      : await end('UpgradeFailed', recovery.outcome === 'Failed' ? recovery.message : 'the node rebooted while its recovery image was written');
+      : await end(
+          'UpgradeFailed',
+          recovery.outcome === 'Failed' ? recovery.message : 'the node rebooted while its recovery image was written',
+        );
   } catch (error) {
     return end('Unverified', errorText(error));
   }

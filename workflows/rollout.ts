@@ -42,7 +42,10 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   } catch (error) {
     const cancelled = isCancellation(error);
     await CancellationScope.nonCancellable(() =>
-      run.report(cancelled ? 'Cancelled' : 'Failed', cancelled ? 'cancelled: nodes that were not touched stay as they are' : errorText(error)),
+      run.report(
+        cancelled ? 'Cancelled' : 'Failed',
+        cancelled ? 'cancelled: nodes that were not touched stay as they are' : errorText(error),
+      ),
     );
     throw error;
   }
@@ -61,9 +64,16 @@ class Rollout {
   constructor(input: RolloutInput) {
     this.input = input;
     this.acts = activitiesFor(input.timing);
-    this.context = { cluster: input.cluster, rolloutID: workflowInfo().workflowId, request: input.request, spec: input.spec };
+    this.context = {
+      cluster: input.cluster,
+      rolloutID: workflowInfo().workflowId,
+      request: input.request,
+      spec: input.spec,
+    };
     setHandler(stateQuery, () => this.state, { description: 'Where the rollout stands.' });
-    setHandler(pauseSignal, (pause) => this.forward('pause', pause), { description: 'Start no further node. {"reason": "…"}' });
+    setHandler(pauseSignal, (pause) => this.forward('pause', pause), {
+      description: 'Start no further node. {"reason": "…"}',
+    });
     setHandler(resumeSignal, () => this.forward('resume', {}), { description: 'Go on after a pause.' });
   }
 
@@ -87,7 +97,13 @@ class Rollout {
     if (workers?.stopped !== undefined) return this.stopped(workers);
     return this.failed.length === 0
       ? this.end('Completed', `${this.total} of ${this.total} nodes run ${this.version() ?? 'the target'}`)
-      : this.end('Failed', `${this.failed.length} of ${this.total} nodes did not reach the target: ${this.failed.slice(0, 5).map((node) => `${node.name} (${node.verdict})`).join(', ')}`);
+      : this.end(
+          'Failed',
+          `${this.failed.length} of ${this.total} nodes did not reach the target: ${this.failed
+            .slice(0, 5)
+            .map((node) => `${node.name} (${node.verdict})`)
+            .join(', ')}`,
+        );
   }
 
   private async runWave(name: string, nodes: NodeRef[], budget: number): Promise<WaveResult | undefined> {
@@ -97,7 +113,9 @@ class Rollout {
     const group = name === 'control-plane' ? 'control-plane' : 'worker';
     const child = await startChild(wave, {
       workflowId: waveWorkflowID(this.context.rolloutID, this.input.request, name),
-      args: [{ ...this.context, timing: this.input.timing, name, nodes, place: { group, budget }, targets: this.targets }],
+      args: [
+        { ...this.context, timing: this.input.timing, name, nodes, place: { group, budget }, targets: this.targets },
+      ],
       parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
       workflowTaskTimeout: this.input.timing.workflowTaskMs,
       staticSummary: `wave ${name}: ${nodes.length} nodes`,
@@ -133,7 +151,10 @@ class Rollout {
   }
 
   private stopped(result: WaveResult): RolloutResult {
-    return this.end('Failed', `stopped: ${result.stopped}; ${result.untouched} nodes of wave ${this.state.wave} were not touched`);
+    return this.end(
+      'Failed',
+      `stopped: ${result.stopped}; ${result.untouched} nodes of wave ${this.state.wave} were not touched`,
+    );
   }
 
   private end(phase: RolloutPhase, message: string): RolloutResult {
@@ -177,4 +198,7 @@ function resultOfCancelled(error: unknown): WaveResult | undefined {
 const noNodes = (plan: Plan) =>
   plan.leftAlone.length === 0
     ? 'no node matches spec.nodeSelector: compare it with kubectl get nodes --show-labels'
-    : `no node to upgrade: ${plan.leftAlone.slice(0, 5).map((node) => `${node.name}: ${node.reason}`).join('; ')}`;
+    : `no node to upgrade: ${plan.leftAlone
+        .slice(0, 5)
+        .map((node) => `${node.name}: ${node.reason}`)
+        .join('; ')}`;

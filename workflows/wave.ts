@@ -9,7 +9,14 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 import { ChildWorkflowFailure, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { nodeWorkflowID, type NodeRef, type NodeResult, type Target, type WaveInput, type WaveResult } from '../api/messages.ts';
+import {
+  nodeWorkflowID,
+  type NodeRef,
+  type NodeResult,
+  type Target,
+  type WaveInput,
+  type WaveResult,
+} from '../api/messages.ts';
 import type { Verdict } from '../api/types.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
@@ -31,7 +38,9 @@ interface Pulled {
  */
 export async function wave(input: WaveInput): Promise<WaveResult> {
   const state = new WaveState(input);
-  setHandler(pauseSignal, ({ reason }) => state.pause(reason), { description: 'Start no further node. {"reason": "…"}' });
+  setHandler(pauseSignal, ({ reason }) => state.pause(reason), {
+    description: 'Start no further node. {"reason": "…"}',
+  });
   setHandler(resumeSignal, () => state.resume(), { description: 'Go on after a pause.' });
 
   const lanes = Array.from({ length: Math.min(input.place.budget, input.nodes.length) }, () => runLane(input, state));
@@ -57,7 +66,8 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
       if (isCancellation(error)) state.stop('cancelled');
       else {
         const message = errorText(error);
-        if (input.request.kind === 'KairosNode') await call.settleNode({ ...state.context, node, verdict: 'Failed', message });
+        if (input.request.kind === 'KairosNode')
+          await call.settleNode({ ...state.context, node, verdict: 'Failed', message });
         state.end({ node: node.name, outcome: 'Ended', verdict: 'Failed', message });
       }
     } finally {
@@ -109,7 +119,12 @@ async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled):
     return;
   }
   try {
-    const place = await wait.waitForPlace({ ...state.context, node: next.node, place: input.place, reason: result.message });
+    const place = await wait.waitForPlace({
+      ...state.context,
+      node: next.node,
+      place: input.place,
+      reason: result.message,
+    });
     if (place.open) state.pulled.push(next);
     else state.end({ node: result.node, outcome: 'Ended', verdict: 'Skipped', message: place.reason });
   } catch (error) {
@@ -134,10 +149,21 @@ async function upgradeOne(input: WaveInput, state: WaveState, { node, target }: 
     }
     if (isCancellation(error)) {
       state.stop('cancelled');
-      return { node: node.name, outcome: 'Ended', verdict: 'Cancelled', message: 'cancelled before its image was touched', cancelled: true };
+      return {
+        node: node.name,
+        outcome: 'Ended',
+        verdict: 'Cancelled',
+        message: 'cancelled before its image was touched',
+        cancelled: true,
+      };
     }
     if (!(error instanceof ChildWorkflowFailure)) throw error;
-    return { node: node.name, outcome: 'Ended', verdict: 'Unverified', message: `its workflow did not end by itself: ${errorText(error)}` };
+    return {
+      node: node.name,
+      outcome: 'Ended',
+      verdict: 'Unverified',
+      message: `its workflow did not end by itself: ${errorText(error)}`,
+    };
   }
 }
 
@@ -165,7 +191,11 @@ class WaveState {
 
   mayPull(): boolean {
     const ahead = this.pulling + this.pulled.length;
-    return this.paused === undefined && this.pulling < this.input.spec.prePullAhead && ahead < this.input.spec.prePullAhead + this.idle;
+    return (
+      this.paused === undefined &&
+      this.pulling < this.input.spec.prePullAhead &&
+      ahead < this.input.spec.prePullAhead + this.idle
+    );
   }
 
   mayStart(): boolean {
@@ -181,7 +211,11 @@ class WaveState {
   /** Remembers what an image is; answers why the rollout must stop when the same tag now is something else. */
   learn(target: Target): string | undefined {
     const known = (this.targets[target.architecture] ??= target);
-    if (known.version === target.version && (known.digest === undefined || target.digest === undefined || known.digest === target.digest)) return undefined;
+    if (
+      known.version === target.version &&
+      (known.digest === undefined || target.digest === undefined || known.digest === target.digest)
+    )
+      return undefined;
     return `image ${target.image} changed during the rollout: it was ${known.version} (${known.digest ?? 'no digest'}) and now is ${target.version} (${target.digest ?? 'no digest'}): name the image by its digest`;
   }
 
@@ -224,6 +258,8 @@ class WaveState {
 
   private show(): void {
     const done = Object.entries(this.verdicts).map(([verdict, count]) => `${verdict}: ${count}`);
-    setCurrentDetails(`wave **${this.input.name}**, ${this.input.nodes.length} nodes\n\n${done.join(', ')}${this.paused === undefined ? '' : `\n\npaused: ${this.paused}`}`);
+    setCurrentDetails(
+      `wave **${this.input.name}**, ${this.input.nodes.length} nodes\n\n${done.join(', ')}${this.paused === undefined ? '' : `\n\npaused: ${this.paused}`}`,
+    );
   }
 }

@@ -1,7 +1,10 @@
 import { z } from 'zod';
 
 const schema = z.object({
-  KAIROS_CLUSTER_NAME: z.string().regex(/^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$/, 'lower-case letters, digits, - and ., at most 63').default('kairos'),
+  KAIROS_CLUSTER_NAME: z
+    .string()
+    .regex(/^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$/, 'lower-case letters, digits, - and ., at most 63')
+    .default('kairos'),
   KAIROS_NAMESPACE: z.string().min(1).default('kairos-system'),
   KAIROS_NAMESPACES: z.string().optional(),
   POD_NAME: z.string().min(1).optional(),

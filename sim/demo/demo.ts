@@ -59,9 +59,16 @@ export async function runDemo(options: DemoOptions, folder: string, signal: Abor
   }
 }
 
-async function demonstrate(options: DemoOptions, folder: string, signal: AbortSignal, cleanUp: CleanUp): Promise<number> {
+async function demonstrate(
+  options: DemoOptions,
+  folder: string,
+  signal: AbortSignal,
+  cleanUp: CleanUp,
+): Promise<number> {
   const nodes = options.controlPlane + options.workers;
-  console.log(`Starting a cluster of ${nodes} simulated Kairos nodes on a real control plane, and Temporal. Logs: ${path.relative(process.cwd(), folder)}/logs`);
+  console.log(
+    `Starting a cluster of ${nodes} simulated Kairos nodes on a real control plane, and Temporal. Logs: ${path.relative(process.cwd(), folder)}/logs`,
+  );
   const sample = parse(readFileSync(SAMPLE, 'utf8')) as NodeOpUpgrade;
   const [cluster, temporal] = await together(
     startCluster({
@@ -69,7 +76,10 @@ async function demonstrate(options: DemoOptions, folder: string, signal: AbortSi
       controlPlaneNodes: options.controlPlane,
       workerNodes: options.workers,
       image: OLD_IMAGE,
-      images: [kairosImage(OLD_IMAGE, 'v4.0.2', { kubernetes: 'v1.32.11+k3s1' }), kairosImage(sample.spec.image, 'v4.0.3')],
+      images: [
+        kairosImage(OLD_IMAGE, 'v4.0.2', { kubernetes: 'v1.32.11+k3s1' }),
+        kairosImage(sample.spec.image, 'v4.0.3'),
+      ],
       timings: TIMINGS,
       agents: nodes <= OWN_PROCESS_UP_TO ? 'process-per-node' : 'one-process',
       auditLog: true,
@@ -80,7 +90,13 @@ async function demonstrate(options: DemoOptions, folder: string, signal: AbortSi
   signal.throwIfAborted();
   const client = connectToCluster({ kubeconfig: cluster.controlPlane.adminKubeconfig });
   cleanUp.push(() => client.close());
-  const product = await startProduct({ folder, client, controlPlane: cluster.controlPlane, temporal, clusterName: CLUSTER_NAME });
+  const product = await startProduct({
+    folder,
+    client,
+    controlPlane: cluster.controlPlane,
+    temporal,
+    clusterName: CLUSTER_NAME,
+  });
   cleanUp.push(() => product.stop());
 
   const kubectl = await kubectlFor(cluster);
@@ -91,11 +107,17 @@ async function demonstrate(options: DemoOptions, folder: string, signal: AbortSi
   cleanUp.push(() => [observer, kairosNodes, upgrades].forEach((watch) => watch.stop()));
   await Promise.all([observer.synced(), kairosNodes.synced(signal), upgrades.synced(signal)]);
   const reported = () => [...kairosNodes.values()].filter((node) => node.status.bootID !== undefined).length === nodes;
-  await kairosNodes.waitFor(undefined, () => (reported() ? true : undefined), AbortSignal.any([signal, AbortSignal.timeout(120_000)]));
+  await kairosNodes.waitFor(
+    undefined,
+    () => (reported() ? true : undefined),
+    AbortSignal.any([signal, AbortSignal.timeout(120_000)]),
+  );
   await observer.healthy();
   await workerIsReady(temporal.address, taskQueue(await readClusterIdentity(client, CLUSTER_NAME)), signal);
 
-  console.log(`Temporal UI: ${temporal.uiUrl}\nkubectl:     export KUBECONFIG=${path.relative(process.cwd(), cluster.controlPlane.adminKubeconfig)}\n`);
+  console.log(
+    `Temporal UI: ${temporal.uiUrl}\nkubectl:     export KUBECONFIG=${path.relative(process.cwd(), cluster.controlPlane.adminKubeconfig)}\n`,
+  );
   console.log(`$ kubectl apply -f deploy/samples/nodeopupgrade.yaml\n${readFileSync(SAMPLE, 'utf8')}`);
   const appliedAtMs = Date.now();
   console.log(kubectl(['apply', '-f', SAMPLE]));
@@ -104,7 +126,12 @@ async function demonstrate(options: DemoOptions, folder: string, signal: AbortSi
   const view = new LiveView(process.stdout, appliedAtMs);
   const draw = () => {
     const status = upgrades.get(key)?.status;
-    const shown = [...observer.nodes.values()].map(({ name, controlPlane, ready }) => ({ name, controlPlane, ready, kairos: kairosNodes.get(name) }));
+    const shown = [...observer.nodes.values()].map(({ name, controlPlane, ready }) => ({
+      name,
+      controlPlane,
+      ready,
+      kairos: kairosNodes.get(name),
+    }));
     view.draw(shown, status?.phase ?? 'Pending', status?.message ?? '');
   };
   const drawing = setInterval(draw, 250);
@@ -112,7 +139,13 @@ async function demonstrate(options: DemoOptions, folder: string, signal: AbortSi
     .waitFor(key, (upgrade) => (isFinal(upgrade?.status?.rollout?.phase) ? upgrade : undefined), signal)
     .finally(() => clearInterval(drawing));
   const endedAtMs = Date.now();
-  await upgrades.waitFor(key, (upgrade) => (isFinal(upgrade?.status?.phase) ? true : undefined), AbortSignal.any([signal, AbortSignal.timeout(10_000)])).catch(() => undefined);
+  await upgrades
+    .waitFor(
+      key,
+      (upgrade) => (isFinal(upgrade?.status?.phase) ? true : undefined),
+      AbortSignal.any([signal, AbortSignal.timeout(10_000)]),
+    )
+    .catch(() => undefined);
   draw();
 
   printTable([...kairosNodes.values()], observer.nodes);
@@ -130,8 +163,22 @@ async function demonstrate(options: DemoOptions, folder: string, signal: AbortSi
       recordings: cluster.recordings(),
     }),
   );
-  const ideal = idealMs(cluster.recordings(), { drainMs: observer.drainMs, pullMs: TIMINGS.pullMs, podStartMs: TIMINGS.podStartMs, soakMs: spec.soakMs, places });
-  await printFigures({ nodes, ideal, appliedAtMs, endedAtMs, firstPodAtMs: observer.firstPodAtMs, auditLog: cluster.controlPlane.auditLog, temporal: temporal.address });
+  const ideal = idealMs(cluster.recordings(), {
+    drainMs: observer.drainMs,
+    pullMs: TIMINGS.pullMs,
+    podStartMs: TIMINGS.podStartMs,
+    soakMs: spec.soakMs,
+    places,
+  });
+  await printFigures({
+    nodes,
+    ideal,
+    appliedAtMs,
+    endedAtMs,
+    firstPodAtMs: observer.firstPodAtMs,
+    auditLog: cluster.controlPlane.auditLog,
+    temporal: temporal.address,
+  });
   if (options.keep && !signal.aborted) {
     console.log(`\nEverything stays up until Ctrl-C. Temporal UI: ${temporal.uiUrl}`);
     await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
@@ -140,7 +187,11 @@ async function demonstrate(options: DemoOptions, folder: string, signal: AbortSi
 }
 
 /** Starts both; whatever did start is cleaned up, also when the other did not. */
-async function together<A extends { stop(): Promise<void> }, B extends { stop(): Promise<void> }>(a: Promise<A>, b: Promise<B>, cleanUp: CleanUp): Promise<[A, B]> {
+async function together<A extends { stop(): Promise<void> }, B extends { stop(): Promise<void> }>(
+  a: Promise<A>,
+  b: Promise<B>,
+  cleanUp: CleanUp,
+): Promise<[A, B]> {
   const keep = <T extends { stop(): Promise<void> }>(started: T) => {
     cleanUp.push(() => started.stop());
     return started;
@@ -154,7 +205,9 @@ async function together<A extends { stop(): Promise<void> }, B extends { stop():
 async function kubectlFor(cluster: SimulatedCluster): Promise<(args: string[]) => string> {
   const program = await resolveTool('kubectl');
   return (args) => {
-    const done = spawnSync(program, ['--kubeconfig', cluster.controlPlane.adminKubeconfig, ...args], { encoding: 'utf8' });
+    const done = spawnSync(program, ['--kubeconfig', cluster.controlPlane.adminKubeconfig, ...args], {
+      encoding: 'utf8',
+    });
     if (done.status !== 0) throw new Error(`kubectl ${args.join(' ')}: ${done.stderr}`);
     return done.stdout.trim();
   };
@@ -177,7 +230,9 @@ async function workerIsReady(address: string, name: string, signal: AbortSignal)
 
 function report(invariants: ReturnType<typeof checkInvariants>): boolean {
   for (const { name, broken } of invariants) {
-    console.log(`${broken.length === 0 ? 'held  ' : 'BROKEN'}  ${name}${broken.length === 0 ? '' : `: ${broken.slice(0, 3).join('; ')}`}`);
+    console.log(
+      `${broken.length === 0 ? 'held  ' : 'BROKEN'}  ${name}${broken.length === 0 ? '' : `: ${broken.slice(0, 3).join('; ')}`}`,
+    );
   }
   return invariants.every(({ broken }) => broken.length === 0);
 }
@@ -192,9 +247,18 @@ interface Figures {
   temporal: string;
 }
 
-async function printFigures({ nodes, ideal, appliedAtMs, endedAtMs, firstPodAtMs, auditLog, temporal }: Figures): Promise<void> {
+async function printFigures({
+  nodes,
+  ideal,
+  appliedAtMs,
+  endedAtMs,
+  firstPodAtMs,
+  auditLog,
+  temporal,
+}: Figures): Promise<void> {
   const connection = await Connection.connect({ address: temporal });
-  const events = await countEvents(new Client({ connection })).finally(() => connection.close());
+  const events = await countEvents(new Client({ connection }));
+  await connection.close();
   const requests = auditLog === undefined ? {} : countRequests(auditLog, appliedAtMs, endedAtMs);
   const all = Object.values(requests).reduce((sum, count) => sum + count, 0);
   const makespan = endedAtMs - appliedAtMs;
@@ -202,5 +266,7 @@ async function printFigures({ nodes, ideal, appliedAtMs, endedAtMs, firstPodAtMs
 apply to first pod      ${firstPodAtMs === undefined ? 'never' : `${((firstPodAtMs - appliedAtMs) / 1000).toFixed(2)} s`}
 makespan                ${formatDuration(makespan)}, ideal ${formatDuration(ideal)} (${(makespan / ideal).toFixed(2)} times)
 history events a node   ${(events / nodes).toFixed(0)}
-API requests a node     ${(all / nodes).toFixed(1)} (${Object.entries(requests).map(([account, count]) => `${account} ${(count / nodes).toFixed(1)}`).join(', ')})`);
+API requests a node     ${(all / nodes).toFixed(1)} (${Object.entries(requests)
+    .map(([account, count]) => `${account} ${(count / nodes).toFixed(1)}`)
+    .join(', ')})`);
 }

@@ -12,10 +12,14 @@ export function idealMs(
   parts: { drainMs: ReadonlyMap<string, number>; pullMs: number; podStartMs: number; soakMs: number; places: number },
 ): number {
   // Two pods start on every node: the one that writes and the one that reboots.
-  const cost = ({ node, upgradeMs, bootMs }: NodeRecording) => (parts.drainMs.get(node) ?? 0) + 2 * parts.podStartMs + upgradeMs + bootMs + parts.soakMs;
+  const cost = ({ node, upgradeMs, bootMs }: NodeRecording) =>
+    (parts.drainMs.get(node) ?? 0) + 2 * parts.podStartMs + upgradeMs + bootMs + parts.soakMs;
   const sum = (numbers: number[]) => numbers.reduce((all, one) => all + one, 0);
   const lanes = Array.from({ length: parts.places }, () => 0);
-  const workers = recordings.filter(({ controlPlane }) => !controlPlane).map(cost).sort((a, b) => b - a);
+  const workers = recordings
+    .filter(({ controlPlane }) => !controlPlane)
+    .map(cost)
+    .sort((a, b) => b - a);
   for (const work of workers) {
     const shortest = lanes.indexOf(Math.min(...lanes));
     lanes[shortest] = (lanes[shortest] ?? 0) + work;

@@ -34,14 +34,19 @@ export class LiveView {
       return;
     }
     const done = order.filter((node) => node.kairos?.status.upgradeState === 'Completed').length;
-    const rows = order.length <= ROWS ? order : order.filter((node) => node.kairos?.status.upgradeState === 'InProgress').slice(0, ROWS);
+    const rows =
+      order.length <= ROWS
+        ? order
+        : order.filter((node) => node.kairos?.status.upgradeState === 'InProgress').slice(0, ROWS);
     const elapsed = formatDuration(Date.now() - this.#startedAtMs);
     const width = this.#out.columns || 120;
     const text = [
       `${styleText('bold', phase)}  ${done}/${order.length} done  ${elapsed}  ${message}`.slice(0, width + 8),
       ...rows.map((node) => row(node).slice(0, width + 8)),
     ];
-    this.#out.write(`${this.#lines === 0 ? '' : `\u001B[${this.#lines}A`}${text.map((line) => `\u001B[2K${line}\n`).join('')}\u001B[0J`);
+    this.#out.write(
+      `${this.#lines === 0 ? '' : `\u001B[${this.#lines}A`}${text.map((line) => `\u001B[2K${line}\n`).join('')}\u001B[0J`,
+    );
     this.#lines = text.length;
   }
 
@@ -64,8 +69,12 @@ function stepOf({ kairos }: ViewNode): string {
 function row(node: ViewNode): string {
   const status = node.kairos?.status;
   const step = stepOf(node);
-  const since = status?.step === undefined || status.stepSince === undefined ? '' : formatDuration(Date.now() - Date.parse(status.stepSince));
-  const color = status?.step !== undefined ? 'cyan' : step === 'Succeeded' ? 'green' : step === 'waiting' ? 'dim' : 'red';
+  const since =
+    status?.step === undefined || status.stepSince === undefined
+      ? ''
+      : formatDuration(Date.now() - Date.parse(status.stepSince));
+  const color =
+    status?.step !== undefined ? 'cyan' : step === 'Succeeded' ? 'green' : step === 'waiting' ? 'dim' : 'red';
   const ready = node.ready ? 'Ready   ' : styleText('yellow', 'NotReady');
   return `  ${node.name.padEnd(12)} ${node.controlPlane ? 'control-plane' : 'worker       '} ${ready} ${styleText(color, step.padEnd(12))} ${since.padStart(5)}  ${(status?.observedVersion ?? '').padEnd(26)} ${status?.step === undefined ? '' : (status.message ?? '')}`;
 }

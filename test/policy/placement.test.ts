@@ -1,0 +1,44 @@
+import { describe, expect, it } from '@jest/globals';
+import { VERDICTS } from '../../api/schemas/kairos-node.ts';
+import type { Verdict } from '../../api/types.ts';
+import { goesBack, isFailure } from '../../policy/placement.ts';
+
+type Row = [verdict: Verdict, unset: boolean, always: boolean, never: boolean, failure: boolean];
+
+/** Whether the node goes back with `uncordonOnFailure` unset, true and false; whether it is a failure of the rollout. */
+const PLACES: Row[] = [
+  ['Succeeded', true, true, true, false],
+  ['AlreadyOnTarget', true, true, true, false],
+  ['Cancelled', true, true, true, false],
+  ['Skipped', true, true, true, true],
+  ['RolledBack', true, true, false, true],
+  ['WrongVersion', true, true, false, true],
+  ['Failed', true, true, false, true],
+  ['UpgradeFailed', false, true, false, true],
+  ['NeverRebooted', false, true, false, true],
+  ['Unverified', false, false, false, true],
+  ['Lost', false, false, false, true],
+];
+
+describe('a node that ended', () => {
+  it('has a place for every verdict', () => {
+    expect(PLACES.map(([verdict]) => verdict).sort()).toEqual([...VERDICTS].sort());
+  });
+
+  it.each(PLACES)('%s goes back to service: unset %s, always %s, never %s', (verdict, unset, always, never) => {
+    expect([goesBack(verdict, undefined), goesBack(verdict, true), goesBack(verdict, false)]).toEqual([
+      unset,
+      always,
+      never,
+    ]);
+  });
+
+  it.each(PLACES)('%s counts as a failure or not', (verdict, _unset, _always, _never, failure) => {
+    expect(isFailure(verdict)).toBe(failure);
+  });
+
+  it('is only kept out for a failure', () => {
+    const kept = VERDICTS.filter((verdict) => [undefined, true, false].some((given) => !goesBack(verdict, given)));
+    expect(kept.every(isFailure)).toBe(true);
+  });
+});

@@ -1,0 +1,118 @@
+import { describe, expect, it } from '@jest/globals';
+import * as fc from 'fast-check';
+import { z } from 'zod';
+import { nodeOpUpgradeSpec } from '../../api/schemas/node-op-upgrade.ts';
+import type { NodeOpUpgradeSpec } from '../../api/types.ts';
+import { STRATEGY_DEFAULTS, resolveSpec, timingFor } from '../../policy/strategy.ts';
+
+const IMAGE = 'quay.io/kairos/hadron:v4.0.3';
+
+describe('a spec', () => {
+  it('of an image alone gets the safe defaults', () => {
+    expect(resolveSpec({ image: IMAGE })).toEqual({
+      image: IMAGE,
+      imagePullSecrets: [],
+      maxUnavailable: 1,
+      stopOnFailure: true,
+      upgradeActive: true,
+      upgradeRecovery: false,
+      force: false,
+      debug: false,
+      excludePaths: [],
+      soakMs: 30_000,
+      prePullTimeoutMs: 1_800_000,
+      prePullAhead: 2,
+      drainTimeoutMs: 900_000,
+      deleteEmptyDirData: true,
+      rebootTimeoutMs: 1_800_000,
+      gateTimeoutMs: 3_600_000,
+    });
+  });
+
+  it('keeps everything that is said', () => {
+    const spec: NodeOpUpgradeSpec = {
+      image: IMAGE,
+      nodeSelector: { matchLabels: { zone: 'a' } },
+      imagePullSecrets: [{ name: 'pull' }],
+      stopOnFailure: false,
+      upgradeActive: false,
+      upgradeRecovery: true,
+      force: true,
+      debug: true,
+      uncordonOnFailure: false,
+      excludePaths: ['/etc/issue'],
+      strategy: {
+        maxUnavailable: '25%',
+        soak: '0s',
+        prePull: { timeout: '2h', ahead: 7 },
+        drain: { timeout: '1m', deleteEmptyDirData: false },
+        reboot: { timeout: '1h30m' },
+        gateTimeout: '10m',
+      },
+    };
+    expect(resolveSpec(spec)).toEqual({
+      image: IMAGE,
+      nodeSelector: { matchLabels: { zone: 'a' } },
+      imagePullSecrets: ['pull'],
+      maxUnavailable: '25%',
+      stopOnFailure: false,
+      upgradeActive: false,
+      upgradeRecovery: true,
+      force: true,
+      debug: true,
+      uncordonOnFailure: false,
+      excludePaths: ['/etc/issue'],
+      soakMs: 0,
+      prePullTimeoutMs: 7_200_000,
+      prePullAhead: 7,
+      drainTimeoutMs: 60_000,
+      deleteEmptyDirData: false,
+      rebootTimeoutMs: 5_400_000,
+      gateTimeoutMs: 600_000,
+    });
+  });
+
+  it.each<[string, Partial<NodeOpUpgradeSpec>, number | string]>([
+    ['concurrency is the older name', { concurrency: 3 }, 3],
+    ['concurrency 0 is not "all at once"', { concurrency: 0 }, 1],
+    ['the newer name wins', { concurrency: 3, strategy: { maxUnavailable: 2 } }, 2],
+    ['concurrency 0 beside the newer name', { concurrency: 0, strategy: { maxUnavailable: '10%' } }, '10%'],
+    ['another part of the strategy changes nothing', { concurrency: 4, strategy: { soak: '1m' } }, 4],
+  ])('names its budget: %s', (_, spec, expected) => {
+    expect(resolveSpec({ image: IMAGE, ...spec }).maxUnavailable).toBe(expected);
+  });
+
+  it('that the resource would refuse ends with a text that says what to write', () => {
+    expect(() => resolveSpec({ image: IMAGE, strategy: { soak: '5 minutes' } })).toThrow(/"5 minutes": write hours/);
+  });
+
+  it('has the defaults that kubectl explain tells', () => {
+    const strategy = z.toJSONSchema(nodeOpUpgradeSpec.shape.strategy, { unrepresentable: 'any' });
+    const told = [...JSON.stringify(strategy).matchAll(/Default ([0-9]+[hms]?)[.;]/g)].map(([, value]) => value);
+    expect(told.sort()).toEqual(Object.values(STRATEGY_DEFAULTS).map(String).sort());
+  });
+});
+
+describe('the deadlines of the engine', () => {
+  it.each([
+    [0, 3_000],
+    [100, 3_000],
+    [400, 10_000],
+    [5_000, 30_000],
+  ])('with %i nodes in flight have a heartbeat of %i ms', (inFlight, heartbeatMs) => {
+    expect(timingFor(inFlight, true).heartbeatMs).toBe(heartbeatMs);
+  });
+
+  it('fit into each other, whatever the number of nodes', () => {
+    fc.assert(
+      fc.property(fc.nat(100_000), fc.boolean(), (inFlight, searchAttributes) => {
+        const timing = timingFor(inFlight, searchAttributes);
+        expect(timing.heartbeatMs).toBeGreaterThanOrEqual(3_000);
+        expect(timing.heartbeatMs).toBeLessThanOrEqual(30_000);
+        expect(timing.retryInitialMs).toBeLessThan(timing.retryMaximumMs);
+        expect(timing.waitAttemptMs).toBeGreaterThan(timing.callMs);
+        expect(timing.searchAttributes).toBe(searchAttributes);
+      }),
+    );
+  });
+});

@@ -1,0 +1,133 @@
+import { describe, expect, it } from '@jest/globals';
+import { nodeOpUpgradeStatus } from '../../api/schemas/node-op-upgrade.ts';
+import type { KairosNodeStatus, NodeOpUpgrade, RolloutStatus, Verdict } from '../../api/types.ts';
+import { type SummarizedNode, summarize } from '../../policy/summary.ts';
+
+const ENGINE = { reachable: true, message: 'Temporal answers', since: '2026-03-01T09:00:00Z' };
+const AWAY = { reachable: false, message: 'Temporal does not answer', since: '2026-03-01T09:30:00Z' };
+
+const rollout = (more: Partial<RolloutStatus> = {}): RolloutStatus => ({
+  workflowID: 'rollout/x',
+  generation: 2,
+  attempt: 1,
+  phase: 'Running',
+  message: 'upgrading the workers',
+  total: 10,
+  startedAt: '2026-03-01T10:00:00Z',
+  ...more,
+});
+const upgrade = (status?: RolloutStatus): NodeOpUpgrade => ({
+  apiVersion: 'operator.kairos.io/v1alpha1',
+  kind: 'NodeOpUpgrade',
+  metadata: { name: 'v4', namespace: 'fleet', uid: 'u', generation: 2 },
+  spec: { image: 'quay.io/kairos/hadron:v4.0.3' },
+  ...(status === undefined ? {} : { status: { rollout: status } }),
+});
+const ended = (name: string, verdict: Verdict, finishedAt = '2026-03-01T10:05:00Z'): SummarizedNode => ({
+  name,
+  status: {
+    upgradeState: verdict === 'Succeeded' ? 'Completed' : 'Failed',
+    lastAttempt: { rollout: 'rollout/x', specGeneration: 1, image: 'i', verdict, finishedAt },
+  },
+});
+const inHand = (name: string, more: KairosNodeStatus = {}): SummarizedNode => ({
+  name,
+  status: { upgradeState: 'InProgress', ...more },
+});
+
+describe('the status of an upgrade', () => {
+  it('waits for its rollout at first', () => {
+    const status = summarize(upgrade(), [], ENGINE);
+    expect(status).toMatchObject({
+      phase: 'Pending',
+      message: 'waiting for its rollout to start',
+      observedGeneration: 2,
+      nodes: { total: 0, done: 0, inFlight: 0, failed: 0, summary: '0/0' },
+      inFlight: [],
+    });
+  });
+
+  it('says that Temporal is away, since when, and what that means', () => {
+    const status = summarize(upgrade(), [], AWAY);
+    expect(status.message).toBe('Temporal does not answer');
+    expect(status.conditions).toEqual([
+      {
+        type: 'EngineReachable',
+        status: 'False',
+        reason: 'Unreachable',
+        message: 'Temporal does not answer',
+        observedGeneration: 2,
+        lastTransitionTime: '2026-03-01T09:30:00Z',
+      },
+    ]);
+  });
+
+  it('keeps the words of the rollout while Temporal is away', () => {
+    expect(summarize(upgrade(rollout()), [], AWAY)).toMatchObject({
+      phase: 'Running',
+      message: 'upgrading the workers',
+    });
+  });
+
+  it('is not that of an earlier spec', () => {
+    const old = rollout({ generation: 1, phase: 'Completed', verdicts: { Succeeded: 10 } });
+    expect(summarize(upgrade(old), [], ENGINE)).toMatchObject({ phase: 'Pending', nodes: { total: 0, done: 0 } });
+  });
+
+  it('counts what the nodes say before the rollout has written it', () => {
+    const nodes = [ended('a', 'Succeeded'), ended('b', 'AlreadyOnTarget'), ended('c', 'RolledBack'), inHand('d')];
+    expect(summarize(upgrade(rollout()), nodes, ENGINE).nodes).toEqual({
+      total: 10,
+      done: 2,
+      inFlight: 1,
+      failed: 1,
+      summary: '2/10',
+    });
+  });
+
+  it('counts what the rollout has written where the nodes have gone', () => {
+    const verdicts = { Succeeded: 4, AlreadyOnTarget: 2, Lost: 1, Skipped: 1, Cancelled: 2 };
+    const nodes = summarize(upgrade(rollout({ verdicts })), [ended('a', 'Succeeded')], ENGINE).nodes;
+    expect(nodes).toMatchObject({ done: 6, failed: 2, summary: '6/10' });
+  });
+
+  it.each([
+    [
+      'a node in hand, whatever its last attempt',
+      inHand(
+        'a',
+        ended('a', 'Succeeded').status.lastAttempt && { lastAttempt: ended('a', 'Succeeded').status.lastAttempt },
+      ),
+    ],
+    ['a node that ended before this attempt began', ended('a', 'Succeeded', '2026-03-01T09:59:59Z')],
+    ['a node that was cancelled', ended('a', 'Cancelled')],
+    ['a node that was never tried', { name: 'a', status: {} }],
+  ] as [string, SummarizedNode][])('does not count %s as ended', (_, node) => {
+    expect(summarize(upgrade(rollout()), [node], ENGINE).nodes).toMatchObject({ done: 0, failed: 0 });
+  });
+
+  it('counts a node that ended in the same moment as the rollout began, in another spelling of the time', () => {
+    const node = ended('a', 'Succeeded', '2026-03-01T11:00:00.000+01:00');
+    expect(summarize(upgrade(rollout()), [node], ENGINE).nodes).toMatchObject({ done: 1 });
+  });
+
+  it('names the nodes in hand as people order them, with what they wait for', () => {
+    const since = '2026-03-01T10:04:00Z';
+    const nodes = [
+      inHand('w-10'),
+      inHand('w-9', { step: 'Drain', stepSince: since, message: 'held by PodDisruptionBudget pg' }),
+    ];
+    expect(summarize(upgrade(rollout()), nodes, ENGINE).inFlight).toEqual([
+      { name: 'w-9', step: 'Drain', since, message: 'held by PodDisruptionBudget pg' },
+      { name: 'w-10' },
+    ]);
+  });
+
+  it('of a large rollout stays within what the resource holds', () => {
+    const nodes = Array.from({ length: 300 }, (_, n) => inHand(`w-${n}`, { message: 'x'.repeat(4000) }));
+    const status = summarize(upgrade(rollout({ total: 300 })), nodes, ENGINE);
+    expect(status.nodes).toMatchObject({ inFlight: 300 });
+    expect(status.inFlight).toHaveLength(100);
+    expect(nodeOpUpgradeStatus.safeParse(status).error).toBeUndefined();
+  });
+});
