@@ -1,0 +1,72 @@
+import { describe, expect, it } from '@jest/globals';
+import { readSettings } from '../../api/schemas/settings.ts';
+
+describe('the settings', () => {
+  it('have defaults for everything', () => {
+    expect(readSettings({}, 42)).toEqual({
+      clusterName: 'kairos',
+      namespace: 'kairos-system',
+      namespaces: ['kairos-system'],
+      identity: 'process-42',
+      logLevel: 'info',
+    });
+  });
+
+  it('are taken from the environment', () => {
+    const env = {
+      KAIROS_CLUSTER_NAME: 'edge-7.berlin',
+      KAIROS_NAMESPACE: 'operators',
+      KAIROS_NAMESPACES: 'fleet, shops',
+      POD_NAME: 'watcher-0',
+      LOG_LEVEL: 'debug',
+      HEALTH_PORT: '8081',
+      HOME: '/root',
+    };
+    expect(readSettings(env, 42)).toEqual({
+      clusterName: 'edge-7.berlin',
+      namespace: 'operators',
+      namespaces: ['operators', 'fleet', 'shops'],
+      identity: 'watcher-0',
+      logLevel: 'debug',
+      healthPort: 8081,
+    });
+  });
+
+  it.each([
+    ['an empty list', '', ['kairos-system']],
+    ['blanks and empty places', ' a ,, b,', ['kairos-system', 'a', 'b']],
+    ['a namespace twice', 'a,a', ['kairos-system', 'a']],
+    ['its own namespace', 'kairos-system,a', ['kairos-system', 'a']],
+  ])('take the namespaces from %s', (_, text, namespaces) => {
+    expect(readSettings({ KAIROS_NAMESPACES: text }, 1).namespaces).toEqual(namespaces);
+  });
+
+  it('treat an empty variable as one that is not there', () => {
+    const env = { KAIROS_CLUSTER_NAME: '', KAIROS_NAMESPACE: '', POD_NAME: '', LOG_LEVEL: '', HEALTH_PORT: '' };
+    expect(readSettings(env, 42)).toEqual(readSettings({}, 42));
+  });
+
+  it.each([
+    ['KAIROS_CLUSTER_NAME', 'Edge 7', /lower-case letters/],
+    ['KAIROS_CLUSTER_NAME', '-edge', /lower-case letters/],
+    ['KAIROS_CLUSTER_NAME', 'e'.repeat(64), /at most 63/],
+    ['LOG_LEVEL', 'loud', /info/],
+    ['HEALTH_PORT', 'http', /number/],
+    ['HEALTH_PORT', '0', />=1/],
+    ['HEALTH_PORT', '70000', /65535/],
+    ['HEALTH_PORT', '80.5', /int/],
+  ])('name %s when it is %j, and what it should be', (name, value, message) => {
+    const read = () => readSettings({ [name]: value }, 1);
+    expect(read).toThrow(/^wrong environment: /);
+    expect(read).toThrow(`${name}: `);
+    expect(read).toThrow(message);
+  });
+
+  it('name all that is wrong at once', () => {
+    expect(() => readSettings({ LOG_LEVEL: 'loud', HEALTH_PORT: 'x' }, 1)).toThrow(/LOG_LEVEL: .*; HEALTH_PORT: /);
+  });
+
+  it('accept the longest name of a cluster, and the shortest', () => {
+    for (const name of ['e'.repeat(63), '7']) expect(readSettings({ KAIROS_CLUSTER_NAME: name }, 1).clusterName).toBe(name);
+  });
+});

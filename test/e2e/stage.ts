@@ -1,0 +1,274 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, Connection } from '@temporalio/client';
+import type { ClusterRef } from '../../api/messages.ts';
+import { STEP_LABEL } from '../../api/names.ts';
+import type { NodeOpUpgrade, NodeOpUpgradeSpec, NodeOpUpgradeStatus } from '../../api/types.ts';
+import { connectToCluster, type KubeClient } from '../../kube/client.ts';
+import { readClusterIdentity } from '../../kube/identity.ts';
+import { watchKairosNodes, type KairosNodeView } from '../../kube/kairos-nodes.ts';
+import { rolloutId } from '../../kube/names.ts';
+import { watchNodeOpUpgrades } from '../../kube/node-op-upgrades.ts';
+import type { NodeView } from '../../kube/nodes.ts';
+import type { Reflector } from '../../kube/reflector.ts';
+import { isFinal } from '../../policy/engine.ts';
+import { startCluster, type NodeRecording, type SimulatedCluster } from '../../sim/cluster.ts';
+import { kairosImage } from '../../sim/images.ts';
+import { startObserver, type Observer } from '../../sim/observer.ts';
+import { startProduct, type Product } from '../../sim/product.ts';
+import { startTemporal } from '../../sim/temporal-server.ts';
+import { resolveTool } from '../../tools/resolve.ts';
+
+const NAMESPACE = 'kairos-system';
+const CLUSTER_NAME = 'e2e';
+const TIMINGS = { pullMs: 200, upgradeMs: 2000, bootMs: 1500, podStartMs: 100, podStopMs: 100 };
+const UPGRADES = `/apis/operator.kairos.io/v1alpha1/namespaces/${NAMESPACE}/nodeopupgrades`;
+
+/** What the machines run at first, and two images that they may be upgraded to. */
+export const OLD = 'quay.io/kairos/hadron:v4.0.2';
+export const NEW = 'quay.io/kairos/hadron:v4.0.3';
+export const NEWER = 'quay.io/kairos/hadron:v4.0.4';
+export const versionIn = (image: string) => `${image.split(':')[1]}-k3sv1.33.9+k3s1`;
+
+/** A whole product on a whole cluster, and what a test asks of both. */
+export interface Stage {
+  readonly cluster: SimulatedCluster;
+  readonly product: Product;
+  readonly client: KubeClient;
+  readonly ref: ClusterRef;
+  readonly temporal: Client;
+  readonly observer: Observer;
+  readonly kairosNodes: Reflector<KairosNodeView>;
+  /** Nodes that were cordoned or marked, in the order in which that was seen; `forgetTouched` empties it. */
+  readonly touched: readonly string[];
+  forgetTouched(): void;
+  node(name: string): NodeView;
+  kairosNode(name: string): KairosNodeView;
+  recording(name: string): NodeRecording;
+  /** Creates a NodeOpUpgrade for these nodes, all of them without a list, with a short soak. */
+  upgrade(name: string, image: string, nodes?: string[], spec?: Partial<NodeOpUpgradeSpec>): Promise<void>;
+  deleteUpgrade(name: string): Promise<void>;
+  /** Its status once it has ended, by its rollout and by the watcher. */
+  ended(name: string): Promise<NodeOpUpgradeStatus>;
+  rolloutID(name: string): string;
+  /** Runs the `temporal` CLI against this Temporal. Throws with what it said when it fails. */
+  temporalCLI(...args: string[]): Promise<string>;
+  /** Asks until the answer holds; throws with the last answer and the end of the product's logs. */
+  until<T>(what: string, ask: () => T | Promise<T>, holds: (answer: T) => boolean, withinMs?: number): Promise<T>;
+  /** Names of the pods and Jobs that work on nodes. */
+  stepObjects(): Promise<string[]>;
+  /** A pod on this node that no eviction moves; the answer lets it go. */
+  holdDrain(node: string): Promise<() => Promise<void>>;
+  /** Stops everything. Throws when a process is left. */
+  stop(): Promise<void>;
+}
+
+/** Starts a cluster, Temporal and the operator; resolves when every agent has reported. Leaves nothing when it throws. */
+export async function startStage(size: { controlPlaneNodes: number; workerNodes: number }): Promise<Stage> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'kairos-e2e-'));
+  const before = children();
+  const undo: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
+  const keep = <T>(part: T, stop: () => unknown): T => {
+    undo.push(stop);
+    return part;
+  };
+  const stop = async () => {
+    const errors: unknown[] = [];
+    const last = undo.shift();
+    for (const step of undo.reverse()) await Promise.resolve(step()).catch((error: unknown) => errors.push(error));
+    const left = await processesLeft(folder, before);
+    last?.();
+    if (left.length > 0) throw new Error(`left running: ${left.join('; ')}`);
+    if (errors.length > 0) throw errors[0];
+  };
+  try {
+    const images = [OLD, NEW, NEWER].map((image) => kairosImage(image, image.split(':')[1] ?? ''));
+    const onError = (error: unknown) => process.stderr.write(`simulator: ${String(error)}\n`);
+    const starting = { folder, ...size, image: OLD, images, timings: TIMINGS, agents: 'one-process', onError } as const;
+    const [cluster, server] = await both(
+      startCluster(starting).then((cluster) => keep(cluster, () => cluster.stop())),
+      startTemporal({ folder }).then((server) => keep(server, () => server.stop())),
+    );
+    const client = connectToCluster({ kubeconfig: cluster.controlPlane.adminKubeconfig });
+    keep(client, () => client.close());
+    const options = { folder, client, controlPlane: cluster.controlPlane, temporal: server, clusterName: CLUSTER_NAME };
+    const product = await startProduct(options);
+    keep(product, () => product.stop());
+    const connection = await Connection.connect({ address: server.address });
+    keep(connection, () => connection.close());
+    const observer = startObserver(client, STEP_LABEL);
+    const kairosNodes = watchKairosNodes(client);
+    const upgrades = watchNodeOpUpgrades(client);
+    for (const watch of [observer, kairosNodes, upgrades]) keep(watch, () => watch.stop());
+    await Promise.all([observer.synced(), kairosNodes.synced(), upgrades.synced()]);
+    const ref = await readClusterIdentity(client, CLUSTER_NAME);
+    const temporal = new Client({ connection });
+    const parts = { folder, cluster, product, client, ref, temporal, observer, kairosNodes, upgrades };
+    const stage = stageOf(parts, server.address, stop);
+    const all = size.controlPlaneNodes + size.workerNodes;
+    const reported = () => [...kairosNodes.values()].filter(({ status }) => status.bootID !== undefined).length;
+    await stage.until('every agent has reported', reported, (count) => count === all);
+    return stage;
+  } catch (error) {
+    await stop().catch(() => undefined);
+    throw error;
+  }
+}
+
+interface Parts extends Pick<Stage, 'cluster' | 'product' | 'client' | 'ref' | 'temporal' | 'observer' | 'kairosNodes'> {
+  folder: string;
+  upgrades: Reflector<NodeOpUpgrade>;
+}
+
+function stageOf(parts: Parts, temporalAddress: string, stop: () => Promise<void>): Stage {
+  const { cluster, client, observer, kairosNodes, upgrades, ref } = parts;
+  let touched: string[] = [];
+  observer.nodes.onChange((name, now, before) => {
+    const out = (node: NodeView | undefined) => node !== undefined && (node.unschedulable || node.owner !== undefined);
+    if (out(now) && !out(before)) touched.push(name);
+  });
+  const until: Stage['until'] = async (what, ask, holds, withinMs = 40_000) => {
+    const giveUpAtMs = Date.now() + withinMs;
+    for (;;) {
+      const answer = await ask();
+      if (holds(answer)) return answer;
+      if (Date.now() > giveUpAtMs) throw new Error(lateText(parts.folder, `${what}: not within ${withinMs} ms`, answer));
+      await sleep(50);
+    }
+  };
+  const create = (collection: string, body: object) => client.request({ verb: 'create', path: collection, body });
+  const remove = (object: string) => client.request<unknown>({ verb: 'delete', path: object });
+  return {
+    ...parts,
+    stop,
+    until,
+    get touched() {
+      return touched;
+    },
+    forgetTouched() {
+      touched = [];
+    },
+    node: (name) => present(observer.nodes.get(name), `Node ${name}`),
+    kairosNode: (name) => present(kairosNodes.get(name), `KairosNode ${name}`),
+    recording: (name) => present(cluster.recordings().find(({ node }) => node === name), `recording of ${name}`),
+    rolloutID: (name) => rolloutId(ref.id, NAMESPACE, name),
+    async upgrade(name, image, nodes, spec = {}) {
+      const names = { key: 'kubernetes.io/hostname', operator: 'In', values: nodes };
+      await create(UPGRADES, {
+        apiVersion: 'operator.kairos.io/v1alpha1',
+        kind: 'NodeOpUpgrade',
+        metadata: { name },
+        spec: {
+          image,
+          ...(nodes === undefined ? {} : { nodeSelector: { matchExpressions: [names] } }),
+          ...spec,
+          strategy: { soak: '1s', reboot: { timeout: '1m' }, gateTimeout: '1m', ...spec.strategy },
+        },
+      });
+    },
+    deleteUpgrade: async (name) => void (await remove(`${UPGRADES}/${name}`)),
+    async ended(name) {
+      const status = () => upgrades.get(`${NAMESPACE}/${name}`)?.status;
+      const isOver = (now: NodeOpUpgradeStatus | undefined) => isFinal(now?.rollout?.phase) && isFinal(now?.phase);
+      return present(await until(`NodeOpUpgrade ${name} ends`, status, isOver, 90_000), name);
+    },
+    async temporalCLI(...args) {
+      const program = await resolveTool('temporal');
+      const done = spawnSync(program, [...args, '--address', temporalAddress], { encoding: 'utf8' });
+      if (done.status !== 0) throw new Error(`temporal ${args.join(' ')}: ${done.stderr}`);
+      return done.stdout;
+    },
+    async stepObjects() {
+      const query = { labelSelector: STEP_LABEL };
+      const list = (collection: string) =>
+        client.request<{ items: { metadata: { name: string } }[] }>({ verb: 'list', path: collection, query });
+      const lists = await Promise.all(['/api/v1/pods', '/apis/batch/v1/jobs'].map(list));
+      return lists.flatMap(({ items }) => items.map(({ metadata }) => metadata.name));
+    },
+    async holdDrain(node) {
+      const name = `held-on-${node}`;
+      const [apps, budgets] = ['/apis/apps/v1', '/apis/policy/v1'].map((api) => `${api}/namespaces/default`);
+      const [deployments, disruptions] = [`${apps}/deployments`, `${budgets}/poddisruptionbudgets`];
+      const [metadata, selector] = [{ name }, { matchLabels: { app: name } }];
+      await create(disruptions, { metadata, spec: { maxUnavailable: 0, selector } });
+      await create(deployments, { metadata, spec: { replicas: 1, selector, template: pinnedPod(name, node) } });
+      const ready = () =>
+        client.request<{ status?: { readyReplicas?: number } }>({ verb: 'get', path: `${deployments}/${name}` });
+      await until(`pod ${name} runs`, ready, ({ status }) => status?.readyReplicas === 1);
+      return async () => {
+        await remove(`${disruptions}/${name}`);
+        await remove(`${deployments}/${name}`);
+      };
+    },
+  };
+}
+
+function pinnedPod(app: string, node: string): object {
+  return {
+    metadata: { labels: { app } },
+    spec: {
+      nodeSelector: { 'kubernetes.io/hostname': node },
+      containers: [{ name: 'app', image: 'example.com/app:1' }],
+    },
+  };
+}
+
+function present<T>(found: T | undefined, what: string): T {
+  if (found === undefined) throw new Error(`${what} is not there`);
+  return found;
+}
+
+/** Both, or neither: whatever did start is known to its caller before the error is. */
+async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([a, b]);
+  return Promise.all([a, b]);
+}
+
+function lateText(folder: string, what: string, answer: unknown): string {
+  const tail = (name: string) => {
+    const file = path.join(folder, 'logs', `${name}.log`);
+    return existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n').slice(-8).join('\n') : '';
+  };
+  return `${what}; last: ${JSON.stringify(answer)}\nworker:\n${tail('worker')}\nwatcher:\n${tail('watcher')}`;
+}
+
+interface Running {
+  pid: number;
+  parent: number;
+  command: string;
+}
+
+/** All processes where there is a /proc; elsewhere none are seen, and none are missed by the tests. */
+function processes(): Running[] {
+  if (!existsSync('/proc/self/stat')) return [];
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+        const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+        const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+        return state === 'Z' ? [] : [{ pid: Number(name), parent: Number(parent), command }];
+      } catch {
+        return [];
+      }
+    });
+}
+
+const children = () => new Set(processes().flatMap(({ pid, parent }) => (parent === process.pid ? [pid] : [])));
+
+/** Children of ours that were not there before, and whatever else was started with this folder in its command. */
+async function processesLeft(folder: string, before: ReadonlySet<number>): Promise<string[]> {
+  const giveUpAtMs = Date.now() + 5000;
+  for (;;) {
+    const left = processes().filter(
+      ({ pid, parent, command }) =>
+        pid !== process.pid && ((parent === process.pid && !before.has(pid)) || command.includes(folder)),
+    );
+    if (left.length === 0 || Date.now() > giveUpAtMs) return left.map(({ pid, command }) => `${pid} ${command}`);
+    await sleep(100);
+  }
+}
