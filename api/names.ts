@@ -29,8 +29,6 @@ export const CONTROL_PLANE_LABELS = [
   'node-role.kubernetes.io/control-plane',
   'node-role.kubernetes.io/master',
 ] as const;
-/** Where the upgrade Job leaves the stamp that tells the agent which image is running. */
-export const STAMP_PATH = '/etc/kairos-operator/target';
 
 /** Search attributes (keywords) that the watcher adds to Temporal at its start. */
 export const SEARCH_ATTRIBUTE_NAMES = {

@@ -40,11 +40,6 @@ export function watchPodsOnNode(client: KubeClient, node: string, log?: Reflecto
   });
 }
 
-/** Rejects with `NotFound` when there is none. */
-export async function readPod(client: KubeClient, namespace: string, name: string): Promise<PodView> {
-  return podView(await client.request<RawObject>({ verb: 'get', path: podPath(namespace, name) }));
-}
-
 /** Idempotent by name: a pod that is there already is returned as it is (it may be on its way out: `deleting`). */
 export async function createPod(client: KubeClient, namespace: string, pod: NewObject): Promise<PodView> {
   const body = { apiVersion: 'v1', kind: 'Pod', ...pod };

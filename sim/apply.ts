@@ -34,7 +34,7 @@ export async function applyFolder(client: KubeClient, folder: string): Promise<v
 }
 
 /** Applies one object by server-side apply. Throws for a kind that this project has no manifests of. */
-export async function applyObject(client: KubeClient, object: RawObject): Promise<void> {
+async function applyObject(client: KubeClient, object: RawObject): Promise<void> {
   const request = { verb: 'apply', path: pathOf(object), body: object, fieldManager: FIELD_MANAGER } as const;
   await client.request({ ...request, query: { force: true } });
 }

@@ -2,7 +2,7 @@ import { parseReleaseFile } from '../policy/release.ts';
 
 /** kwok keeps alive the nodes that carry it with the value `on`: the one thing that power means to Kubernetes. */
 export const POWER_LABEL = 'sim.kairos.io/power';
-export const SIMULATED_NODE_LABEL = 'sim.kairos.io/node';
+const SIMULATED_NODE_LABEL = 'sim.kairos.io/node';
 
 export interface NodeIdentity {
   readonly name: string;

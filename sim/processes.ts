@@ -51,7 +51,7 @@ export interface ManagedProcess {
 }
 
 /** A process that did not become ready. Not retried: the message holds the end of its log. */
-export class ProcessError extends Error {
+class ProcessError extends Error {
   override readonly name = 'ProcessError';
   readonly process: string;
   readonly logFile: string;

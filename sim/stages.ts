@@ -4,7 +4,7 @@ import { POWER_LABEL } from './node-object.ts';
 import type { Timings } from './timings.ts';
 
 /** Lets a pod take its whole grace period to stop. */
-export const STOPS_LATE_ANNOTATION = 'sim.kairos.io/stops-late';
+const STOPS_LATE_ANNOTATION = 'sim.kairos.io/stops-late';
 
 interface MatchExpression {
   key: string;

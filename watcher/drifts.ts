@@ -32,7 +32,7 @@ export async function reconcileDrift(
   engine.closed(workflowID).then(again, again);
 }
 
-export function nodesThatWant({ kairosNodes }: Pick<WatcherContext, 'kairosNodes'>, image: string): string[] {
+function nodesThatWant({ kairosNodes }: Pick<WatcherContext, 'kairosNodes'>, image: string): string[] {
   return [...kairosNodes.values()].filter((node) => handMadeDrift(node) === image).map((node) => node.name);
 }
 

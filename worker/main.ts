@@ -13,7 +13,8 @@ import { insist } from '../kube/insist.ts';
 
 /** Nodes in hand at once that one worker can wait for; each waits in an activity slot. */
 const ACTIVITY_SLOTS = 500;
-const SHUTDOWN_GRACE_MS = 20_000;
+/** How long calls in progress may go on; waits are handed to another worker at once. */
+const SHUTDOWN_MS = 20_000;
 
 const settings = readSettings(process.env, process.pid);
 const log = pino({ name: 'worker', level: settings.logLevel });
@@ -58,8 +59,8 @@ async function main(): Promise<void> {
         maxConcurrentActivityTaskExecutions: ACTIVITY_SLOTS,
         maxConcurrentWorkflowTaskExecutions: 8,
         stickyQueueScheduleToStartTimeout: '1s',
-        shutdownGraceTime: SHUTDOWN_GRACE_MS,
-        shutdownForceTime: SHUTDOWN_GRACE_MS + 5_000,
+        shutdownGraceTime: 500,
+        shutdownForceTime: SHUTDOWN_MS,
       }),
     say(`Temporal's namespace ${namespace} is not ready`),
     stopping.signal,

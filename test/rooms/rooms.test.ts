@@ -116,7 +116,7 @@ describe('what is looked at', () => {
     ['activities', `import { rollout } from '../workflows/index.ts';`],
     ['activities', `import type { Cluster } from '../sim/cluster.ts';`],
     ['watcher', `import { createActivities } from '../activities/index.ts';`],
-    ['agent', `import { STAMP_PATH } from '../api/names.ts';`],
+    ['agent', `import { STEP_LABEL } from '../api/names.ts';`],
     ['agent', `import { judge } from '../policy/verdict.ts';`],
     ['agent', `import { connectToCluster } from '../kube/client.ts';`],
   ])('in %s would not let pass: %s', (room, text) => {
