@@ -3,7 +3,7 @@ import type { KubeClient } from './client.ts';
 import { createOrRead, deleteObject, type Preconditions } from './create.ts';
 import { listAll } from './list.ts';
 import { type PodView, podView } from './pod-view.ts';
-import type { NewObject, RawObject } from './raw-object.ts';
+import type { NewObject } from './raw-object.ts';
 import { type Reflector, type ReflectorLog, startReflector } from './reflector.ts';
 
 export type { ContainerView, PodView } from './pod-view.ts';

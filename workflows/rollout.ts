@@ -96,13 +96,16 @@ class Rollout {
     const workers = await this.runWave('workers', plan.workers, plan.maxUnavailable);
     if (workers?.stopped !== undefined) return this.stopped(workers);
     return this.failed.length === 0
-      ? this.end('Completed', `${this.total} of ${this.total} nodes run ${this.version() ?? 'the target'}`)
+      ? this.end(
+          'Completed',
+          `${this.total} of ${this.total} nodes run ${this.version() ?? 'the target'}${leftAlone(plan)}`,
+        )
       : this.end(
           'Failed',
           `${this.failed.length} of ${this.total} nodes did not reach the target: ${this.failed
             .slice(0, 5)
             .map((node) => `${node.name} (${node.verdict})`)
-            .join(', ')}`,
+            .join(', ')}${leftAlone(plan)}`,
         );
   }
 
@@ -194,6 +197,15 @@ function resultOfCancelled(error: unknown): WaveResult | undefined {
   const cause = error instanceof ChildWorkflowFailure ? error.cause : undefined;
   return cause instanceof CancelledFailure ? (cause.details[0] as WaveResult | undefined) : undefined;
 }
+
+/** Names what was selected but not upgraded, for the end of a message. */
+const leftAlone = (plan: Plan) =>
+  plan.leftAlone.length === 0
+    ? ''
+    : `; left alone: ${plan.leftAlone
+        .slice(0, 5)
+        .map((node) => `${node.name} (${node.reason})`)
+        .join(', ')}`;
 
 const noNodes = (plan: Plan) =>
   plan.leftAlone.length === 0

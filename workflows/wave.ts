@@ -54,11 +54,11 @@ export async function wave(input: WaveInput): Promise<WaveResult> {
 
 /** Pulls the image on the next nodes, `prePullAhead` at a time, as long as somebody will need them. */
 async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
-  const { call, wait } = activitiesFor(input.timing);
+  const { call } = activitiesFor(input.timing);
   const pulls: Promise<void>[] = [];
   const pull = async (node: NodeRef) => {
     try {
-      const target = await wait.prePullImage({ ...state.context, node });
+      const target = await activitiesFor(input.timing, node.name).wait.prePullImage({ ...state.context, node });
       const moved = state.learn(target);
       if (moved === undefined) state.pulled.push({ node, target });
       else state.stop(moved);
@@ -112,7 +112,7 @@ async function runLane(input: WaveInput, state: WaveState): Promise<void> {
 }
 
 async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled): Promise<void> {
-  const { wait } = activitiesFor(input.timing);
+  const { wait } = activitiesFor(input.timing, next.node.name);
   const result = await upgradeOne(input, state, next);
   if (result.outcome === 'Ended') {
     state.end(result);

@@ -67,6 +67,7 @@ describe('the settings', () => {
   });
 
   it('accept the longest name of a cluster, and the shortest', () => {
-    for (const name of ['e'.repeat(63), '7']) expect(readSettings({ KAIROS_CLUSTER_NAME: name }, 1).clusterName).toBe(name);
+    for (const name of ['e'.repeat(63), '7'])
+      expect(readSettings({ KAIROS_CLUSTER_NAME: name }, 1).clusterName).toBe(name);
   });
 });

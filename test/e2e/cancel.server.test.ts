@@ -35,7 +35,7 @@ async function expectUntouched(node: string): Promise<void> {
 }
 
 const cancelByCLI = (name: string) =>
-  stage.temporalCLI('workflow', 'cancel', '--workflow-id', stage.rolloutID(name), '--reason', 'changed our mind');
+  stage.temporalCLI('workflow', 'cancel', '--workflow-id', stage.rolloutID(name));
 
 const engineSays = async (name: string) => {
   const { status } = await stage.temporal.workflow.getHandle(stage.rolloutID(name)).describe();

@@ -50,6 +50,7 @@ describe('who is in the way', () => {
     ['never the node itself', workers(1), 'w-1', [out('w-1', { order: 7 })], 7, undefined],
     ['all that are out, by name', workers(2), 'w-1', [out('w-3'), out('w-2')], undefined, ['w-2', 'w-3']],
     ['nobody while the budget has room', workers(3), 'w-1', [out('w-3'), out('w-2')], undefined, undefined],
+    ['a node that went down later than the mark', workers(1), 'w-1', [{ ...down('w-2'), order: 12 }], 9, ['w-2']],
     ['a node that is down, though nobody marked it', workers(1), 'w-1', [down('w-2')], 9, ['w-2']],
     ['a mark from before', workers(1), 'w-1', [out('w-2', { order: 8 })], 9, ['w-2']],
     ['not a mark that came later', workers(1), 'w-1', [out('w-2', { order: 10 })], 9, undefined],
@@ -74,7 +75,7 @@ describe('who is in the way', () => {
       undefined,
       ['cp-2'],
     ],
-  ])('%s', (_, place, node, others, order, expected) => {
+  ])('%s', (_, ...[place, node, others, order, expected]) => {
     expect(whoIsInTheWay(place, node, others, order)).toEqual(expected);
   });
 });

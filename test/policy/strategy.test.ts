@@ -89,7 +89,8 @@ describe('a spec', () => {
   it('has the defaults that kubectl explain tells', () => {
     const strategy = z.toJSONSchema(nodeOpUpgradeSpec.shape.strategy, { unrepresentable: 'any' });
     const told = [...JSON.stringify(strategy).matchAll(/Default ([0-9]+[hms]?)[.;]/g)].map(([, value]) => value);
-    expect(told.sort()).toEqual(Object.values(STRATEGY_DEFAULTS).map(String).sort());
+    expect(told).toHaveLength(Object.keys(STRATEGY_DEFAULTS).length);
+    expect(new Set(told)).toEqual(new Set(Object.values(STRATEGY_DEFAULTS).map(String)));
   });
 });
 

@@ -17,9 +17,16 @@ const LOG = ['pino'];
 
 const RULES: Record<string, Rule> = {
   policy: { may: TYPES, packages: [] },
-  workflows: { may: [...TYPES, 'policy/'], mayType: ['activities/'], packages: ['@temporalio/workflow', '@temporalio/common'] },
+  workflows: {
+    may: [...TYPES, 'policy/'],
+    mayType: ['activities/'],
+    packages: ['@temporalio/workflow', '@temporalio/common'],
+  },
   kube: { may: ['api/'], packages: ['node:', '@kubernetes/client-node', 'yaml'] },
-  activities: { may: ['api/', 'policy/', 'kube/'], packages: ['node:', '@temporalio/activity', '@temporalio/common', ...LOG] },
+  activities: {
+    may: ['api/', 'policy/', 'kube/'],
+    packages: ['node:', '@temporalio/activity', '@temporalio/common', ...LOG],
+  },
   worker: {
     may: ['api/', 'kube/', 'activities/', 'workflows/'],
     packages: ['node:', '@temporalio/', 'prom-client', ...LOG],
@@ -29,7 +36,8 @@ const RULES: Record<string, Rule> = {
   agent: { may: ['policy/release.ts'], mayType: ['api/types.ts'], packages: ['node:'] },
 };
 
-const begins = (target: string, beginnings: readonly string[] = []) => beginnings.some((start) => target.startsWith(start));
+const begins = (target: string, beginnings: readonly string[] = []) =>
+  beginnings.some((start) => target.startsWith(start));
 const isPackage = (target: string) => !/^[a-z]+\/.*\.(ts|mjs|js|json)$/.test(target);
 
 /** What of these imports a room must not have, one line each. */
@@ -51,7 +59,9 @@ describe('a room imports only what lies below it:', () => {
 
   it('the agent, of which only the program that bundles it knows esbuild', () => {
     const rule = RULES['agent'];
-    const imports = importsOf('agent').filter(({ file, target }) => !(file === 'agent/build.ts' && target === 'esbuild'));
+    const imports = importsOf('agent').filter(
+      ({ file, target }) => !(file === 'agent/build.ts' && target === 'esbuild'),
+    );
     expect(rule && offences('agent', rule, imports)).toEqual([]);
   });
 
@@ -86,7 +96,11 @@ describe('what is looked at', () => {
   it.each<[string, string, Import[]]>([
     ['a plain import', `import { a } from './b.ts';`, [{ file: 'kube/x.ts', target: 'kube/b.ts', typeOnly: false }]],
     ['a default import', `import a from 'a';`, [{ file: 'kube/x.ts', target: 'a', typeOnly: false }]],
-    ['types', `import type { A } from '../api/types.ts';`, [{ file: 'kube/x.ts', target: 'api/types.ts', typeOnly: true }]],
+    [
+      'types',
+      `import type { A } from '../api/types.ts';`,
+      [{ file: 'kube/x.ts', target: 'api/types.ts', typeOnly: true }],
+    ],
     [
       'types within a plain import, which stays at run time',
       `import { type A } from '../api/types.ts';`,
@@ -98,10 +112,22 @@ describe('what is looked at', () => {
       [{ file: 'kube/x.ts', target: 'sim/c.ts', typeOnly: false }],
     ],
     ['a namespace', `import * as fs from 'node:fs';`, [{ file: 'kube/x.ts', target: 'node:fs', typeOnly: false }]],
-    ['an export of everything', `export * from '../sim/a.ts';`, [{ file: 'kube/x.ts', target: 'sim/a.ts', typeOnly: false }]],
-    ['an export of types', `export type { A } from './a.ts';`, [{ file: 'kube/x.ts', target: 'kube/a.ts', typeOnly: true }]],
+    [
+      'an export of everything',
+      `export * from '../sim/a.ts';`,
+      [{ file: 'kube/x.ts', target: 'sim/a.ts', typeOnly: false }],
+    ],
+    [
+      'an export of types',
+      `export type { A } from './a.ts';`,
+      [{ file: 'kube/x.ts', target: 'kube/a.ts', typeOnly: true }],
+    ],
     ['an import for its effect', `import '../sim/a.ts';`, [{ file: 'kube/x.ts', target: 'sim/a.ts', typeOnly: false }]],
-    ['a late import', `const a = await import('../sim/a.ts');`, [{ file: 'kube/x.ts', target: 'sim/a.ts', typeOnly: false }]],
+    [
+      'a late import',
+      `const a = await import('../sim/a.ts');`,
+      [{ file: 'kube/x.ts', target: 'sim/a.ts', typeOnly: false }],
+    ],
     ['no comment', `// import a from 'a';\n/* import b from 'b'; */`, []],
   ])('finds %s', (_, text, expected) => {
     expect(importsIn('kube/x.ts', text)).toEqual(expected);

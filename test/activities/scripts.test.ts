@@ -1,0 +1,204 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { REBOOT_SCRIPT, UPGRADE_SCRIPT } from '../../activities/scripts.ts';
+import { StepContainer } from './step-container.ts';
+
+const ARGS = ['upgrade', 'upgrade', '--source', 'dir:/'];
+const LOCK = 'host/run/kairos-operator/upgrade-boot-1';
+const ASSESSMENT = 'host/run/initramfs/cos-state/boot_assessment';
+
+let container: StepContainer;
+beforeEach(() => {
+  container = new StepContainer();
+});
+afterEach(() => container.remove());
+
+const start = (args: readonly string[] = ARGS, env: Record<string, string> = {}) =>
+  container.run(UPGRADE_SCRIPT, args, env);
+const upgrade = async (env: Record<string, string> = {}) => start(ARGS, env).ended;
+const agentRuns = () => container.calls('kairos-agent').length;
+
+describe('the upgrade', () => {
+  it('runs the agent of the image, with the stamp in its root, and leaves its outcome on the host', async () => {
+    expect(await upgrade()).toEqual({ code: 0, output: 'writing\ndone\n', report: 'writing\ndone\n' });
+    expect(container.calls()).toEqual([
+      `mount --rbind ${container.host}/dev /dev`,
+      `mount --rbind ${container.host}/run /run`,
+      'umount /etc/hostname',
+      'umount /etc/hosts',
+      'umount /etc/resolv.conf',
+      'kairos-agent',
+      '<upgrade>',
+      '<--source>',
+      '<dir:/>',
+    ]);
+    expect(container.read('stubs/stamp-seen')).toBe('{"image":"i","sourceBootID":"boot-1"}\n');
+    expect(container.read(`${LOCK}/outcome`)).toBe('0\n');
+  });
+
+  it('keeps every character of a stamp', async () => {
+    const stamp = String.raw`{"image":"a%s\\n'b' $HOME \"c\""}`;
+    await upgrade({ STAMP: stamp });
+    expect(container.read('stubs/stamp-seen')).toBe(`${stamp}\n`);
+  });
+
+  it('gives each path to leave out as one argument, whatever is in it', async () => {
+    const paths = ['/etc/my file', `/etc/it's`, '/etc/"quoted"', '/etc/$HOME', '/etc/*', '/etc/;reboot', '/etc/`id`'];
+    await start([...ARGS, ...paths.flatMap((path) => ['--exclude-path', path])]).ended;
+    const words = container.calls().slice(container.calls().indexOf('kairos-agent') + 4);
+    expect(words).toEqual(paths.flatMap((path) => ['<--exclude-path>', `<${path}>`]));
+  });
+
+  it('passes on the exit code and the last words of an agent that fails', async () => {
+    const ended = await upgrade({ AGENT_ENDS: '13', AGENT_SAYS: 'no space left on device' });
+    expect(ended).toMatchObject({ code: 13, report: 'writing\nno space left on device\n' });
+    expect(container.read(`${LOCK}/outcome`)).toBe('13\n');
+  });
+
+  it('leaves no more than the end of a long log where kubelet keeps 4096 bytes', async () => {
+    const { report } = await upgrade({ AGENT_ENDS: '1', AGENT_SAYS: `${'x'.repeat(9000)} the reason` });
+    expect(report).toHaveLength(3000);
+    expect(report).toMatch(/x the reason\n$/);
+  });
+
+  it('fails where the image has no agent, and names it', async () => {
+    container.delete('bin/kairos-agent');
+    expect(await upgrade()).toMatchObject({ code: 127, report: expect.stringMatching(/kairos-agent/) });
+  });
+});
+
+describe('a second run in the same boot', () => {
+  it.each([
+    ['success', '0', 'done'],
+    ['failure', '13', 'no space left on device'],
+  ])('repeats a %s and runs nothing', async (_, code, words) => {
+    const first = await upgrade({ AGENT_ENDS: code, AGENT_SAYS: words });
+    const calls = container.calls();
+    const second = await upgrade({ AGENT_ENDS: '99' });
+    expect(second).toMatchObject({ code: Number(code), report: first.report });
+    expect(container.calls()).toEqual(calls);
+  });
+
+  it('waits for the first, and repeats its outcome', async () => {
+    container.hold();
+    const runs = [start(ARGS, { AGENT_ENDS: '13' })];
+    await container.until(() => agentRuns() === 1);
+    runs.push(start());
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(runs[1]?.child.exitCode).toBeNull();
+    container.goOn();
+    const ends = await Promise.all(runs.map((run) => run.ended));
+    expect(ends.map(({ code }) => code)).toEqual([13, 13]);
+    expect(agentRuns()).toBe(1);
+  });
+
+  it('started at the same moment runs the agent once, however many there are', async () => {
+    for (const boot of ['boot-1', 'boot-2', 'boot-3']) {
+      container.boot(boot);
+      const ends = await Promise.all(Array.from({ length: 6 }, () => upgrade({ BOOT_ID: boot })));
+      expect(ends.map(({ code }) => code)).toEqual([0, 0, 0, 0, 0, 0]);
+    }
+    expect(agentRuns()).toBe(3);
+  });
+
+  it('after one that was cut off runs nothing: the image may be half written', async () => {
+    container.hold();
+    const first = start();
+    await container.until(() => agentRuns() === 1);
+    container.kill(first.child);
+    expect((await first.ended).code).toBeNull();
+    container.goOn();
+    const second = await upgrade();
+    expect(second.code).toBe(75);
+    expect(second.report).toMatch(/cut off: not run again/);
+    expect(agentRuns()).toBe(1);
+  });
+
+  it('writes the recovery image all the same: that is another step', async () => {
+    await upgrade();
+    expect((await upgrade({ STEP: 'recovery' })).code).toBe(0);
+    expect((await upgrade({ STEP: 'recovery' })).code).toBe(0);
+    expect(agentRuns()).toBe(2);
+  });
+});
+
+describe('in another boot the upgrade', () => {
+  it('that was made for an earlier one does nothing', async () => {
+    container.boot('boot-2');
+    const ended = await upgrade();
+    expect(ended.code).toBe(76);
+    expect(ended.report).toBe('made for boot boot-1, but this is boot boot-2: nothing done\n');
+    expect(container.calls()).toEqual([]);
+    expect(container.read(`${LOCK}/pid`)).toBeUndefined();
+  });
+
+  it('does nothing where the boot cannot be read', async () => {
+    container.write('bin/nsenter', '#!/bin/sh\nexit 1\n');
+    const ended = await upgrade();
+    expect(ended).toMatchObject({ code: 76, report: expect.stringMatching(/this is boot unreadable/) });
+    expect(container.calls()).toEqual([]);
+  });
+
+  it('that is made for it runs', async () => {
+    await upgrade();
+    container.boot('boot-2');
+    expect((await upgrade({ BOOT_ID: 'boot-2' })).code).toBe(0);
+    expect(agentRuns()).toBe(2);
+  });
+});
+
+describe('the boot assessment that a failed image left open', () => {
+  const OPEN = 'enable_boot_assessment=yes\nboot_assessment_tentative=yes\n';
+  const CLOSED = 'enable_boot_assessment=yes\nboot_assessment_tentative=\n';
+
+  it.each<[string, string, Record<string, string>, string]>([
+    ['is closed once a new image is written', OPEN, {}, CLOSED],
+    ['stays open when no image could be written', OPEN, { AGENT_ENDS: '1' }, OPEN],
+    ['stays open when recovery was written: active still is the failed one', OPEN, { STEP: 'recovery' }, OPEN],
+  ])('%s', async (_, before, env, after) => {
+    container.write(ASSESSMENT, before);
+    await upgrade(env);
+    expect(container.read(ASSESSMENT)).toBe(after);
+  });
+
+  it('is not touched where there is none, nor where GRUB keeps none', async () => {
+    await upgrade();
+    container.boot('boot-2');
+    container.write(ASSESSMENT, 'enable_boot_assessment=yes\n');
+    await upgrade({ BOOT_ID: 'boot-2' });
+    expect(container.calls('grub2-editenv')).toEqual([]);
+  });
+
+  it('that cannot be closed is told, and the image counts as written', async () => {
+    container.write(ASSESSMENT, OPEN);
+    container.write('bin/grub2-editenv', '#!/bin/sh\nexit 1\n');
+    const ended = await upgrade();
+    expect(ended.code).toBe(0);
+    expect(ended.report).toMatch(/may fall back once more/);
+  });
+});
+
+describe('the reboot', () => {
+  const reboot = async () => container.run(REBOOT_SCRIPT).ended;
+
+  it('is asked for in the boot that it was made for', async () => {
+    expect((await reboot()).code).toBe(0);
+    expect(container.calls()).toEqual(['reboot']);
+  });
+
+  it('is done once, however often it is repeated', async () => {
+    await reboot();
+    container.boot('boot-2');
+    for (const _ of [1, 2])
+      expect(await reboot()).toMatchObject({ code: 0, output: expect.stringMatching(/boot boot-2 already/) });
+    expect(container.calls()).toEqual(['reboot']);
+  });
+
+  it('is not asked for where the boot cannot be read, and is tried again', async () => {
+    container.write(
+      'bin/nsenter',
+      '#!/bin/sh\ncase "$*" in *reboot*) echo reboot >> "$STUBS/calls" ;; *) exit 1 ;; esac\n',
+    );
+    expect((await reboot()).code).toBe(1);
+    expect(container.calls()).toEqual([]);
+  });
+});

@@ -1,0 +1,201 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { WorkflowFailedError } from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import type { Verdict } from '../../api/types.ts';
+import { nodes, startRig, until, type Rig, type Wanted } from './rig.ts';
+import { Gate, type Answers } from './stubs.ts';
+
+let rig: Rig;
+
+beforeAll(async () => {
+  rig = await startRig();
+}, 60_000);
+
+afterAll(async () => {
+  await rig?.stop();
+}, 30_000);
+
+const refuse = (message: string) => () => {
+  throw ApplicationFailure.nonRetryable(message, 'Forbidden');
+};
+const UP_TO_WRITE = ['checkGates', 'markNode', 'cordonNode', 'drainNode', 'writeImage'];
+const FULL = [...UP_TO_WRITE, 'rebootNode', 'verifyNode', 'soakNode', 'endNode'];
+
+interface Ending {
+  name: string;
+  spec?: Wanted['spec'];
+  answers?: Answers;
+  verdict: Verdict;
+  message: string;
+  steps: string[];
+}
+
+const ENDINGS: Ending[] = [
+  { name: 'goes through every step to Succeeded', verdict: 'Succeeded', message: 'runs v2', steps: FULL },
+  {
+    name: 'is given back as Failed when its drain failed, and is not written',
+    answers: { drainNode: () => ({ outcome: 'Failed', message: 'pod db/pg-0 is held by budget pg' }) },
+    verdict: 'Failed',
+    message: 'pod db/pg-0 is held by budget pg',
+    steps: ['checkGates', 'markNode', 'cordonNode', 'drainNode', 'endNode'],
+  },
+  {
+    name: 'is given back as Failed when its cordon is refused for good',
+    answers: { cordonNode: refuse('its spec is held by somebody else') },
+    verdict: 'Failed',
+    message: 'its spec is held by somebody else; its image was not touched',
+    steps: ['checkGates', 'markNode', 'cordonNode', 'endNode'],
+  },
+  {
+    name: 'ends as UpgradeFailed when the image was not written, and is not rebooted',
+    answers: { writeImage: () => ({ outcome: 'Failed', message: 'no space left' }) },
+    verdict: 'UpgradeFailed',
+    message: 'no space left',
+    steps: [...UP_TO_WRITE, 'endNode'],
+  },
+  {
+    name: 'is verified without a reboot pod when it rebooted by itself',
+    answers: { writeImage: () => ({ outcome: 'BootChanged' }) },
+    verdict: 'Succeeded',
+    message: 'runs v2',
+    steps: [...UP_TO_WRITE, 'verifyNode', 'soakNode', 'endNode'],
+  },
+  {
+    name: 'that never rebooted is judged all the same, and not soaked',
+    answers: {
+      rebootNode: () => ({ outcome: 'NeverRebooted' }),
+      verifyNode: () => ({ verdict: 'NeverRebooted', message: 'still boot-1', bootID: 'boot-1' }),
+    },
+    verdict: 'NeverRebooted',
+    message: 'still boot-1',
+    steps: [...UP_TO_WRITE, 'rebootNode', 'verifyNode', 'endNode'],
+  },
+  {
+    name: 'ends as RolledBack when it came back on its old image',
+    answers: { verifyNode: () => ({ verdict: 'RolledBack', message: 'fell back to v1', bootID: 'boot-3' }) },
+    verdict: 'RolledBack',
+    message: 'fell back to v1',
+    steps: [...UP_TO_WRITE, 'rebootNode', 'verifyNode', 'endNode'],
+  },
+  {
+    name: 'that does not stay Ready ends as Lost',
+    answers: { soakNode: () => ({ outcome: 'Unsteady', message: 'did not stay Ready' }) },
+    verdict: 'Lost',
+    message: 'did not stay Ready',
+    steps: FULL,
+  },
+  {
+    name: 'ends as Unverified when a step after the writing is refused for good',
+    answers: { verifyNode: refuse('nodes is forbidden') },
+    verdict: 'Unverified',
+    message: 'nodes is forbidden',
+    steps: [...UP_TO_WRITE, 'rebootNode', 'verifyNode', 'endNode'],
+  },
+  {
+    name: 'gets its recovery image alone without a cordon, a drain or a reboot',
+    spec: { upgradeActive: false, upgradeRecovery: true },
+    verdict: 'Succeeded',
+    message: 'runs v2; the recovery image is written, too',
+    steps: ['checkGates', 'markNode', 'writeImage', 'endNode'],
+  },
+  {
+    name: 'gets its recovery image after the active one was verified',
+    spec: { upgradeRecovery: true },
+    verdict: 'Succeeded',
+    message: 'runs v2; the recovery image is written, too',
+    steps: [...FULL.slice(0, -1), 'writeImage', 'endNode'],
+  },
+  {
+    name: 'ends as UpgradeFailed when only its recovery image was not written',
+    spec: { upgradeRecovery: true },
+    answers: {
+      writeImage: ({ step }) =>
+        step === 'recovery' ? { outcome: 'Failed', message: 'recovery: no space left' } : { outcome: 'Written' },
+    },
+    verdict: 'UpgradeFailed',
+    message: 'recovery: no space left',
+    steps: [...FULL.slice(0, -1), 'writeImage', 'endNode'],
+  },
+  {
+    name: 'does not get a recovery image after a verdict other than Succeeded',
+    spec: { upgradeRecovery: true },
+    answers: { verifyNode: () => ({ verdict: 'WrongVersion', message: 'runs v3', bootID: 'boot-2' }) },
+    verdict: 'WrongVersion',
+    message: 'runs v3',
+    steps: [...UP_TO_WRITE, 'rebootNode', 'verifyNode', 'endNode'],
+  },
+];
+
+describe('a node', () => {
+  it.each(ENDINGS)('$name', async ({ verdict, message, steps, ...wanted }) => {
+    const { handle, script } = await rig.startNode({ ...wanted, nodes: nodes(1) });
+    expect(await handle.result()).toEqual({ node: 'w-1', outcome: 'Ended', verdict, message });
+    expect(script.steps('w-1')).toEqual(steps);
+    expect(script.inputs('endNode')).toMatchObject([
+      { verdict, message, hand: { workflowID: handle.workflowId, from: 'v1', place: { budget: 1 } } },
+    ]);
+  });
+
+  it('writes its recovery image in the boot that was verified, not in the one that it was taken in', async () => {
+    const { handle, script } = await rig.startNode({ spec: { upgradeRecovery: true } });
+    await handle.result();
+    const written = script.inputs('writeImage').map(({ hand, step }) => `${step} ${hand.bootID}`);
+    expect(written).toEqual(['upgrade boot-1', 'recovery boot-2']);
+  });
+
+  it('frees its id and touches nothing while a gate says Wait', async () => {
+    const { handle, script } = await rig.startNode({
+      answers: { checkGates: () => ({ answer: 'Wait', reason: 'node w-1 is not Ready' }) },
+    });
+    expect(await handle.result()).toEqual({ node: 'w-1', outcome: 'NotStarted', message: 'node w-1 is not Ready' });
+    expect(script.steps('w-1')).toEqual(['checkGates']);
+  });
+
+  it('frees its id when the budget was full after all', async () => {
+    const { handle, script } = await rig.startNode({
+      answers: { markNode: () => ({ outcome: 'Full', reason: 'w-9 is out' }) },
+    });
+    expect(await handle.result()).toEqual({ node: 'w-1', outcome: 'NotStarted', message: 'w-9 is out' });
+    expect(script.steps('w-1')).toEqual(['checkGates', 'markNode']);
+  });
+
+  it.each([
+    { kind: 'NodeOpUpgrade' as const, settled: [] },
+    { kind: 'KairosNode' as const, settled: [{ verdict: 'AlreadyOnTarget', message: 'runs v2 already' }] },
+  ])('that the gates call done is not touched, and settled for a $kind', async ({ kind, settled }) => {
+    const { handle, script } = await rig.startNode({
+      kind,
+      answers: { checkGates: () => ({ answer: 'Done', verdict: 'AlreadyOnTarget', message: 'runs v2 already' }) },
+    });
+    expect(await handle.result()).toMatchObject({ outcome: 'Ended', verdict: 'AlreadyOnTarget' });
+    expect(script.inputs('endNode')).toEqual([]);
+    expect(script.inputs('settleNode')).toMatchObject(settled);
+    expect(script.inputs('settleNode')).toHaveLength(settled.length);
+  });
+
+  it.each(['markNode', 'drainNode'] as const)('cancelled in %s is given back as it was', async (step) => {
+    const gate = new Gate();
+    const { handle, script } = await rig.startNode({ answers: { [step]: () => gate.wait() } });
+    await until(`${step} runs`, () => script.nodes(step).length === 1);
+    await handle.cancel();
+    const error = await handle.result().catch((failure: unknown) => failure);
+    expect(error).toBeInstanceOf(WorkflowFailedError);
+    expect((error as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
+    expect(script.ends()).toEqual(['w-1 Cancelled']);
+    expect(script.nodes('writeImage')).toEqual([]);
+  });
+
+  it('cancelled while its image is written is taken to its verdict, which says so', async () => {
+    const gate = new Gate();
+    const { handle, script } = await rig.startNode({
+      answers: { writeImage: () => gate.wait().then(() => ({ outcome: 'Written' })) },
+    });
+    await until('the image is being written', () => script.nodes('writeImage').length === 1);
+    await handle.cancel();
+    // Long enough for a heartbeat to bring a cancel that must not come.
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    gate.open();
+    expect(await handle.result()).toMatchObject({ outcome: 'Ended', verdict: 'Succeeded', cancelled: true });
+    expect(script.steps('w-1')).toEqual(FULL);
+  });
+});
