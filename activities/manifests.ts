@@ -104,6 +104,8 @@ export function writeJob(hand: NodeInHand, step: WriteStep) {
           ...podSpec(hand, node),
           restartPolicy: 'Never',
           hostPID: true,
+          // A pod that somebody deletes goes on writing: killed half-way, the machine has nothing left to boot.
+          terminationGracePeriodSeconds: 3600,
           priorityClassName: 'system-node-critical',
           containers: [
             {

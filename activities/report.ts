@@ -3,8 +3,9 @@ import type { RolloutContext } from '../api/messages.ts';
 import type { RolloutStatus } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upgrades.ts';
+import { handMadeDrift } from '../policy/drift.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
-import { removePod } from './end.ts';
+import { removePod, settleNode } from './end.ts';
 
 /**
  * Whether the request still is what the rollout was started for: a start may come late, after the resource was edited,
@@ -51,12 +52,27 @@ export async function reportRollout(
 ): Promise<void> {
   assertCluster(view, context.cluster);
   const { kind, namespace, name, uid } = context.request;
+  if (kind === 'KairosNode' && final) await settleRest(view, context, status);
   if (kind === 'NodeOpUpgrade') await writeRollout(view, { namespace, name, uid }, status, final);
   if (final) {
     const pulls = [...view.pods.values()].filter(
       (pod) => pod.annotations[WORKFLOW_ANNOTATION] === context.rolloutID && pod.labels[STEP_LABEL] === 'pre-pull',
     );
     for (const pod of pulls) await removePod(view, pod);
+  }
+}
+
+/**
+ * Hand-edited nodes that the rollout did not come to are settled with it: else the watcher would start the next rollout
+ * of the same image at once, and a bad image would meet one node after the other.
+ */
+async function settleRest(view: ClusterView, context: RolloutContext, status: RolloutStatus): Promise<void> {
+  const verdict = status.phase === 'Cancelled' ? 'Cancelled' : 'Skipped';
+  for (const name of context.spec.nodeNames ?? []) {
+    const node = view.kairosNodes.get(name);
+    if (node === undefined || handMadeDrift(node) !== context.spec.image) continue;
+    const message = `not touched, its rollout ended: ${status.message ?? status.phase}; edit spec.image to ask again`;
+    await settleNode(view, { ...context, node: { name, uid: node.ownerUID ?? '' }, verdict, message });
   }
 }
 

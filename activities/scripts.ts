@@ -21,6 +21,8 @@
  */
 export const UPGRADE_SCRIPT = `
 set -u
+# Somebody who deletes this pod must not kill the writing: children inherit that the signal is ignored.
+trap '' TERM
 host="\${HOST_DIR:-/host}"
 root="\${IMAGE_ROOT:-}"
 report="\${TERMINATION_LOG:-/dev/termination-log}"

@@ -1,12 +1,18 @@
 import type { NodeInHand } from '../api/messages.ts';
-import { deleteJob, createJob } from '../kube/jobs.ts';
+import { isReason } from '../kube/errors.ts';
+import { type JobView, createJob, deleteJob } from '../kube/jobs.ts';
 import type { PodView } from '../kube/pods.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { type WriteStep, writeJob } from './manifests.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
 
-export type WriteAnswer = { outcome: 'Written' } | { outcome: 'BootChanged' } | { outcome: 'Failed'; message: string };
+export type WriteAnswer =
+  | { outcome: 'Written' }
+  | { outcome: 'BootChanged' }
+  | { outcome: 'Failed'; message: string }
+  /** The API server refuses the Job: nothing has been done to the node. */
+  | { outcome: 'NotWritten'; message: string };
 
 /**
  * Writes the image by a Job that runs at most once per boot: its name is made of the node's UID and the boot id, so
@@ -26,7 +32,13 @@ export async function writeImage(
   const { namespace, name } = manifest.metadata;
   for (;;) {
     if (sameNode(view, hand.node)?.bootID !== hand.bootID) return { outcome: 'BootChanged' };
-    const job = await createJob(view.client, namespace, manifest);
+    let job: JobView;
+    try {
+      job = await createJob(view.client, namespace, manifest);
+    } catch (error) {
+      if (!isReason(error, 'Forbidden', 'Invalid') || hasPod(view, name)) throw error;
+      return { outcome: 'NotWritten', message: `${(error as Error).message}; its image was not touched` };
+    }
     const answer = await waitInActivity(undefined, (signal) => waitForWriter(view, hand, job.uid, signal));
     if (answer.outcome === 'Refused') {
       await deleteJob(view.client, namespace, name, { uid: job.uid });
@@ -35,6 +47,9 @@ export async function writeImage(
     return answer;
   }
 }
+
+/** Whether the Job has ever had a pod: from then on nobody can say that the image was not touched. */
+const hasPod = (view: ClusterView, job: string) => [...view.pods.values()].some((pod) => pod.owner?.name === job);
 
 type Ended = WriteAnswer | { outcome: 'Refused' };
 

@@ -19,13 +19,7 @@ export function handMadeDrift(node: DeclaredNode): string | undefined {
   const { image, version } = node.spec;
   if (image === undefined || node.specManagers.every((manager) => manager === OPERATOR_FIELD_MANAGER)) return undefined;
   const last = node.status.lastAttempt;
-  if (
-    last !== undefined &&
-    last.specGeneration === node.generation &&
-    last.image === image &&
-    last.verdict !== 'Cancelled'
-  )
-    return undefined;
+  if (last?.specGeneration === node.generation && last.image === image) return undefined;
   const runs = node.status.release === undefined ? undefined : versionOf(node.status.release);
   if (version !== undefined && runs !== undefined && sameVersion(version, runs)) return undefined;
   return image;

@@ -1,4 +1,5 @@
 import { holdLease } from '../kube/lease.ts';
+import { rolloutId } from '../kube/names.ts';
 import { pause } from '../kube/pause.ts';
 import { handMadeDrift } from '../policy/drift.ts';
 import type { WatcherContext } from './context.ts';
@@ -68,12 +69,15 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
 }
 
 /** Open rollouts whose resource is gone are looked at like deleted ones. */
-async function cancelOrphans({ engine, upgrades, log }: WatcherContext, rollouts: KeyedQueue): Promise<void> {
+async function cancelOrphans({ engine, upgrades, cluster, log }: WatcherContext, rollouts: KeyedQueue): Promise<void> {
   try {
+    // By id, since a long name is cut and hashed in it.
+    const known = new Set(
+      [...upgrades.values()].map(({ metadata }) => rolloutId(cluster.id, metadata.namespace ?? '', metadata.name)),
+    );
     for (const id of await engine.openRollouts()) {
       const [, , namespace = '', name = ''] = id.split('/');
-      if (namespace !== '_drift' && upgrades.get(`${namespace}/${name}`) === undefined)
-        rollouts.add(`${namespace}/${name}`);
+      if (namespace !== '_drift' && !known.has(id)) rollouts.add(`${namespace}/${name}`);
     }
   } catch (error) {
     log.warn({ error: (error as Error).message }, 'open rollouts could not be listed');

@@ -1,7 +1,7 @@
 import { defineQuery, defineSignal } from '@temporalio/workflow';
 
 /** Messages take one JSON object, so that the `temporal` CLI and the UI are enough to send them. */
-export const pauseSignal = defineSignal<[{ reason?: string }]>('pause');
+export const pauseSignal = defineSignal<[{ reason?: string }?]>('pause');
 export const resumeSignal = defineSignal<[{ reason?: string }?]>('resume');
 
 export interface RolloutState {

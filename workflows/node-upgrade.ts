@@ -48,6 +48,10 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
       await call.cordonNode(hand);
       const drain = await wait.drainNode(hand);
       if (drain.outcome === 'Failed') return await giveBack('Failed', drain.message);
+      if (drain.outcome === 'BootChanged') {
+        await giveBack('Cancelled', 'it rebooted by itself before its image was touched: tried again');
+        return { node: name, outcome: 'NotStarted', message: `node ${name} rebooted by itself` };
+      }
     }
   } catch (error) {
     if (isCancellation(error)) {
@@ -86,6 +90,7 @@ async function takeToVerdict(
     if (hand.spec.upgradeActive) {
       show('writing the image');
       const written = await wait.writeImage({ hand, step: 'upgrade' });
+      if (written.outcome === 'NotWritten') return await end('Failed', written.message);
       if (written.outcome === 'Failed') return await end('UpgradeFailed', written.message);
 
       show('rebooting');
@@ -106,7 +111,9 @@ async function takeToVerdict(
       ? await end('Succeeded', `runs ${hand.target.version}; the recovery image is written, too`)
       : await end(
           'UpgradeFailed',
-          recovery.outcome === 'Failed' ? recovery.message : 'the node rebooted while its recovery image was written',
+          recovery.outcome === 'BootChanged'
+            ? 'the node rebooted while its recovery image was written'
+            : recovery.message,
         );
   } catch (error) {
     return end('Unverified', errorText(error));

@@ -1,4 +1,4 @@
-import { CancelledFailure, ChildWorkflowFailure } from '@temporalio/common';
+import { CancelledFailure } from '@temporalio/common';
 import {
   CancellationScope,
   ParentClosePolicy,
@@ -41,6 +41,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     return result;
   } catch (error) {
     const cancelled = isCancellation(error);
+    await run.cancelling;
     await CancellationScope.nonCancellable(() =>
       run.report(
         cancelled ? 'Cancelled' : 'Failed',
@@ -59,6 +60,8 @@ class Rollout {
   private readonly failed: WaveResult['failed'] = [];
   private targets: Record<string, Target> = {};
   private total = 0;
+  /** The report that a cancel is under way; the last report comes after it. */
+  cancelling: Promise<void> | undefined;
   private current: Handle | undefined;
 
   constructor(input: RolloutInput) {
@@ -71,13 +74,27 @@ class Rollout {
       spec: input.spec,
     };
     setHandler(stateQuery, () => this.state, { description: 'Where the rollout stands.' });
-    setHandler(pauseSignal, (pause) => this.forward('pause', pause), {
+    setHandler(pauseSignal, (pause) => this.forward('pause', pause ?? {}), {
       description: 'Start no further node. {"reason": "…"}',
     });
     setHandler(resumeSignal, () => this.forward('resume', {}), { description: 'Go on after a pause.' });
   }
 
+  /** Says at once that the rollout is being cancelled: nodes past the point of no return take their time. */
+  announceCancel(): void {
+    CancellationScope.current().cancelRequested.catch(() => {
+      if (this.current === undefined) return;
+      this.cancelling = CancellationScope.nonCancellable(() =>
+        this.report(
+          'Cancelling',
+          'nodes whose image is being written are taken to their verdict, the others are given back',
+        ),
+      );
+    });
+  }
+
   async carryOut(): Promise<RolloutResult> {
+    this.announceCancel();
     const { call, wait } = this.acts;
     const current = await call.confirmRequest(this.context);
     if (!current.current) return this.end('Cancelled', current.reason);
@@ -129,11 +146,8 @@ class Rollout {
     try {
       const result = await child.result();
       this.add(result);
+      if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
       return result;
-    } catch (error) {
-      const partial = resultOfCancelled(error);
-      if (partial !== undefined) this.add(partial);
-      throw error;
     } finally {
       this.current = undefined;
     }
@@ -190,12 +204,6 @@ class Rollout {
     if (final) showPhase(this.input.timing, phase);
     await this.acts.call.reportRollout({ context: this.context, status, final });
   }
-}
-
-/** What a cancelled wave had done by then: it says so in the details of its cancellation. */
-function resultOfCancelled(error: unknown): WaveResult | undefined {
-  const cause = error instanceof ChildWorkflowFailure ? error.cause : undefined;
-  return cause instanceof CancelledFailure ? (cause.details[0] as WaveResult | undefined) : undefined;
 }
 
 /** Names what was selected but not upgraded, for the end of a message. */

@@ -1,6 +1,4 @@
 import {
-  CancellationScope,
-  CancelledFailure,
   ParentClosePolicy,
   condition,
   executeChild,
@@ -38,7 +36,7 @@ interface Pulled {
  */
 export async function wave(input: WaveInput): Promise<WaveResult> {
   const state = new WaveState(input);
-  setHandler(pauseSignal, ({ reason }) => state.pause(reason), {
+  setHandler(pauseSignal, (pause) => state.pause(pause?.reason), {
     description: 'Start no further node. {"reason": "…"}',
   });
   setHandler(resumeSignal, () => state.resume(), { description: 'Go on after a pause.' });
@@ -47,9 +45,8 @@ export async function wave(input: WaveInput): Promise<WaveResult> {
   const ended = await Promise.allSettled([pullAhead(input, state), ...lanes]);
   const failed = ended.find((lane) => lane.status === 'rejected' && !isCancellation(lane.reason));
   if (failed?.status === 'rejected') throw failed.reason;
-  const result = state.result();
-  if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('wave cancelled', [result]);
-  return result;
+  // Cancelled or not: a workflow that closes as cancelled has no result, and what was done would be lost with it.
+  return state.result();
 }
 
 /** Pulls the image on the next nodes, `prePullAhead` at a time, as long as somebody will need them. */
@@ -74,14 +71,18 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
       state.pulling -= 1;
     }
   };
-  while (state.waiting.length > 0 && state.stopped === undefined) {
-    await condition(() => state.mayPull() || state.stopped !== undefined);
-    const node = state.stopped === undefined ? state.waiting.shift() : undefined;
-    if (node === undefined) break;
-    state.pulling += 1;
-    pulls.push(pull(node));
+  try {
+    while (state.waiting.length > 0 && state.stopped === undefined) {
+      await condition(() => state.mayPull() || state.stopped !== undefined);
+      const node = state.stopped === undefined ? state.waiting.shift() : undefined;
+      if (node === undefined) break;
+      state.pulling += 1;
+      pulls.push(pull(node));
+    }
+  } finally {
+    // Also when cancelled: a pull that is still ending could make its pod again after the clean-up.
+    await Promise.all(pulls);
   }
-  await Promise.all(pulls);
 }
 
 /** One place in the window: takes the next node that is ready, until there is none. */

@@ -9,7 +9,6 @@ const schema = z.object({
   KAIROS_NAMESPACES: z.string().optional(),
   POD_NAME: z.string().min(1).optional(),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
-  HEALTH_PORT: z.coerce.number().int().min(1).max(65535).optional(),
 });
 
 /** What watcher and worker are told by their environment. The Temporal connection is told by TEMPORAL_*, as for its CLI. */
@@ -22,7 +21,6 @@ export interface Settings {
   namespaces: string[];
   identity: string;
   logLevel: string;
-  healthPort?: number;
 }
 
 /**
@@ -43,6 +41,5 @@ export function readSettings(env: Record<string, string | undefined>, processId:
     namespaces: [...new Set([data.KAIROS_NAMESPACE, ...listed])].filter((name) => name !== ''),
     identity: data.POD_NAME ?? `process-${processId}`,
     logLevel: data.LOG_LEVEL,
-    ...(data.HEALTH_PORT === undefined ? {} : { healthPort: data.HEALTH_PORT }),
   };
 }

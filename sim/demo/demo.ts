@@ -116,7 +116,7 @@ async function demonstrate(
   await workerIsReady(temporal.address, taskQueue(await readClusterIdentity(client, CLUSTER_NAME)), signal);
 
   console.log(
-    `Temporal UI: ${temporal.uiUrl}\nkubectl:     export KUBECONFIG=${path.relative(process.cwd(), cluster.controlPlane.adminKubeconfig)}\n`,
+    `Temporal UI: ${temporal.uiUrl}\ntemporal:    --address ${temporal.address}\nkubectl:     export KUBECONFIG=${path.relative(process.cwd(), cluster.controlPlane.adminKubeconfig)}\n`,
   );
   console.log(`$ kubectl apply -f deploy/samples/nodeopupgrade.yaml\n${readFileSync(SAMPLE, 'utf8')}`);
   const appliedAtMs = Date.now();

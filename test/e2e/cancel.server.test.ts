@@ -3,6 +3,8 @@ import type { NodeOpUpgradeStatus } from '../../api/types.ts';
 import { NEW, NEWER, startStage, versionIn, type Stage } from './stage.ts';
 
 const PERSON = 'a-person';
+/** Whose image is there first goes first: pulled one after the other, the nodes go by their names. */
+const IN_ORDER = { strategy: { prePull: { ahead: 1 } } };
 
 let stage: Stage;
 
@@ -34,8 +36,7 @@ async function expectUntouched(node: string): Promise<void> {
   await stage.until('step pods and Jobs are gone', stage.stepObjects, (names) => names.length === 0, 10_000);
 }
 
-const cancelByCLI = (name: string) =>
-  stage.temporalCLI('workflow', 'cancel', '--workflow-id', stage.rolloutID(name));
+const cancelByCLI = (name: string) => stage.temporalCLI('workflow', 'cancel', '--workflow-id', stage.rolloutID(name));
 
 const engineSays = async (name: string) => {
   const { status } = await stage.temporal.workflow.getHandle(stage.rolloutID(name)).describe();
@@ -59,7 +60,7 @@ describe('a rollout that is stopped before the image of a node was touched', () 
   });
 
   it('puts the node back that it was draining, when its workflow is cancelled', async () => {
-    await stage.upgrade('cancelled', NEW, ['worker-1', 'worker-2']);
+    await stage.upgrade('cancelled', NEW, ['worker-1', 'worker-2'], IN_ORDER);
     await isHeld('worker-1');
     await cancelByCLI('cancelled');
 
@@ -69,18 +70,26 @@ describe('a rollout that is stopped before the image of a node was touched', () 
       verdicts: { Cancelled: 1 },
       failed: 0,
     });
-    await stage.until('its workflow closes', () => engineSays('cancelled'), (state) => state === 'CANCELLED');
+    await stage.until(
+      'its workflow closes',
+      () => engineSays('cancelled'),
+      (state) => state === 'CANCELLED',
+    );
     await expectUntouched('worker-1');
     expect(stage.recording('worker-2').upgradeRuns).toEqual([]);
     expect(stage.touched).toEqual(['worker-1']);
   }, 90_000);
 
   it('puts the node back that it was draining, when its NodeOpUpgrade is deleted', async () => {
-    await stage.upgrade('deleted', NEW, ['worker-1', 'worker-2']);
+    await stage.upgrade('deleted', NEW, ['worker-1', 'worker-2'], IN_ORDER);
     await isHeld('worker-1');
     await stage.deleteUpgrade('deleted');
 
-    await stage.until('its workflow closes', () => engineSays('deleted'), (state) => state === 'CANCELLED');
+    await stage.until(
+      'its workflow closes',
+      () => engineSays('deleted'),
+      (state) => state === 'CANCELLED',
+    );
     await expectUntouched('worker-1');
     expect(stage.recording('worker-2').upgradeRuns).toEqual([]);
   }, 90_000);
@@ -134,8 +143,16 @@ describe('KairosNodes that a person edits', () => {
     stage.forgetTouched();
     await edit('worker-4', { image: NEWER });
     await edit('worker-3', { image: NEW, version: versionIn(NEWER) });
-    await stage.until('worker-3 is refused', () => attemptOf('worker-3'), (attempt) => attempt?.verdict === 'Failed');
-    await stage.until('worker-4 is upgraded', () => attemptOf('worker-4'), (attempt) => attempt?.verdict === 'Succeeded');
+    await stage.until(
+      'worker-3 is refused',
+      () => attemptOf('worker-3'),
+      (attempt) => attempt?.verdict === 'Failed',
+    );
+    await stage.until(
+      'worker-4 is upgraded',
+      () => attemptOf('worker-4'),
+      (attempt) => attempt?.verdict === 'Succeeded',
+    );
 
     expect(attemptOf('worker-3')?.message).toMatch(/^TargetMismatch: .* asks for version .*v4\.0\.4/);
     expect(stage.kairosNode('worker-3').spec).toEqual({ image: NEW, version: versionIn(NEWER) });

@@ -42,6 +42,8 @@ export interface Stage {
   readonly temporal: Client;
   readonly observer: Observer;
   readonly kairosNodes: Reflector<KairosNodeView>;
+  /** Which nodes were out together (cordoned or not Ready), at each change; a mark alone takes no node out. */
+  readonly outages: readonly NodeView[][];
   /** Nodes that were cordoned or marked, in the order in which that was seen; `forgetTouched` empties it. */
   readonly touched: readonly string[];
   forgetTouched(): void;
@@ -118,7 +120,10 @@ export async function startStage(size: { controlPlaneNodes: number; workerNodes:
   }
 }
 
-interface Parts extends Pick<Stage, 'cluster' | 'product' | 'client' | 'ref' | 'temporal' | 'observer' | 'kairosNodes'> {
+interface Parts extends Pick<
+  Stage,
+  'cluster' | 'product' | 'client' | 'ref' | 'temporal' | 'observer' | 'kairosNodes'
+> {
   folder: string;
   upgrades: Reflector<NodeOpUpgrade>;
 }
@@ -126,16 +131,19 @@ interface Parts extends Pick<Stage, 'cluster' | 'product' | 'client' | 'ref' | '
 function stageOf(parts: Parts, temporalAddress: string, stop: () => Promise<void>): Stage {
   const { cluster, client, observer, kairosNodes, upgrades, ref } = parts;
   let touched: string[] = [];
+  const outages: NodeView[][] = [];
   observer.nodes.onChange((name, now, before) => {
     const out = (node: NodeView | undefined) => node !== undefined && (node.unschedulable || node.owner !== undefined);
     if (out(now) && !out(before)) touched.push(name);
+    outages.push([...observer.nodes.values()].filter((node) => node.unschedulable || !node.ready));
   });
   const until: Stage['until'] = async (what, ask, holds, withinMs = 40_000) => {
     const giveUpAtMs = Date.now() + withinMs;
     for (;;) {
       const answer = await ask();
       if (holds(answer)) return answer;
-      if (Date.now() > giveUpAtMs) throw new Error(lateText(parts.folder, `${what}: not within ${withinMs} ms`, answer));
+      if (Date.now() > giveUpAtMs)
+        throw new Error(lateText(parts.folder, `${what}: not within ${withinMs} ms`, answer));
       await sleep(50);
     }
   };
@@ -145,6 +153,7 @@ function stageOf(parts: Parts, temporalAddress: string, stop: () => Promise<void
     ...parts,
     stop,
     until,
+    outages,
     get touched() {
       return touched;
     },
@@ -153,7 +162,11 @@ function stageOf(parts: Parts, temporalAddress: string, stop: () => Promise<void
     },
     node: (name) => present(observer.nodes.get(name), `Node ${name}`),
     kairosNode: (name) => present(kairosNodes.get(name), `KairosNode ${name}`),
-    recording: (name) => present(cluster.recordings().find(({ node }) => node === name), `recording of ${name}`),
+    recording: (name) =>
+      present(
+        cluster.recordings().find(({ node }) => node === name),
+        `recording of ${name}`,
+      ),
     rolloutID: (name) => rolloutId(ref.id, NAMESPACE, name),
     async upgrade(name, image, nodes, spec = {}) {
       const names = { key: 'kubernetes.io/hostname', operator: 'In', values: nodes };
