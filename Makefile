@@ -10,7 +10,8 @@ help: ## list the targets
 
 node_modules/.package-lock.json: package.json package-lock.json
 	@command -v npm >/dev/null || { echo 'npm is missing: install Node.js 20 or newer, which brings npm'; exit 1; }
-	npm ci --no-audit --no-fund
+	@# Not `npm ci`: it refuses a lockfile that lacks the packages of other systems, which some registries do not offer.
+	@npm install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .PHONY: tools
