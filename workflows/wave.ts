@@ -1,4 +1,5 @@
 import {
+  CancellationScope,
   ParentClosePolicy,
   condition,
   executeChild,
@@ -49,13 +50,18 @@ export async function wave(input: WaveInput): Promise<WaveResult> {
   return state.result();
 }
 
-/** Pulls the image on the next nodes, `prePullAhead` at a time, as long as somebody will need them. */
+/**
+ * Pulls the image on the next nodes, `prePullAhead` at a time, as long as somebody will need them. Control-plane nodes
+ * are handed over in the plan's order, which has its reasons; a worker never waits for another one's pull.
+ */
 async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
   const { call } = activitiesFor(input.timing);
   const pulls: Promise<void>[] = [];
-  const pull = async (node: NodeRef) => {
+  const pull = async (node: NodeRef, before: Promise<void> | undefined) => {
     try {
-      const target = await activitiesFor(input.timing, node.name).wait.prePullImage({ ...state.context, node });
+      const { wait } = activitiesFor(input.timing, node.name);
+      const target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node }));
+      if (input.place.group === 'control-plane') await before;
       const moved = state.learn(target);
       if (moved === undefined) state.pulled.push({ node, target });
       else state.stop(moved);
@@ -77,7 +83,7 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
       const node = state.stopped === undefined ? state.waiting.shift() : undefined;
       if (node === undefined) break;
       state.pulling += 1;
-      pulls.push(pull(node));
+      pulls.push(pull(node, pulls.at(-1)));
     }
   } finally {
     // Also when cancelled: a pull that is still ending could make its pod again after the clean-up.
@@ -120,12 +126,10 @@ async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled):
     return;
   }
   try {
-    const place = await wait.waitForPlace({
-      ...state.context,
-      node: next.node,
-      place: input.place,
-      reason: result.message,
-    });
+    const { context, ahead } = state;
+    const place = await ahead.run(() =>
+      wait.waitForPlace({ ...context, node: next.node, place: input.place, reason: result.message }),
+    );
     if (place.open) state.pulled.push(next);
     else state.end({ node: result.node, outcome: 'Ended', verdict: 'Skipped', message: place.reason });
   } catch (error) {
@@ -173,6 +177,8 @@ class WaveState {
   readonly waiting: NodeRef[];
   readonly pulled: Pulled[] = [];
   readonly context;
+  /** The waits that hold no node: they end when the wave stops. */
+  readonly ahead = new CancellationScope();
   pulling = 0;
   idle = 0;
   running = 0;
@@ -231,7 +237,9 @@ class WaveState {
   }
 
   stop(why: string): void {
-    this.stopped ??= why;
+    if (this.stopped !== undefined) return;
+    this.stopped = why;
+    this.ahead.cancel();
   }
 
   end(result: NodeResult): void {
@@ -248,10 +256,11 @@ class WaveState {
   }
 
   result(): WaveResult {
+    const ended = Object.values(this.verdicts).reduce((sum, count) => sum + count, 0);
     return {
       verdicts: this.verdicts,
       failed: this.failures,
-      untouched: this.waiting.length + this.pulled.length,
+      untouched: this.input.nodes.length - ended,
       targets: this.targets,
       ...(this.stopped === undefined ? {} : { stopped: this.stopped }),
     };

@@ -33,7 +33,7 @@ async function expectUntouched(node: string): Promise<void> {
   expect(stage.kairosNode(node).spec).toEqual({});
   expect(stage.kairosNode(node).status).toMatchObject({ upgradeState: 'Idle', lastAttempt: { verdict: 'Cancelled' } });
   expect(stage.recording(node)).toMatchObject({ upgradeRuns: [], outages: [] });
-  await stage.until('step pods and Jobs are gone', stage.stepObjects, (names) => names.length === 0, 10_000);
+  await stage.cleanedUp();
 }
 
 const cancelByCLI = (name: string) => stage.temporalCLI('workflow', 'cancel', '--workflow-id', stage.rolloutID(name));
@@ -98,7 +98,7 @@ describe('a rollout that is stopped before the image of a node was touched', () 
 describe('a rollout that is cancelled while the image of a node is written', () => {
   it('takes that node to its verdict, touches no other, and leaves nothing cordoned', async () => {
     stage.forgetTouched();
-    await stage.upgrade('late', NEW, ['worker-1', 'worker-2', 'worker-3']);
+    await stage.upgrade('late', NEW, ['worker-1', 'worker-2', 'worker-3'], IN_ORDER);
     const writing = () => stage.cluster.recordings().find(({ upgradeRuns }) => upgradeRuns.length > 0)?.node;
     const node = (await stage.until('an image is written', writing, (name) => name !== undefined)) ?? '';
     await cancelByCLI('late');
@@ -119,7 +119,7 @@ describe('a rollout that is cancelled while the image of a node is written', () 
     for (const { name, unschedulable, owner } of stage.observer.nodes.values()) {
       expect({ name, unschedulable, owner }).toEqual({ name, unschedulable: false, owner: undefined });
     }
-    await stage.until('step pods and Jobs are gone', stage.stepObjects, (names) => names.length === 0, 10_000);
+    await stage.cleanedUp();
   }, 120_000);
 });
 
@@ -166,6 +166,6 @@ describe('KairosNodes that a person edits', () => {
     expect(await driftRollouts()).toEqual(before);
     expect(before).toHaveLength(2);
     expect(stage.touched).toEqual(['worker-4']);
-    await stage.until('step pods and Jobs are gone', stage.stepObjects, (names) => names.length === 0, 10_000);
+    await stage.cleanedUp();
   }, 120_000);
 });

@@ -60,8 +60,8 @@ export interface Stage {
   temporalCLI(...args: string[]): Promise<string>;
   /** Asks until the answer holds; throws with the last answer and the end of the product's logs. */
   until<T>(what: string, ask: () => T | Promise<T>, holds: (answer: T) => boolean, withinMs?: number): Promise<T>;
-  /** Names of the pods and Jobs that work on nodes. */
-  stepObjects(): Promise<string[]>;
+  /** Resolves when no pod and no Job is left that works on a node; the last rollout's may still be going. */
+  cleanedUp(): Promise<void>;
   /** A pod on this node that no eviction moves; the answer lets it go. */
   holdDrain(node: string): Promise<() => Promise<void>>;
   /** Stops everything. Throws when a process is left. */
@@ -148,6 +148,13 @@ function stageOf(parts: Parts, temporalAddress: string, stop: () => Promise<void
     }
   };
   const create = (collection: string, body: object) => client.request({ verb: 'create', path: collection, body });
+  const stepObjects = async () => {
+    const query = { labelSelector: STEP_LABEL };
+    const list = (collection: string) =>
+      client.request<{ items: { metadata: { name: string } }[] }>({ verb: 'list', path: collection, query });
+    const lists = await Promise.all(['/api/v1/pods', '/apis/batch/v1/jobs'].map(list));
+    return lists.flatMap(({ items }) => items.map(({ metadata }) => metadata.name));
+  };
   const remove = (object: string) => client.request<unknown>({ verb: 'delete', path: object });
   return {
     ...parts,
@@ -194,12 +201,8 @@ function stageOf(parts: Parts, temporalAddress: string, stop: () => Promise<void
       if (done.status !== 0) throw new Error(`temporal ${args.join(' ')}: ${done.stderr}`);
       return done.stdout;
     },
-    async stepObjects() {
-      const query = { labelSelector: STEP_LABEL };
-      const list = (collection: string) =>
-        client.request<{ items: { metadata: { name: string } }[] }>({ verb: 'list', path: collection, query });
-      const lists = await Promise.all(['/api/v1/pods', '/apis/batch/v1/jobs'].map(list));
-      return lists.flatMap(({ items }) => items.map(({ metadata }) => metadata.name));
+    async cleanedUp() {
+      await until('pods and Jobs of steps are gone', stepObjects, (names) => names.length === 0, 10_000);
     },
     async holdDrain(node) {
       const name = `held-on-${node}`;

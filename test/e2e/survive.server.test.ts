@@ -51,7 +51,7 @@ describe('a worker of the operator that is killed while the image of a node is w
   it('goes on where it was when it is back, and writes no image twice', async () => {
     const nodes = ['worker-1', 'worker-2'];
     await stage.upgrade('killed', NEWER, nodes);
-    const written = () => nodes.map((name) => stage.recording(name).upgradeRuns.slice(1)).flat();
+    const written = () => nodes.flatMap((name) => stage.recording(name).upgradeRuns.slice(1));
     await stage.until('an image is written', written, (runs) => runs.some(({ exitCode }) => exitCode === -1));
     await stage.product.worker.kill('SIGKILL');
     expect(stage.product.worker.running).toBe(false);
@@ -62,6 +62,6 @@ describe('a worker of the operator that is killed while the image of a node is w
     expectServing(nodes, NEWER);
     expect(written()).toMatchObject([{ exitCode: 0 }, { exitCode: 0 }]);
     for (const name of nodes) expect(stage.recording(name).boots).toHaveLength(3);
-    await stage.until('step pods and Jobs are gone', stage.stepObjects, (names) => names.length === 0, 10_000);
+    await stage.cleanedUp();
   }, 180_000);
 });

@@ -37,7 +37,7 @@ describe('a cluster of one control-plane node and three workers', () => {
   }, 120_000);
 
   it('leaves no pod and no Job of ours behind', async () => {
-    await stage.until('step pods and Jobs are gone', stage.stepObjects, (names) => names.length === 0, 10_000);
+    await stage.cleanedUp();
   });
 
   it('ties every KairosNode to its Node, and labels the Node as managed', () => {
@@ -57,6 +57,6 @@ describe('a cluster of one control-plane node and three workers', () => {
     expect(status.rollout?.verdicts).toEqual({ AlreadyOnTarget: 4 });
     expect(stage.cluster.recordings()).toEqual(before);
     expect(stage.touched).toEqual([]);
-    await stage.until('step pods and Jobs are gone', stage.stepObjects, (names) => names.length === 0, 10_000);
+    await stage.cleanedUp();
   }, 120_000);
 });

@@ -1,9 +1,12 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import type { Verdict } from '../../api/types.ts';
-import { nodes, startRig, until, type Rig, type Wanted } from './rig.ts';
-import { Gate, type Answers } from './stubs.ts';
+import { startRig, until, type Rig, type Wanted } from './rig.ts';
+import { Gate } from './stubs.ts';
+
+// A machine that builds something at the same time takes its while.
+jest.setTimeout(20_000);
 
 let rig: Rig;
 
@@ -21,10 +24,8 @@ const refuse = (message: string) => () => {
 const UP_TO_WRITE = ['checkGates', 'markNode', 'cordonNode', 'drainNode', 'writeImage'];
 const FULL = [...UP_TO_WRITE, 'rebootNode', 'verifyNode', 'soakNode', 'endNode'];
 
-interface Ending {
+interface Ending extends Pick<Wanted, 'spec' | 'answers'> {
   name: string;
-  spec?: Wanted['spec'];
-  answers?: Answers;
   verdict: Verdict;
   message: string;
   steps: string[];
@@ -51,6 +52,13 @@ const ENDINGS: Ending[] = [
     answers: { writeImage: () => ({ outcome: 'Failed', message: 'no space left' }) },
     verdict: 'UpgradeFailed',
     message: 'no space left',
+    steps: [...UP_TO_WRITE, 'endNode'],
+  },
+  {
+    name: 'ends as Failed when its image provably was not written',
+    answers: { writeImage: () => ({ outcome: 'NotWritten', message: 'image not found' }) },
+    verdict: 'Failed',
+    message: 'image not found',
     steps: [...UP_TO_WRITE, 'endNode'],
   },
   {
@@ -127,8 +135,8 @@ const ENDINGS: Ending[] = [
 ];
 
 describe('a node', () => {
-  it.each(ENDINGS)('$name', async ({ verdict, message, steps, ...wanted }) => {
-    const { handle, script } = await rig.startNode({ ...wanted, nodes: nodes(1) });
+  it.each(ENDINGS)('$name', async ({ verdict, message, steps, spec = {}, answers = {} }) => {
+    const { handle, script } = await rig.startNode({ spec, answers });
     expect(await handle.result()).toEqual({ node: 'w-1', outcome: 'Ended', verdict, message });
     expect(script.steps('w-1')).toEqual(steps);
     expect(script.inputs('endNode')).toMatchObject([
@@ -157,6 +165,13 @@ describe('a node', () => {
     });
     expect(await handle.result()).toEqual({ node: 'w-1', outcome: 'NotStarted', message: 'w-9 is out' });
     expect(script.steps('w-1')).toEqual(['checkGates', 'markNode']);
+  });
+
+  it('that rebooted by itself while it was drained is given back, to be tried again', async () => {
+    const { handle, script } = await rig.startNode({ answers: { drainNode: () => ({ outcome: 'BootChanged' }) } });
+    expect(await handle.result()).toMatchObject({ outcome: 'NotStarted', message: 'node w-1 rebooted by itself' });
+    expect(script.ends()).toEqual(['w-1 Cancelled']);
+    expect(script.nodes('writeImage')).toEqual([]);
   });
 
   it.each([

@@ -1,0 +1,119 @@
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { WorkflowHandle } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { format } from 'prettier';
+import type { Plan } from '../api/messages.ts';
+import { nodes, startRig, until, type Rig } from '../test/workflows/rig.ts';
+import { Gate } from '../test/workflows/stubs.ts';
+
+/**
+ * Records what the workflows of today write into Temporal: a rollout that succeeds, one that fails and one that is
+ * cancelled, each with its wave and its nodes. test/workflows/replay.test.ts replays them, so that a change of the
+ * workflows which would break a rollout that is under way is seen before it is released. Run it again only for
+ * histories that no release has written; for the others the change goes behind `patched()`.
+ */
+const FOLDER = fileURLToPath(new URL('../test/workflows/histories/', import.meta.url));
+
+type Recorded = Record<string, WorkflowHandle>;
+
+const member = (group: Plan['workers'], index: number) => {
+  const node = group[index];
+  if (node === undefined) throw new Error(`no node ${index}`);
+  return node;
+};
+
+/** Control plane, barrier and workers; paused and resumed once; a node that waits for its place. */
+async function success(rig: Rig): Promise<Recorded> {
+  const [controlPlane, workers] = [nodes(1, 'cp'), nodes(2)];
+  let asked = 0;
+  const started = await rig.startRollout({
+    plan: { controlPlane, workers },
+    spec: { upgradeRecovery: true, prePullAhead: 1 },
+    answers: {
+      checkGates: ({ node }) => {
+        asked += node.name === 'w-1' ? 1 : 0;
+        return node.name === 'w-1' && asked === 1
+          ? { answer: 'Wait', reason: 'node w-1 is not Ready' }
+          : { answer: 'Go', bootID: 'boot-1', from: 'v1' };
+      },
+    },
+  });
+  await until('cp-1 drains', () => started.script.nodes('drainNode').length === 1);
+  await started.handle.signal('pause', { reason: 'lunch' });
+  await started.handle.signal('resume', {});
+  await started.handle.result();
+  return {
+    rollout: started.handle,
+    wave: rig.waveOf(started, 'workers'),
+    node: rig.nodeOf(member(workers, 1)),
+  };
+}
+
+/** A worker that falls back to its old image stops the rollout. */
+async function failure(rig: Rig): Promise<Recorded> {
+  const workers = nodes(2);
+  const started = await rig.startRollout({
+    plan: { workers },
+    spec: { prePullAhead: 1 },
+    answers: { verifyNode: () => ({ verdict: 'RolledBack', message: 'fell back to v1', bootID: 'boot-2' }) },
+  });
+  await started.handle.result();
+  return { rollout: started.handle, wave: rig.waveOf(started, 'workers'), node: rig.nodeOf(member(workers, 0)) };
+}
+
+/** Cancelled while one node drains and another one is being written. */
+async function cancel(rig: Rig): Promise<Recorded> {
+  const workers = nodes(3);
+  const [draining, writing] = [new Gate(), new Gate()];
+  const started = await rig.startRollout({
+    plan: { workers, maxUnavailable: 2 },
+    spec: { prePullAhead: 1 },
+    answers: {
+      drainNode: async ({ node }) => {
+        if (node.name === 'w-1') await draining.wait();
+        return { outcome: 'Drained' };
+      },
+      writeImage: () => writing.wait().then(() => ({ outcome: 'Written' })),
+    },
+  });
+  const { script, handle } = started;
+  await until('w-1 drains, w-2 is being written', () => script.nodes('writeImage').length === 1);
+  await handle.cancel();
+  await until('w-1 is given back', () => script.ends().length === 1);
+  writing.open();
+  await handle.result().catch(() => undefined);
+  return {
+    rollout: handle,
+    wave: rig.waveOf(started, 'workers'),
+    'node-given-back': rig.nodeOf(member(workers, 0)),
+    'node-past-return': rig.nodeOf(member(workers, 1)),
+  };
+}
+
+const UNUSED = new Set(['stackTrace', 'workerVersion', 'identity', 'requestId', 'header']);
+
+/** Without what a replay does not look at: what steps were given, who ran them, and where an error came from. */
+function slim(key: string, value: unknown): unknown {
+  if (UNUSED.has(key)) return undefined;
+  if (key === 'activityTaskScheduledEventAttributes' || key === 'startChildWorkflowExecutionInitiatedEventAttributes')
+    return { ...(value as object), input: undefined };
+  return value;
+}
+
+const rig = await startRig('recorder');
+try {
+  await mkdir(FOLDER, { recursive: true });
+  for (const old of await readdir(FOLDER)) await rm(path.join(FOLDER, old));
+  for (const [scenario, record] of Object.entries({ success, failure, cancel })) {
+    for (const [name, handle] of Object.entries(await record(rig))) {
+      const history = JSON.parse(historyToJSON(await handle.fetchHistory())) as { events: unknown[] };
+      const json = await format(JSON.stringify(history, slim), { parser: 'json', printWidth: 120 });
+      await writeFile(path.join(FOLDER, `${scenario}-${name}.json`), json);
+      console.log(`${scenario}-${name}.json: ${history.events.length} events, ${Math.round(json.length / 1024)} kB`);
+    }
+  }
+} finally {
+  await rig.stop();
+}
