@@ -28,7 +28,7 @@ const TIMINGS = { pullMs: 200, upgradeMs: 2000, bootMs: 1500, podStartMs: 100, p
 const UPGRADES = `/apis/operator.kairos.io/v1alpha1/namespaces/${NAMESPACE}/nodeopupgrades`;
 
 /** What the machines run at first, and two images that they may be upgraded to. */
-export const OLD = 'quay.io/kairos/hadron:v4.0.2';
+const OLD = 'quay.io/kairos/hadron:v4.0.2';
 export const NEW = 'quay.io/kairos/hadron:v4.0.3';
 export const NEWER = 'quay.io/kairos/hadron:v4.0.4';
 export const versionIn = (image: string) => `${image.split(':')[1]}-k3sv1.33.9+k3s1`;
