@@ -38,9 +38,6 @@ function refusal(
 ): GateAnswer | undefined {
   const { spec, target, place } = input;
   const release = kairos?.status.release;
-  if (spec.upgradeActive && !spec.force && from !== undefined && sameVersion(from, target.version)) {
-    return { answer: 'Done', verdict: 'AlreadyOnTarget', message: `runs ${from} already: not touched` };
-  }
   const wanted = input.request.kind === 'KairosNode' ? kairos?.spec.version : undefined;
   if (wanted !== undefined && !sameVersion(wanted, target.version)) {
     return {
@@ -48,6 +45,9 @@ function refusal(
       verdict: 'Failed',
       message: `TargetMismatch: KairosNode ${node.name} asks for version ${wanted}, but ${target.image} is ${target.version}: mend spec.version or spec.image`,
     };
+  }
+  if (spec.upgradeActive && !spec.force && from !== undefined && sameVersion(from, target.version)) {
+    return { answer: 'Done', verdict: 'AlreadyOnTarget', message: `runs ${from} already: not touched` };
   }
   const fit = release === undefined ? undefined : misfit(release, target.fields);
   if (fit !== undefined) {

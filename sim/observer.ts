@@ -37,7 +37,8 @@ export interface Observer {
   stop(): void;
 }
 
-const isOut = (node: NodeView) => node.unschedulable || !node.ready || node.owner !== undefined;
+// A bare mark disrupts nobody: rollouts mark first and count after, and may take a mark back.
+const isOut = (node: NodeView) => node.unschedulable || !node.ready;
 
 export function startObserver(client: KubeClient, stepLabel: string): Observer {
   const moments: OutageMoment[] = [];
