@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, existsSync, readdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -16,6 +16,8 @@ export interface Import {
 
 /** All .ts files of a room, from the root of the repository. */
 export function filesOf(room: string): string[] {
+  // A room that the design names and nobody has moved into yet.
+  if (!existsSync(join(ROOT, room))) return [];
   return readdirSync(join(ROOT, room), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))
     .map((file) => join(room, file))
