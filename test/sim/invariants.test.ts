@@ -89,6 +89,13 @@ describe('the promises of an upgrade', () => {
     expect(brokenIn({})).toEqual([]);
   });
 
+  it('do not ask for disruption budgets where there is one node, and say so', () => {
+    const alone = { nodes: [node('cp-1')], breaches: [{ budget: 'shop/web', healthy: 0, wanted: 4 }] };
+    const names = checkInvariants({ ...good, ...alone }).map(({ name }) => name);
+    expect(names).toContain('disruption budgets: not asked, one node has nowhere to move its pods');
+    expect(brokenIn(alone)).toEqual([]);
+  });
+
   it.each<[string, Partial<Evidence>, string]>([
     [
       'two control-plane nodes out at once',
