@@ -3,7 +3,7 @@ import type { NodeInHand, NodeRef, NodeResult, RolloutContext, Target } from '..
 import type { KairosNodeOperatorStatus, Verdict } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { deleteJob } from '../kube/jobs.ts';
-import { applyKairosNodeSpec, patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
+import { applyKairosNodeSpec, patchKairosNodeStatus, readKairosNode } from '../kube/kairos-nodes.ts';
 import { readNode, writeNode } from '../kube/nodes.ts';
 import { deletePod, type PodView } from '../kube/pods.ts';
 import { goesBack } from '../policy/placement.ts';
@@ -58,8 +58,10 @@ async function placeNode(view: ClusterView, hand: NodeInHand, verdict: Verdict):
 }
 
 async function takeStampBack(view: ClusterView, hand: NodeInHand): Promise<void> {
-  if (view.kairosNodes.get(hand.node.name)?.spec.source?.rollout !== hand.rolloutID) return;
   try {
+    // Read live: a cancel right after the stamp may come before the watch has delivered it.
+    const { spec } = await readKairosNode(view.client, hand.node.name);
+    if (spec.source?.rollout !== hand.rolloutID) return;
     await applyKairosNodeSpec(view.client, hand.node.name, {});
   } catch (error) {
     if (!isReason(error, 'NotFound', 'Conflict')) throw error;
