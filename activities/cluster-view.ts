@@ -55,3 +55,19 @@ export function sameNode(view: ClusterView, node: NodeRef): NodeView | undefined
   const found = view.nodes.get(node.name);
   return found?.uid === node.uid ? found : undefined;
 }
+
+/**
+ * Resolves with the first answer of `decide` that is not undefined: asked now, and after each change of a Node that may
+ * be out, or of a KairosNode. Rejects with the signal's reason.
+ */
+export async function untilSeen<R>(view: ClusterView, decide: () => R | undefined, signal: AbortSignal): Promise<R> {
+  const ended = new AbortController();
+  const either = AbortSignal.any([signal, ended.signal]);
+  const waits = [view.outages.waitFor(decide, either), view.kairosNodes.waitFor(undefined, decide, either)];
+  try {
+    return await Promise.race(waits);
+  } finally {
+    ended.abort(new Error('answered'));
+    await Promise.allSettled(waits);
+  }
+}

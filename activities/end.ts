@@ -1,23 +1,29 @@
 import { HELD_PREFIX, NODE_NAME_ANNOTATION, STEP_LABEL } from '../api/names.ts';
 import type { NodeInHand, NodeRef, NodeResult, RolloutContext, Target } from '../api/messages.ts';
-import type { KairosNodeOperatorStatus, Verdict } from '../api/types.ts';
+import type { Condition, KairosNodeOperatorStatus, KairosNodeStatus, Verdict } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { deleteJob } from '../kube/jobs.ts';
 import { applyKairosNodeSpec, patchKairosNodeStatus, readKairosNode } from '../kube/kairos-nodes.ts';
 import { readNode, writeNode } from '../kube/nodes.ts';
 import { deletePod, type PodView } from '../kube/pods.ts';
 import { goesBack } from '../policy/placement.ts';
+import { sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
+
+/** How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. */
+export interface NodeEnd {
+  hand: NodeInHand;
+  verdict: Verdict;
+  message: string;
+  unrecorded?: boolean;
+}
 
 /**
  * Ends a node: back to service or held by name, the attempt recorded, our pods and Jobs gone. Each part looks before
  * it acts, so repeating it changes nothing.
  */
-export async function endNode(
-  view: ClusterView,
-  end: { hand: NodeInHand; verdict: Verdict; message: string },
-): Promise<NodeResult> {
+export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResult> {
   const { hand, verdict, message } = end;
   assertCluster(view, hand.cluster);
   // The image was not touched: what the node should run is what it was before.
@@ -26,7 +32,8 @@ export async function endNode(
   await cleanUp(view, hand);
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);
-  await record(view, hand, verdict, message);
+  if (end.unrecorded === true) await forget(view, hand, message);
+  else await record(view, hand, verdict, message);
   return {
     node: hand.node.name,
     outcome: 'Ended',
@@ -43,9 +50,11 @@ async function placeNode(view: ClusterView, hand: NodeInHand, verdict: Verdict):
     try {
       const node = await readNode(view.client, hand.node.name);
       if (node.uid !== hand.node.uid || node.owner !== hand.workflowID) return;
-      const back = goesBack(verdict, hand.spec.uncordonOnFailure);
+      // Untouched, a node that was held goes back to being held, as it was.
+      const asBefore = verdict === 'Cancelled' || verdict === 'Failed' ? hand.takesOver : undefined;
+      const back = asBefore === undefined && goesBack(verdict, hand.spec.uncordonOnFailure);
       await writeNode(view.client, node.name, {
-        owner: back ? null : `${HELD_PREFIX}${verdict}`,
+        owner: back ? null : (asBefore ?? `${HELD_PREFIX}${verdict}`),
         ...(back && hand.spec.upgradeActive ? { unschedulable: null } : {}),
         resourceVersion: node.resourceVersion,
       });
@@ -94,17 +103,34 @@ export async function settleNode(
   await record(view, { ...end, target: end.target ?? { image: end.spec.image } }, end.verdict, end.message);
 }
 
+/** The node is out of our hand, and nothing is said about an attempt. */
+async function forget(view: ClusterView, hand: NodeInHand, message: string): Promise<void> {
+  try {
+    const last = view.kairosNodes.get(hand.node.name)?.status.lastAttempt?.verdict;
+    const upgradeState = last === undefined ? 'Idle' : stateOf(last);
+    const cleared = { upgradeState, step: null, stepSince: null, inHand: null };
+    await patchKairosNodeStatus(view.client, hand.node.name, { ...cleared, message: message.slice(0, 4000) });
+  } catch (error) {
+    if (!isReason(error, 'NotFound')) throw error;
+  }
+}
+
 type Recorded = RolloutContext & {
   node: NodeRef;
   target: Pick<Target, 'image'> & Partial<Target>;
   from?: string;
   startedAt?: string;
+  bootID?: string;
 };
 
 async function record(view: ClusterView, hand: Recorded, verdict: Verdict, message: string): Promise<void> {
   const now = view.kairosNodes.get(hand.node.name);
+  const { kind, namespace, name, uid, generation, attempt: number } = hand.request;
+  const before = now?.status.lastAttempt;
+  const corrected = correction(before, hand, verdict);
   const attempt: KairosNodeOperatorStatus['lastAttempt'] = {
     rollout: hand.rolloutID,
+    request: { kind, namespace, name, uid, generation, attempt: number },
     specGeneration: now?.generation ?? 0,
     image: hand.target.image,
     verdict,
@@ -114,6 +140,8 @@ async function record(view: ClusterView, hand: Recorded, verdict: Verdict, messa
     ...(hand.target.digest === undefined ? {} : { digest: hand.target.digest }),
     ...(hand.from === undefined ? {} : { from: hand.from }),
     ...(hand.startedAt === undefined ? {} : { startedAt: hand.startedAt }),
+    ...(hand.bootID === undefined ? {} : { bootID: hand.bootID }),
+    ...(now?.retry === undefined ? {} : { retry: now.retry }),
   };
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {
@@ -122,11 +150,26 @@ async function record(view: ClusterView, hand: Recorded, verdict: Verdict, messa
       stepSince: null,
       message: `${verdict}: ${message}`.slice(0, 4000),
       rollout: hand.rolloutID,
+      inHand: null,
       lastAttempt: attempt,
+      conditions: corrected === undefined ? null : [corrected],
     });
   } catch (error) {
     if (!isReason(error, 'NotFound')) throw error;
   }
+}
+
+/** Evidence that came after the end of an attempt changes its verdict, and that is said. */
+function correction(before: KairosNodeStatus['lastAttempt'], hand: Recorded, verdict: Verdict): Condition | undefined {
+  if (before === undefined || !sameAttempt(before.request, hand.request) || before.verdict === verdict)
+    return undefined;
+  return {
+    type: 'VerdictCorrected',
+    status: 'True',
+    reason: verdict,
+    message: `was ${before.verdict} at ${before.finishedAt}: ${before.message ?? ''}`.slice(0, 4000),
+    lastTransitionTime: new Date().toISOString(),
+  };
 }
 
 function stateOf(verdict: Verdict): NonNullable<KairosNodeOperatorStatus['upgradeState']> {

@@ -1,33 +1,69 @@
-import type { GateAnswer, NodeUpgradeInput } from '../api/messages.ts';
-import { nodeWorkflowID } from '../api/messages.ts';
+import { nodeWorkflowID, type GateAnswer, type NodeUpgradeInput, type RolloutContext } from '../api/messages.ts';
+import type { KairosNodeStatus } from '../api/types.ts';
 import type { KairosNodeView } from '../kube/kairos-nodes.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
 import { misfit } from '../policy/fit.ts';
+import { heldFor, lateVerdict, rebootsFirst, sameAttempt } from '../policy/recovery.ts';
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
 
 /**
  * The questions asked right before a node is touched, answered from the watches. `Wait` frees the node's workflow id:
- * waiting is the wave's. `Done` ends the node without touching it.
+ * waiting is the wave's. `Done` ends the node without touching it. `Recover`: an earlier workflow left something behind,
+ * which is finished before anything else is begun.
  */
-export function checkGates(view: ClusterView, input: NodeUpgradeInput): GateAnswer {
+export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Promise<GateAnswer> {
   assertCluster(view, input.cluster);
   const node = sameNode(view, input.node);
   const name = input.node.name;
   if (node === undefined)
     return { answer: 'Done', verdict: 'Skipped', message: `node ${name} is gone, or another one has its name` };
+  const before = await askThePast(view, input, node);
+  if (before !== undefined) return before;
+  if (input.recover === true) return { answer: 'Wait', reason: `nothing is left to recover on node ${name}` };
+
   const kairos = view.kairosNodes.get(name);
   const release = kairos?.status.release;
   const from = release === undefined ? undefined : versionOf(release);
-
   const refused = refusal(view, input, node, kairos, from);
   if (refused !== undefined) return refused;
   const closed = closedGate(view, input, node, kairos);
   if (closed !== undefined) return { answer: 'Wait', reason: closed };
-  return { answer: 'Go', bootID: node.bootID, ...(from === undefined ? {} : { from }) };
+  return {
+    answer: 'Go',
+    bootID: node.bootID,
+    ...(from === undefined ? {} : { from }),
+    ...(node.owner === undefined ? {} : { takesOver: node.owner }),
+  };
 }
+
+/**
+ * What was done to this node before: by a workflow that is gone (its mark is there), or by this very attempt, before its
+ * rollout was lost and started again. Read live: a watch that lags would let a node be upgraded twice.
+ */
+async function askThePast(view: ClusterView, input: NodeUpgradeInput, node: NodeView): Promise<GateAnswer | undefined> {
+  if (node.owner === nodeWorkflowID(input.cluster, input.node))
+    return { answer: 'Recover', leftover: await findLeftover(view, input, node) };
+  const seen = view.kairosNodes.get(node.name)?.status;
+  const held = heldFor(node.owner) !== undefined;
+  const status = held || seen?.inHand !== undefined ? await liveStatus(view, node.name) : seen;
+  const last = status?.lastAttempt;
+  if (status === undefined || last === undefined) return undefined;
+  if (held && node.owner !== undefined) {
+    if (input.recover === true && lateVerdict(node.owner, node, status) !== undefined)
+      return { answer: 'Recover', leftover: heldLeftover(input, 'verify', last, node.owner) };
+    if (input.recover !== true && !isSameAttempt(last, input) && rebootsFirst(last, node.bootID))
+      return { answer: 'Recover', leftover: heldLeftover(input, 'reboot', last, node.owner) };
+  }
+  if (input.recover === true || !isSameAttempt(last, input) || last.verdict === 'Cancelled') return undefined;
+  return { answer: 'Done', verdict: last.verdict, message: last.message ?? 'ended before in this attempt' };
+}
+
+const isSameAttempt = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>
+  sameAttempt(last?.request, request);
 
 function refusal(
   view: ClusterView,
@@ -71,15 +107,25 @@ function closedGate(
   node: NodeView,
   kairos: KairosNodeView | undefined,
 ): string | undefined {
-  const ours = node.owner === nodeWorkflowID(input.cluster, input.node);
-  const closed = nodeClosed(node, ours);
+  const closed = nodeClosed(node, mayTakeOver(input, node, kairos));
   if (closed !== undefined) return closed;
   if (kairos?.status.bootID !== node.bootID) return `node ${node.name}: its agent has not reported from this boot`;
   const rivals = whoIsInTheWay(input.place, node.name, view.outages.values());
   return rivals === undefined ? undefined : budgetText(rivals);
 }
 
-/** Why a node itself cannot be taken out now, or undefined. */
+/** Whether a mark that keeps a node out on purpose gives way: it is of an earlier attempt than the one that asks. */
+export const mayTakeOver = (context: RolloutContext, node: NodeView, kairos: KairosNodeView | undefined): boolean =>
+  heldFor(node.owner) !== undefined && !isSameAttempt(kairos?.status.lastAttempt, context);
+
+/** Whether this attempt already has a verdict for the node. */
+export const endedBefore = (context: RolloutContext, kairos: KairosNodeView | undefined): boolean =>
+  kairos !== undefined &&
+  kairos.status.inHand === undefined &&
+  kairos.status.lastAttempt?.verdict !== 'Cancelled' &&
+  isSameAttempt(kairos.status.lastAttempt, context);
+
+/** Why a node itself cannot be taken out now, or undefined. `ours`: its mark gives way, and so does its cordon. */
 export function nodeClosed(node: NodeView, ours: boolean): string | undefined {
   if (!node.ready) return `node ${node.name} is not Ready`;
   if (node.owner !== undefined && !ours) return `node ${node.name} is out already: ${node.owner}`;

@@ -7,9 +7,11 @@ import { cordonNode, markNode } from './mark.ts';
 import { waitForControlPlane, waitForPlace } from './place.ts';
 import { planRollout } from './plan.ts';
 import { prePullImage } from './pre-pull.ts';
-import { rebootNode, verifyNode } from './reboot.ts';
+import { rebootNode } from './reboot.ts';
 import { confirmRequest, reportRollout } from './report.ts';
+import { settleWave } from './settle-wave.ts';
 import { soakNode } from './soak.ts';
+import { verifyNode } from './verify.ts';
 import { writeImage } from './write-image.ts';
 
 /** The steps of an upgrade for one cluster. Every one may be repeated at any point; each says how. */
@@ -41,6 +43,7 @@ export function createActivities(view: ClusterView) {
     soakNode: step(soakNode),
     endNode: step(endNode, true),
     settleNode: step(settleNode, true),
+    settleWave: step(settleWave),
   };
 }
 

@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import type { NodeInHand } from '../api/messages.ts';
 import { KubeError, isReason } from '../kube/errors.ts';
 import { applyKairosNodeSpec } from '../kube/kairos-nodes.ts';
@@ -37,8 +38,11 @@ async function writeMark(view: ClusterView, hand: NodeInHand): Promise<string | 
   for (;;) {
     const node = await readNode(view.client, hand.node.name);
     if (node.uid !== hand.node.uid) return `node ${node.name} was replaced by another one`;
-    if (node.owner === hand.workflowID) return undefined;
-    const closed = nodeClosed(node, false);
+    if (node.owner === hand.workflowID) {
+      // The first run of this step has not written yet: the mark is one that a lost workflow left behind.
+      return Context.current().info.attempt > 1 ? undefined : `node ${node.name} carries the mark of an earlier run`;
+    }
+    const closed = nodeClosed(node, hand.takesOver !== undefined && node.owner === hand.takesOver);
     if (closed !== undefined) return closed;
     try {
       await writeNode(view.client, node.name, { owner: hand.workflowID, resourceVersion: node.resourceVersion });
@@ -51,7 +55,7 @@ async function writeMark(view: ClusterView, hand: NodeInHand): Promise<string | 
 
 async function takeMarkBack(view: ClusterView, hand: NodeInHand): Promise<void> {
   const node = sameNode(view, hand.node);
-  if (node?.owner === hand.workflowID) await writeNode(view.client, node.name, { owner: null });
+  if (node?.owner === hand.workflowID) await writeNode(view.client, node.name, { owner: hand.takesOver ?? null });
 }
 
 /**

@@ -1,7 +1,7 @@
-import { nodeWorkflowID, type NodeRef, type Place, type RolloutContext } from '../api/messages.ts';
+import type { NodeRef, Place, RolloutContext } from '../api/messages.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
-import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
-import { budgetText, nodeClosed } from './gates.ts';
+import { type ClusterView, assertCluster, sameNode, untilSeen } from './cluster-view.ts';
+import { budgetText, endedBefore, mayTakeOver, nodeClosed } from './gates.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
 export type PlaceAnswer = { open: true } | { open: false; reason: string };
@@ -20,10 +20,12 @@ export async function waitForPlace(
     const node = sameNode(view, input.node);
     // Gone: let it start, it ends as skipped.
     if (node === undefined) return undefined;
-    const own = nodeClosed(node, node.owner === nodeWorkflowID(input.cluster, input.node));
+    const kairos = view.kairosNodes.get(name);
+    // It ended in this attempt, in another run: let it start, that is what it finds.
+    if (endedBefore(input, kairos)) return undefined;
+    const own = nodeClosed(node, mayTakeOver(input, node, kairos));
     if (own !== undefined) return own;
-    if (view.kairosNodes.get(name)?.status.bootID !== node.bootID)
-      return `node ${name}: its agent has not reported from this boot`;
+    if (kairos?.status.bootID !== node.bootID) return `node ${name}: its agent has not reported from this boot`;
     const rivals = whoIsInTheWay(input.place, name, view.outages.values());
     return rivals === undefined ? undefined : budgetText(rivals);
   };
@@ -56,17 +58,7 @@ async function waitUntilOpen(
 ): Promise<PlaceAnswer> {
   const decide = () => (closed() === undefined ? true : undefined);
   try {
-    await waitInActivity(deadlineMs, async (signal) => {
-      const ended = new AbortController();
-      const either = AbortSignal.any([signal, ended.signal]);
-      const waits = [view.outages.waitFor(decide, either), view.kairosNodes.waitFor(undefined, decide, either)];
-      try {
-        await Promise.race(waits);
-      } finally {
-        ended.abort(new Error('answered'));
-        await Promise.allSettled(waits);
-      }
-    });
+    await waitInActivity(deadlineMs, (signal) => untilSeen(view, decide, signal));
     return { open: true };
   } catch (error) {
     if (!(error instanceof DeadlinePassed)) throw error;

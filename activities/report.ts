@@ -83,13 +83,14 @@ async function writeRollout(
   final: boolean,
 ): Promise<void> {
   const now = new Date().toISOString();
-  const rollout = {
-    ...status,
-    message: status.message?.slice(0, 4000),
-    ...(status.phase === 'Planning' ? { startedAt: now } : {}),
-    ...(final ? { finishedAt: now } : {}),
-  };
   try {
+    const rollout = {
+      ...status,
+      message: status.message?.slice(0, 4000),
+      paused: status.paused ?? null,
+      ...(status.phase === 'Planning' ? { startedAt: await startOf(view, namespace, name, status, now) } : {}),
+      ...(final ? { finishedAt: now } : {}),
+    };
     await patchNodeOpUpgradeStatus(
       view.client,
       namespace,
@@ -100,4 +101,17 @@ async function writeRollout(
   } catch (error) {
     if (!isReason(error, 'NotFound', 'Conflict')) throw error;
   }
+}
+
+/** When this attempt began: one that was lost and started again keeps its beginning. */
+async function startOf(
+  view: ClusterView,
+  namespace: string,
+  name: string,
+  { generation, attempt }: RolloutStatus,
+  now: string,
+): Promise<string> {
+  const known = (await readNodeOpUpgrade(view.client, namespace, name)).status?.rollout;
+  const same = known?.generation === generation && known.attempt === attempt;
+  return (same ? known.startedAt : undefined) ?? now;
 }

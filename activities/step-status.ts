@@ -4,13 +4,33 @@ import { isReason } from '../kube/errors.ts';
 import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import type { ClusterView } from './cluster-view.ts';
 
+/** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
+function inHandOf({ rolloutID, request, target, bootID, startedAt, from }: NodeInHand) {
+  const { kind, namespace, name, uid, generation, attempt } = request;
+  return {
+    rollout: rolloutID,
+    request: { kind, namespace, name, uid, generation, attempt },
+    image: target.image,
+    pinned: target.pinned,
+    version: target.version,
+    bootID,
+    startedAt,
+    ...(target.digest === undefined ? {} : { digest: target.digest }),
+    ...(from === undefined ? {} : { from }),
+  };
+}
+
 /**
  * Writes to the KairosNode which step its node is in: one write a step, by the activity that does the step. Repeating
  * it keeps the time at which the step began. A KairosNode that is gone (deleted, or not made yet) stops no upgrade.
  */
 export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, message: string): Promise<void> {
   const now = view.kairosNodes.get(hand.node.name)?.status;
-  const same = now?.step === step && now.workflowID === hand.workflowID && now.upgradeState === 'InProgress';
+  const same =
+    now?.step === step &&
+    now.workflowID === hand.workflowID &&
+    now.upgradeState === 'InProgress' &&
+    now.inHand?.startedAt === hand.startedAt;
   if (same && now.message === message) return;
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {
@@ -19,6 +39,7 @@ export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, 
       message,
       rollout: hand.rolloutID,
       workflowID: hand.workflowID,
+      inHand: inHandOf(hand),
       ...(same ? {} : { stepSince: new Date().toISOString() }),
     });
   } catch (error) {

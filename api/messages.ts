@@ -39,6 +39,8 @@ export interface RolloutRequest {
   uid: string;
   generation: number;
   attempt: number;
+  /** The value of the annotation `kairos.io/retry` that this attempt answers. */
+  retry?: string;
 }
 
 /** A NodeOpUpgrade with all defaults resolved. */
@@ -70,6 +72,8 @@ export interface RolloutInput {
   request: RolloutRequest;
   spec: RolloutSpec;
   timing: Timing;
+  /** Why it starts paused, by the annotation `kairos.io/pause`. */
+  paused?: string;
 }
 
 export interface RolloutResult {
@@ -108,6 +112,8 @@ export interface WaveInput extends RolloutContext {
   place: Place;
   /** What earlier waves read inside the image, by architecture; a difference stops the rollout. */
   targets: Record<string, Target>;
+  /** Why it starts paused. */
+  paused?: string;
 }
 
 export interface WaveResult {
@@ -143,6 +149,8 @@ export interface NodeUpgradeInput extends RolloutContext {
   node: NodeRef;
   place: Place;
   target: Target;
+  /** Only finish what an earlier workflow of this node left behind; start nothing. */
+  recover?: boolean;
 }
 
 /** A node in hand: what every step after the gates is given. */
@@ -156,10 +164,24 @@ export interface NodeInHand extends RolloutContext {
   from?: string;
   /** When the node was taken in hand (RFC 3339). */
   startedAt: string;
+  /** The mark that kept the node out before: taken over now, put back where its image is not touched. */
+  takesOver?: string;
+}
+
+/**
+ * What an earlier workflow left behind on a node. `giveBack`: its image was not touched. `write`, `reboot`, `verify`,
+ * `recovery`: where its upgrade goes on.
+ */
+export interface Leftover {
+  resume: 'giveBack' | 'write' | 'reboot' | 'verify' | 'recovery';
+  hand: NodeInHand;
+  /** Whether it belongs to the attempt that asks now: its verdict is that attempt's verdict. */
+  sameAttempt: boolean;
 }
 
 export type GateAnswer =
-  | { answer: 'Go'; bootID: string; from?: string }
+  | { answer: 'Go'; bootID: string; from?: string; takesOver?: string }
+  | { answer: 'Recover'; leftover: Leftover }
   | { answer: 'Wait'; reason: string }
   | { answer: 'Done'; verdict: Verdict; message: string };
 
@@ -186,4 +208,7 @@ export interface RolloutMemo {
   uid: string;
   generation: number;
   attempt: number;
+  retry?: string;
+  /** For hand-edited KairosNodes: which edit of each node's KairosNode the rollout is for. */
+  nodes?: Record<string, string>;
 }

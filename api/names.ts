@@ -4,6 +4,10 @@
 export const OWNER_ANNOTATION = 'kairos.io/upgrade-owner';
 /** Prefix of an owner annotation that keeps a node out on purpose, until a person or a retry decides. */
 export const HELD_PREFIX = 'held:';
+/** The annotation on a NodeOpUpgrade that starts no further node while it is there; its value is the reason. */
+export const PAUSE_ANNOTATION = 'kairos.io/pause';
+/** The annotation on a NodeOpUpgrade or KairosNode that asks for another attempt, once for each new value. */
+export const RETRY_ANNOTATION = 'kairos.io/retry';
 /** The label set on Nodes that run Kairos. */
 export const MANAGED_LABEL = 'kairos.io/managed';
 /** The label on every pod and Job of ours that works on a node; its value is the step: pre-pull, upgrade, recovery, reboot. */

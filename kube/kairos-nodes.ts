@@ -1,4 +1,4 @@
-import { API_VERSION, KAIROS_GROUP, OPERATOR_FIELD_MANAGER } from '../api/names.ts';
+import { API_VERSION, KAIROS_GROUP, OPERATOR_FIELD_MANAGER, RETRY_ANNOTATION } from '../api/names.ts';
 import type { KairosNodeOperatorStatus, KairosNodeSpec, KairosNodeStatus } from '../api/types.ts';
 import type { KubeClient } from './client.ts';
 import type { RawMetadata, RawObject } from './raw-object.ts';
@@ -18,10 +18,27 @@ export interface KairosNodeView {
   status: KairosNodeStatus;
   /** UID of the Node that owns it; absent until the watcher has set it. */
   ownerUID?: string;
+  /** The annotation that asks for another attempt. */
+  retry?: string;
 }
 
 /** The operator's part of the status; `null` clears a field. Lists are replaced as a whole. */
 export type KairosNodeStatusChange = { [K in keyof KairosNodeOperatorStatus]?: KairosNodeOperatorStatus[K] | null };
+
+/** A merge patch keeps what it does not name: the optional fields of an earlier attempt. */
+const NO_ATTEMPT = {
+  inHand: { pinned: null, digest: null, from: null },
+  lastAttempt: {
+    request: null,
+    retry: null,
+    bootID: null,
+    digest: null,
+    version: null,
+    from: null,
+    message: null,
+    startedAt: null,
+  },
+};
 
 const KAIROS_NODES = `/apis/${KAIROS_GROUP}/${API_VERSION}/kairosnodes`;
 
@@ -35,11 +52,18 @@ export async function readKairosNode(client: KubeClient, name: string): Promise<
   return kairosNodeView(await client.request<RawObject>({ verb: 'get', path: pathOf(name) }));
 }
 
+/** A merge patch, but `inHand` and `lastAttempt` are replaced as a whole: each is about one attempt. */
 export async function patchKairosNodeStatus(
   client: KubeClient,
   name: string,
-  status: KairosNodeStatusChange,
+  change: KairosNodeStatusChange,
 ): Promise<KairosNodeView> {
+  const { inHand, lastAttempt } = change;
+  const status = {
+    ...change,
+    ...(inHand && { inHand: { ...NO_ATTEMPT.inHand, ...inHand } }),
+    ...(lastAttempt && { lastAttempt: { ...NO_ATTEMPT.lastAttempt, ...lastAttempt } }),
+  };
   return kairosNodeView(
     await client.request<RawObject>({
       verb: 'merge-patch',
@@ -88,6 +112,7 @@ const pathOf = (name: string) => `${KAIROS_NODES}/${encodeURIComponent(name)}`;
 
 function kairosNodeView({ metadata, spec, status }: RawObject): KairosNodeView {
   const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'Node');
+  const retry = metadata.annotations?.[RETRY_ANNOTATION];
   return {
     name: metadata.name,
     uid: metadata.uid,
@@ -97,6 +122,7 @@ function kairosNodeView({ metadata, spec, status }: RawObject): KairosNodeView {
     specManagers: specManagers(metadata, spec ?? {}),
     status: status ?? {},
     ...(owner !== undefined && { ownerUID: owner.uid }),
+    ...(retry !== undefined && { retry }),
   };
 }
 

@@ -1,3 +1,4 @@
+import { PAUSE_ANNOTATION, RETRY_ANNOTATION } from '../api/names.ts';
 import type { RolloutMemo } from '../api/messages.ts';
 import type { NodeOpUpgrade, RolloutPhase, RolloutStatus } from '../api/types.ts';
 
@@ -8,9 +9,11 @@ export type EngineState =
 
 export type EngineDecision =
   | { action: 'nothing' }
-  | { action: 'start'; attempt: number }
+  | { action: 'start'; attempt: number; retry?: string }
   | { action: 'cancel'; reason: string }
-  | { action: 'recordEnd'; phase: 'Failed' | 'Cancelled'; message: string };
+  | { action: 'pause'; reason: string }
+  | { action: 'resume' }
+  | { action: 'recordEnd'; phase: 'Failed' | 'Cancelled'; message: string; attempt: number; retry?: string };
 
 export const isFinal = (phase: RolloutPhase | undefined) =>
   phase === 'Completed' || phase === 'Failed' || phase === 'Cancelled';
@@ -18,7 +21,7 @@ export const isFinal = (phase: RolloutPhase | undefined) =>
 /**
  * What the watcher does about a NodeOpUpgrade, by what the resource says and how Temporal describes its workflow
  * (never by a list of workflows, which lags). What is done is said by the resource's status and generation: Temporal
- * forgets after its retention.
+ * forgets after its retention, and may lose its database.
  */
 export function decideEngine(resource: NodeOpUpgrade | undefined, engine: EngineState): EngineDecision {
   const wanted = resource?.metadata.deletionTimestamp === undefined ? resource : undefined;
@@ -27,17 +30,24 @@ export function decideEngine(resource: NodeOpUpgrade | undefined, engine: Engine
       ? { action: 'cancel', reason: 'its NodeOpUpgrade was deleted' }
       : { action: 'nothing' };
   }
-  const { uid = '', generation = 0 } = wanted.metadata;
-  if (engine.state === 'Open') return openWorkflow(engine.memo, uid, generation);
+  if (engine.state === 'Open') return openWorkflow(engine.memo, wanted);
+  const { uid = '', generation = 0, annotations = {} } = wanted.metadata;
   const status = wanted.status?.rollout;
-  const about = status?.generation === generation;
-  if (about && isFinal(status?.phase)) return { action: 'nothing' };
+  const retry = annotations[RETRY_ANNOTATION];
+  const asked = retry === undefined ? {} : { retry };
+  const memo = engine.state === 'NotFound' ? undefined : engine.memo;
+  const sameSpec = memo?.uid === uid && memo.generation === generation;
+  if (status?.generation === generation && isFinal(status.phase)) {
+    if (retry === undefined || retry === status.retry) return { action: 'nothing' };
+    // The workflow that answered this value is closed, and said nothing.
+    const answered = sameSpec && memo.retry === retry && memo.attempt > status.attempt;
+    const before = Math.max(status.attempt, memo?.uid === uid ? memo.attempt : 0);
+    return answered ? closedWorkflow(engine, wanted) : { action: 'start', attempt: before + 1, ...asked };
+  }
   const attempt = nextAttempt(status, generation);
-  if (engine.state === 'NotFound') return { action: 'start', attempt };
-  if (engine.memo?.uid !== uid) return { action: 'start', attempt };
-  if (engine.memo.generation !== generation)
-    return { action: 'start', attempt: Math.max(attempt, engine.memo.attempt + 1) };
-  return closedWorkflow(engine.state);
+  if (memo === undefined || memo.uid !== uid) return { action: 'start', attempt, ...asked };
+  if (!sameSpec) return { action: 'start', attempt: Math.max(attempt, memo.attempt + 1), ...asked };
+  return closedWorkflow(engine, wanted);
 }
 
 /** A new generation opens the next attempt; the same one, without an end, is still the one that is open. */
@@ -46,23 +56,41 @@ function nextAttempt(status: RolloutStatus | undefined, generation: number): num
   return status.generation === generation ? status.attempt : status.attempt + 1;
 }
 
-function closedWorkflow(state: 'Completed' | 'Failed' | 'Canceled' | 'Terminated' | 'TimedOut'): EngineDecision {
-  switch (state) {
+function closedWorkflow(engine: EngineState, { metadata }: NodeOpUpgrade): EngineDecision {
+  const memo = engine.state === 'NotFound' ? undefined : engine.memo;
+  const about = { attempt: memo?.attempt ?? 1, ...(memo?.retry === undefined ? {} : { retry: memo.retry }) };
+  switch (engine.state) {
+    case 'NotFound':
+    case 'Open':
     case 'Completed':
       return { action: 'nothing' };
     case 'Canceled':
-      return { action: 'recordEnd', phase: 'Cancelled', message: 'its workflow was cancelled' };
+      return { action: 'recordEnd', phase: 'Cancelled', message: 'its workflow was cancelled', ...about };
     case 'Failed':
     case 'Terminated':
     case 'TimedOut': {
-      const message = `${state}: its workflow did not end by itself; look at it in the Temporal UI, then edit the spec to start again`;
-      return { action: 'recordEnd', phase: 'Failed', message };
+      const message = `${engine.state}: its workflow did not end by itself: look at it in the Temporal UI; nodes in hand are put in order. Start again with kubectl annotate -n ${metadata.namespace} nodeopupgrade ${metadata.name} --overwrite ${RETRY_ANNOTATION}="$(date +%s)"`;
+      return { action: 'recordEnd', phase: 'Failed', message, ...about };
     }
   }
 }
 
-function openWorkflow(memo: RolloutMemo | undefined, uid: string, generation: number): EngineDecision {
-  if (memo?.uid === uid && memo.generation === generation) return { action: 'nothing' };
-  const reason = memo?.uid === uid ? 'its NodeOpUpgrade was edited' : 'its NodeOpUpgrade was deleted and made again';
-  return { action: 'cancel', reason };
+function openWorkflow(memo: RolloutMemo | undefined, { metadata, status }: NodeOpUpgrade): EngineDecision {
+  const { uid = '', generation = 0, annotations = {} } = metadata;
+  if (memo?.uid !== uid) return { action: 'cancel', reason: 'its NodeOpUpgrade was deleted and made again' };
+  if (memo.generation !== generation) return { action: 'cancel', reason: 'its NodeOpUpgrade was edited' };
+  const rollout = status?.rollout;
+  if (rollout?.phase === 'Cancelling') return { action: 'nothing' };
+  const paused = rollout?.generation === generation ? rollout.paused : undefined;
+  const reason = pauseReason(annotations);
+  if (reason !== undefined)
+    return paused?.by === 'kubectl' && paused.reason === reason ? { action: 'nothing' } : { action: 'pause', reason };
+  return paused?.by === 'kubectl' ? { action: 'resume' } : { action: 'nothing' };
+}
+
+/** Why a NodeOpUpgrade is to be paused, by its annotation, or undefined. `false` means what it says. */
+export function pauseReason(annotations: Readonly<Record<string, string>>): string | undefined {
+  const text = annotations[PAUSE_ANNOTATION]?.trim();
+  if (text === undefined || text === 'false') return undefined;
+  return text === '' ? 'no reason given' : text.slice(0, 1000);
 }

@@ -22,7 +22,7 @@ export function summarize(
   const rollout = upgrade.status?.rollout?.generation === generation ? upgrade.status.rollout : undefined;
   const inFlight = nodes.filter((node) => node.status.upgradeState === 'InProgress').sort(byName);
   const ended = nodes.filter(
-    ({ status }) => status.upgradeState !== 'InProgress' && endedIn(status, rollout?.startedAt),
+    ({ status }) => status.upgradeState !== 'InProgress' && endedIn(status, upgrade, rollout?.attempt),
   );
   const written = Object.entries(rollout?.verdicts ?? {}) as [Parameters<typeof isFailure>[0], number][];
   const sum = (failure: boolean) =>
@@ -60,10 +60,15 @@ export function summarize(
   };
 }
 
-/** Whether a node's last attempt belongs to the present attempt of the rollout, not to an earlier one of its name. */
-function endedIn(status: KairosNodeStatus, startedAt: string | undefined): boolean {
-  const finished = status.lastAttempt?.finishedAt;
-  return finished !== undefined && startedAt !== undefined && Date.parse(finished) >= Date.parse(startedAt);
+/** Whether a node's last attempt belongs to the present attempt of this resource, not to an earlier one of its name. */
+function endedIn({ lastAttempt }: KairosNodeStatus, { metadata }: NodeOpUpgrade, attempt: number | undefined): boolean {
+  const request = lastAttempt?.request;
+  return (
+    request !== undefined &&
+    request.uid === metadata.uid &&
+    request.generation === metadata.generation &&
+    request.attempt === attempt
+  );
 }
 
 function engineCondition(

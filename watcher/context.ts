@@ -5,6 +5,7 @@ import type { KubeClient } from '../kube/client.ts';
 import type { KairosNodeView } from '../kube/kairos-nodes.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import type { Reflector } from '../kube/reflector.ts';
+import type { Closings } from './closings.ts';
 import type { Engine } from './engine.ts';
 
 /** What every part of the watcher works with. */
@@ -16,6 +17,7 @@ export interface WatcherContext {
   /** Namespaces in which NodeOpUpgrades are carried out. */
   readonly namespaces: readonly string[];
   readonly engine: Engine;
+  readonly closings: Closings;
   readonly log: Logger;
   readonly upgrades: Reflector<NodeOpUpgrade>;
   readonly kairosNodes: Reflector<KairosNodeView>;

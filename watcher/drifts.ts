@@ -1,7 +1,9 @@
-import type { RolloutInput } from '../api/messages.ts';
+import type { RolloutInput, RolloutMemo } from '../api/messages.ts';
 import { driftRolloutId } from '../kube/names.ts';
+import { isReason } from '../kube/errors.ts';
+import { patchKairosNodeStatus, type KairosNodeView } from '../kube/kairos-nodes.ts';
 import { pause } from '../kube/pause.ts';
-import { handMadeDrift } from '../policy/drift.ts';
+import { driftKey, handMadeDrift } from '../policy/drift.ts';
 import { resolveSpec, timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
 
@@ -10,7 +12,8 @@ const SETTLE_MS = 10_000;
 
 /**
  * Starts the rollout for an image that people asked for by editing KairosNodes, one rollout per image. Looked at again
- * when a rollout of that image closes.
+ * when a rollout of that image closes. One that was terminated, or failed, is not started again by itself: its nodes
+ * are settled, as it would have done.
  */
 export async function reconcileDrift(
   context: WatcherContext,
@@ -21,30 +24,66 @@ export async function reconcileDrift(
   const { engine, cluster, log } = context;
   await pause(SETTLE_MS, signal);
   if (signal.aborted) return;
-  const names = nodesThatWant(context, image);
-  if (names.length === 0) return;
   const workflowID = driftRolloutId(cluster.id, image);
+  if (nodesThatWant(context, image).length === 0) return;
   const described = await engine.describe(workflowID);
   if (described.state !== 'Open') {
+    const settled =
+      described.state === 'NotFound' || described.state === 'Completed'
+        ? []
+        : await settle(context, workflowID, image, described.state, described.memo);
+    const wanted = nodesThatWant(context, image).filter((node) => !settled.includes(node));
+    if (wanted.length === 0) return;
+    const names = wanted.map((node) => node.name);
+    const keys = Object.fromEntries(wanted.map((node) => [node.name, driftKey(node)]));
     log.info({ image, nodes: names.length, workflow: workflowID }, 'starting rollout of hand-edited KairosNodes');
-    await engine.start(workflowID, driftInput(context, image, names), `hand-edited: ${names.length} nodes → ${image}`);
+    await engine.start(workflowID, driftInput(context, image, names), `hand-edited: ${names.length} → ${image}`, keys);
   }
-  engine.closed(workflowID).then(again, again);
+  context.closings.watch(workflowID, again);
 }
 
-function nodesThatWant({ kairosNodes }: Pick<WatcherContext, 'kairosNodes'>, image: string): string[] {
-  return [...kairosNodes.values()].filter((node) => handMadeDrift(node) === image).map((node) => node.name);
-}
+const nodesThatWant = ({ kairosNodes }: Pick<WatcherContext, 'kairosNodes'>, image: string): KairosNodeView[] =>
+  [...kairosNodes.values()].filter((node) => handMadeDrift(node) === image);
 
-function driftInput(
-  { cluster, engine, namespace, nodes }: WatcherContext,
+/** Records the end of an attempt that its rollout could not record any more, for the nodes that it was for. */
+async function settle(
+  context: WatcherContext,
+  workflowID: string,
   image: string,
-  nodeNames: string[],
-): RolloutInput {
-  return {
+  state: string,
+  memo: RolloutMemo | undefined,
+): Promise<KairosNodeView[]> {
+  const { client, namespace, log } = context;
+  const left = nodesThatWant(context, image).filter((node) => memo?.nodes?.[node.name] === driftKey(node));
+  if (left.length > 0)
+    log.warn({ workflow: workflowID, state, nodes: left.length }, 'settling hand-edited KairosNodes');
+  for (const node of left) {
+    const message = `${state}: its rollout did not end by itself; edit spec.image or set the annotation kairos.io/retry to ask again`;
+    const lastAttempt = {
+      rollout: workflowID,
+      request: { kind: 'KairosNode' as const, namespace, name: 'hand-edited', uid: '', generation: 0, attempt: 0 },
+      specGeneration: node.generation,
+      image,
+      verdict: 'Cancelled' as const,
+      message,
+      finishedAt: new Date().toISOString(),
+      ...(node.retry === undefined ? {} : { retry: node.retry }),
+    };
+    try {
+      await patchKairosNodeStatus(client, node.name, { lastAttempt, message });
+    } catch (error) {
+      if (!isReason(error, 'NotFound')) throw error;
+    }
+  }
+  return left;
+}
+
+function driftInput({ cluster, engine, namespace, nodes }: WatcherContext, image: string, nodeNames: string[]) {
+  const input: RolloutInput = {
     cluster,
     request: { kind: 'KairosNode', namespace, name: 'hand-edited', uid: '', generation: 0, attempt: Date.now() },
     spec: { ...resolveSpec({ image }), nodeNames },
     timing: timingFor(nodes.size, engine.searchAttributes),
   };
+  return input;
 }

@@ -5,7 +5,14 @@ import {
 } from '@temporalio/common';
 import { Client, type Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTE_NAMES } from '../api/names.ts';
-import { WORKFLOW_NAMES, taskQueue, type ClusterRef, type RolloutInput, type RolloutMemo } from '../api/messages.ts';
+import {
+  WORKFLOW_NAMES,
+  taskQueue,
+  type ClusterRef,
+  type NodeUpgradeInput,
+  type RolloutInput,
+  type RolloutMemo,
+} from '../api/messages.ts';
 import type { EngineState } from '../policy/engine.ts';
 
 const KEYWORD = 2;
@@ -19,6 +26,7 @@ export class Engine {
   #searchAttributes = false;
   #failure: { message: string; since: string } | undefined;
   #changedAt = new Date().toISOString();
+  #onReturn: () => void = () => undefined;
 
   constructor(connection: Connection, namespace: string, cluster: ClusterRef) {
     this.#connection = connection;
@@ -66,11 +74,14 @@ export class Engine {
   }
 
   /** Starts a rollout. One that is open under its id already is success: two watchers may run. */
-  async start(workflowID: string, input: RolloutInput, summary: string): Promise<void> {
+  async start(workflowID: string, input: RolloutInput, summary: string, nodes?: Record<string, string>): Promise<void> {
+    const { uid, generation, attempt, retry } = input.request;
     const memo: RolloutMemo = {
-      uid: input.request.uid,
-      generation: input.request.generation,
-      attempt: input.request.attempt,
+      uid,
+      generation,
+      attempt,
+      ...(retry === undefined ? {} : { retry }),
+      ...(nodes === undefined ? {} : { nodes }),
     };
     try {
       await this.#call(() =>
@@ -95,6 +106,45 @@ export class Engine {
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
     }
+  }
+
+  /**
+   * Starts the workflow of a node, to finish what an earlier one left behind. One that is open under its id already is
+   * success: whoever has the node in hand finds the same.
+   */
+  async startNode(workflowID: string, input: NodeUpgradeInput, summary: string): Promise<void> {
+    try {
+      await this.#call(() =>
+        this.#client.workflow.start(WORKFLOW_NAMES.nodeUpgrade, {
+          workflowId: workflowID,
+          taskQueue: taskQueue(this.#cluster),
+          args: [input],
+          staticSummary: summary.slice(0, 190),
+          workflowTaskTimeout: input.timing.workflowTaskMs,
+        }),
+      );
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    }
+  }
+
+  /** Sends a signal; Temporal keeps it until a worker takes it. A workflow that has closed meanwhile needs none. */
+  async signal(workflowID: string, name: 'pause' | 'resume', message: Record<string, string>): Promise<void> {
+    try {
+      await this.#call(() => this.#client.workflow.getHandle(workflowID).signal(name, message));
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+    }
+  }
+
+  /** Asks whether Temporal answers, so that its absence is seen also while nothing else is asked of it. */
+  async probe(): Promise<void> {
+    await this.#call(() => this.#connection.workflowService.getSystemInfo({})).catch(() => undefined);
+  }
+
+  /** Called whenever Temporal answers again after it did not: its database may be another one now. */
+  onReturn(listener: () => void): void {
+    this.#onReturn = listener;
   }
 
   /** Resolves when the workflow has closed, however it ended; rejects when Temporal went away meanwhile. */
@@ -143,8 +193,10 @@ export class Engine {
   }
 
   #reached(): void {
-    if (this.#failure !== undefined) this.#changedAt = new Date().toISOString();
+    if (this.#failure === undefined) return;
+    this.#changedAt = new Date().toISOString();
     this.#failure = undefined;
+    this.#onReturn();
   }
 }
 

@@ -4,58 +4,84 @@ import type { NodeOpUpgrade } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { rolloutId } from '../kube/names.ts';
 import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upgrades.ts';
-import { decideEngine } from '../policy/engine.ts';
+import { decideEngine, pauseReason, type EngineDecision } from '../policy/engine.ts';
 import { resolveSpec, timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
 
 /**
  * Brings one NodeOpUpgrade and its rollout together, by what both say now. Repeating it changes nothing. `again` is
- * called when a cancelled rollout has closed, so that what replaces it can start.
+ * called when the rollout has closed, however: what comes after it can start, and an end that it could not write itself
+ * is written.
  */
 export async function reconcileUpgrade(context: WatcherContext, key: string, again: () => void): Promise<void> {
-  const { engine, cluster, client, log } = context;
+  const { engine, cluster, log } = context;
   const [namespace = '', name = ''] = key.split('/');
   const workflowID = rolloutId(cluster.id, namespace, name);
   const resource = await readLive(context, namespace, name);
   const described = await engine.describe(workflowID);
   const decision = decideEngine(resource, described);
+  const about = { upgrade: key, workflow: workflowID };
   switch (decision.action) {
     case 'nothing':
-      return;
+      break;
     case 'start': {
       if (resource === undefined) return;
-      log.info({ upgrade: key, workflow: workflowID, attempt: decision.attempt }, 'starting rollout');
-      await engine.start(
-        workflowID,
-        rolloutInput(context, resource, decision.attempt),
-        `${key} → ${resource.spec.image}`,
-      );
-      return;
+      log.info({ ...about, attempt: decision.attempt }, 'starting rollout');
+      await engine.start(workflowID, rolloutInput(context, resource, decision), `${key} → ${resource.spec.image}`);
+      break;
     }
     case 'cancel':
-      log.info({ upgrade: key, workflow: workflowID, reason: decision.reason }, 'cancelling rollout');
+      log.info({ ...about, reason: decision.reason }, 'cancelling rollout');
       await engine.cancel(workflowID);
-      engine.closed(workflowID).then(again, again);
+      break;
+    case 'pause':
+      log.info({ ...about, reason: decision.reason }, 'pausing rollout');
+      await engine.signal(workflowID, 'pause', { by: 'kubectl', reason: decision.reason });
+      break;
+    case 'resume':
+      log.info(about, 'resuming rollout');
+      await engine.signal(workflowID, 'resume', { by: 'kubectl' });
+      break;
+    case 'recordEnd':
+      log.warn({ ...about, phase: decision.phase }, decision.message);
+      await recordEnd(context, namespace, name, resource, decision);
+      // A retry may be waiting for this end.
+      again();
       return;
-    case 'recordEnd': {
-      const about = resource?.status?.rollout;
-      const { uid = '', generation = 1 } = resource?.metadata ?? {};
-      const rollout = {
-        workflowID,
-        generation,
-        attempt: about?.generation === generation ? about.attempt : 1,
-        phase: decision.phase,
-        message: decision.message,
-        finishedAt: new Date().toISOString(),
-      };
-      await patchNodeOpUpgradeStatus(
-        client,
-        namespace,
-        name,
-        { metadata: { uid }, status: { rollout } },
-        ROLLOUT_FIELD_MANAGER,
-      );
-    }
+  }
+  if (described.state === 'Open' || decision.action === 'start') context.closings.watch(workflowID, again);
+}
+
+async function recordEnd(
+  { client, cluster }: WatcherContext,
+  namespace: string,
+  name: string,
+  resource: NodeOpUpgrade | undefined,
+  { phase, message, attempt, retry }: Extract<EngineDecision, { action: 'recordEnd' }>,
+): Promise<void> {
+  const { uid = '', generation = 1 } = resource?.metadata ?? {};
+  const rollout = {
+    workflowID: rolloutId(cluster.id, namespace, name),
+    generation,
+    attempt,
+    phase,
+    message,
+    finishedAt: new Date().toISOString(),
+    paused: null,
+    ...(retry === undefined ? {} : { retry }),
+    // What an earlier attempt counted is not this one's.
+    ...(resource?.status?.rollout?.attempt === attempt ? {} : { verdicts: null, failed: null, wave: null }),
+  };
+  try {
+    await patchNodeOpUpgradeStatus(
+      client,
+      namespace,
+      name,
+      { metadata: { uid }, status: { rollout } },
+      ROLLOUT_FIELD_MANAGER,
+    );
+  } catch (error) {
+    if (!isReason(error, 'NotFound', 'Conflict')) throw error;
   }
 }
 
@@ -76,13 +102,23 @@ async function readLive(
 function rolloutInput(
   { cluster, engine, nodes }: WatcherContext,
   resource: NodeOpUpgrade,
-  attempt: number,
+  { attempt, retry }: { attempt: number; retry?: string },
 ): RolloutInput {
-  const { namespace = '', name, uid = '', generation = 1 } = resource.metadata;
+  const { namespace = '', name, uid = '', generation = 1, annotations = {} } = resource.metadata;
+  const paused = pauseReason(annotations);
   return {
     cluster,
-    request: { kind: 'NodeOpUpgrade', namespace, name, uid, generation, attempt },
+    request: {
+      kind: 'NodeOpUpgrade',
+      namespace,
+      name,
+      uid,
+      generation,
+      attempt,
+      ...(retry === undefined ? {} : { retry }),
+    },
     spec: resolveSpec(resource.spec),
     timing: timingFor(nodes.size, engine.searchAttributes),
+    ...(paused === undefined ? {} : { paused }),
   };
 }

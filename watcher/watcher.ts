@@ -1,9 +1,13 @@
+import { PAUSE_ANNOTATION, RETRY_ANNOTATION } from '../api/names.ts';
+import type { NodeOpUpgrade } from '../api/types.ts';
 import { holdLease } from '../kube/lease.ts';
 import { rolloutId } from '../kube/names.ts';
 import { pause } from '../kube/pause.ts';
 import { handMadeDrift } from '../policy/drift.ts';
+import { heldFor } from '../policy/recovery.ts';
 import type { WatcherContext } from './context.ts';
 import { reconcileDrift } from './drifts.ts';
+import { mayBeLeft, recoverLeftover } from './leftovers.ts';
 import { KeyedQueue } from './keyed-queue.ts';
 import { adoptNode } from './node-marks.ts';
 import { isSettled, writeStatus } from './status-writer.ts';
@@ -12,6 +16,8 @@ import { reconcileUpgrade } from './upgrades.ts';
 const LEASE_MS = 15_000;
 const STATUS_EVERY_MS = 1_000;
 const RESYNC_MS = 60_000;
+/** How often Temporal is asked whether it is there. */
+const PROBE_MS = 10_000;
 
 /**
  * Sees drift and starts or ends rollouts, by what the API server and Temporal say now: every decision is made anew
@@ -37,19 +43,28 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
     const image = node === undefined ? undefined : handMadeDrift(node);
     if (image !== undefined) drifts.add(image);
   };
+  const leftovers = new KeyedQueue((name) => recoverLeftover(context, name), failed('recovery'), signal);
+  const wantRecovery = (name: string) => {
+    const node = nodes.get(name);
+    if (node !== undefined && mayBeLeft(context, node)) leftovers.add(name);
+  };
   upgrades.onChange((key, now, before) => {
-    const uid = now?.metadata.uid;
-    if (
-      uid !== before?.metadata.uid ||
-      now?.metadata.generation !== before?.metadata.generation ||
-      now?.metadata.deletionTimestamp !== undefined
-    )
-      rollouts.add(key);
+    if (asksAnew(now, before)) rollouts.add(key);
   });
-  kairosNodes.onChange(wantDrift);
+  kairosNodes.onChange((name) => {
+    wantDrift(name);
+    if (heldFor(nodes.get(name)?.owner) !== undefined) wantRecovery(name);
+  });
   await Promise.all([upgrades.synced(signal), kairosNodes.synced(signal), nodes.synced(signal)]);
   log.info({ cluster: context.cluster.id, upgrades: upgrades.size, nodes: nodes.size }, 'watcher runs');
 
+  const lookAtAll = () => {
+    for (const upgrade of upgrades.values()) rollouts.add(`${upgrade.metadata.namespace}/${upgrade.metadata.name}`);
+    for (const node of kairosNodes.values()) wantDrift(node.name);
+    for (const node of nodes.values()) wantRecovery(node.name);
+  };
+  // Its database may be another one now: everything is looked at again.
+  context.engine.onReturn(lookAtAll);
   const lease = holdLease(context.client, {
     namespace: context.namespace,
     name: 'kairos-watcher',
@@ -59,13 +74,30 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
     onLost: () => log.info('another watcher writes the status now'),
     signal,
   });
+  const probing = probeUntil(context, signal);
   while (!signal.aborted) {
-    for (const upgrade of upgrades.values()) rollouts.add(`${upgrade.metadata.namespace}/${upgrade.metadata.name}`);
-    for (const node of kairosNodes.values()) wantDrift(node.name);
+    lookAtAll();
     await cancelOrphans(context, rollouts);
     await pause(RESYNC_MS, signal).catch(() => undefined);
   }
-  await lease;
+  await Promise.all([lease, probing]);
+}
+
+/** Whether a person may have asked for something: a new or changed spec, an annotation of ours, a deletion. */
+function asksAnew(now: NodeOpUpgrade | undefined, before: NodeOpUpgrade | undefined): boolean {
+  const asked = (upgrade: NodeOpUpgrade | undefined) => {
+    const { uid, generation, deletionTimestamp, annotations = {} } = upgrade?.metadata ?? {};
+    return [uid, generation, deletionTimestamp, annotations[PAUSE_ANNOTATION], annotations[RETRY_ANNOTATION]];
+  };
+  const earlier = asked(before);
+  return asked(now).some((value, index) => value !== earlier[index]);
+}
+
+async function probeUntil({ engine }: WatcherContext, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await engine.probe();
+    await pause(PROBE_MS, signal);
+  }
 }
 
 /** Open rollouts whose resource is gone are looked at like deleted ones. */

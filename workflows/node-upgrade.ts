@@ -1,5 +1,6 @@
+import { CancelledFailure } from '@temporalio/common';
 import { CancellationScope, isCancellation, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
-import type { NodeInHand, NodeResult, NodeUpgradeInput } from '../api/messages.ts';
+import type { Leftover, NodeInHand, NodeResult, NodeUpgradeInput } from '../api/messages.ts';
 import type { Verdict } from '../api/types.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
@@ -11,10 +12,10 @@ import { showPhase } from './search-attributes.ts';
  *
  * Until the upgrade Job exists a cancel puts the node back as it was. From then on the node is taken to its verdict
  * whatever happens, because a machine with a written slot must be rebooted and looked at; the cancel is remembered
- * in the result.
+ * in the result. What an earlier workflow left behind on the node is finished first, by the same rule.
  */
 export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> {
-  const { ask, call, wait } = activitiesFor(input.timing);
+  const { ask, call } = activitiesFor(input.timing);
   const name = input.node.name;
   const show = (text: string) => setCurrentDetails(`**${name}** → \`${input.target.version}\`\n\n${text}`);
 
@@ -27,17 +28,30 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
     return { node: name, outcome: 'Ended', verdict: gate.verdict, message: gate.message };
   }
 
-  const { timing: _timing, ...context } = input;
+  if (gate.answer === 'Recover') return finishLeftover(input, gate.leftover, show);
+
+  const { timing: _timing, recover: _recover, ...context } = input;
   const hand: NodeInHand = {
     ...context,
     workflowID: workflowInfo().workflowId,
     bootID: gate.bootID,
     startedAt: new Date().toISOString(),
     ...(gate.from === undefined ? {} : { from: gate.from }),
+    ...(gate.takesOver === undefined ? {} : { takesOver: gate.takesOver }),
   };
-  const giveBack = (verdict: Verdict, message: string) =>
-    CancellationScope.nonCancellable(() => call.endNode({ hand, verdict, message }));
+  const withdrawn = await takeOut(input, hand, show);
+  if (withdrawn !== undefined) return withdrawn;
+  return keepTo(input, show, () => takeToVerdict(input, hand, show, hand.spec.upgradeActive ? 'write' : 'recovery'));
+}
 
+type Show = (text: string) => void;
+
+/** Marks, cordons and drains; answers how the node ended where it does not come to the upgrade Job. */
+async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): Promise<NodeResult | undefined> {
+  const { call, wait } = activitiesFor(input.timing);
+  const { name } = hand.node;
+  const giveBack = (verdict: Verdict, message: string, unrecorded = false) =>
+    CancellationScope.nonCancellable(() => call.endNode({ hand, verdict, message, unrecorded }));
   try {
     show('marking the node as ours');
     const mark = await wait.markNode(hand);
@@ -49,29 +63,54 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
       const drain = await wait.drainNode(hand);
       if (drain.outcome === 'Failed') return await giveBack('Failed', drain.message);
       if (drain.outcome === 'BootChanged') {
-        await giveBack('Cancelled', 'it rebooted by itself before its image was touched: tried again');
+        await giveBack('Cancelled', 'it rebooted by itself before its image was touched: tried again', true);
         return { node: name, outcome: 'NotStarted', message: `node ${name} rebooted by itself` };
       }
     }
   } catch (error) {
-    if (isCancellation(error)) {
-      await giveBack('Cancelled', 'cancelled before its image was touched: back in service');
+    if (!isCancellation(error)) return giveBack('Failed', `${errorText(error)}; its image was not touched`);
+  }
+  if (!CancellationScope.current().consideredCancelled) return undefined;
+  await giveBack('Cancelled', 'cancelled before its image was touched: back in service');
+  throw new CancelledFailure(`node ${name}: cancelled before its image was touched`);
+}
+
+/**
+ * Finishes what an earlier workflow of this node left behind: terminated, or lost with Temporal's database. The result
+ * counts for the rollout that asks when it was the same attempt; otherwise the node is tried again.
+ */
+async function finishLeftover(input: NodeUpgradeInput, leftover: Leftover, show: Show): Promise<NodeResult> {
+  const { call, wait } = activitiesFor(input.timing);
+  const { hand, resume } = leftover;
+  const { name } = hand.node;
+  const again = (message: string): NodeResult => ({ node: name, outcome: 'NotStarted', message });
+  const giveBack = (message: string) =>
+    CancellationScope.nonCancellable(() => call.endNode({ hand, verdict: 'Cancelled', message, unrecorded: true }));
+  if (resume === 'giveBack') {
+    const message = 'its workflow had ended before its image was touched: back in service';
+    await giveBack(message);
+    return again(message);
+  }
+  if (hand.takesOver !== undefined) {
+    try {
+      const mark = await wait.markNode(hand);
+      if (mark.outcome === 'Full') return again(mark.reason);
+    } catch (error) {
+      await giveBack('held as before');
       throw error;
     }
-    return giveBack('Failed', `${errorText(error)}; its image was not touched`);
   }
+  const result = await keepTo(input, show, () => takeToVerdict(input, hand, show, resume));
+  if (leftover.sameAttempt || result.verdict === undefined || !SERVES.has(result.verdict)) return result;
+  return again(`an earlier upgrade of node ${name} was finished first: ${result.verdict}`);
+}
 
-  if (CancellationScope.current().consideredCancelled) {
-    await giveBack('Cancelled', 'cancelled before its image was touched: back in service');
-    return {
-      node: name,
-      outcome: 'Ended',
-      verdict: 'Cancelled',
-      message: 'cancelled before its image was touched',
-      cancelled: true,
-    };
-  }
-  const result = await CancellationScope.nonCancellable(() => takeToVerdict(input, hand, show));
+/** Verdicts after which a node may be upgraded again at once: it is known what it runs, and it serves. */
+const SERVES: ReadonlySet<Verdict> = new Set(['Succeeded', 'RolledBack', 'WrongVersion'] as const);
+
+/** Past the point of no return: a cancel is remembered, not obeyed. */
+async function keepTo(input: NodeUpgradeInput, show: Show, run: () => Promise<NodeResult>): Promise<NodeResult> {
+  const result = await CancellationScope.nonCancellable(run);
   const cancelled = CancellationScope.current().consideredCancelled;
   showPhase(input.timing, result.verdict ?? result.outcome);
   show(`${result.verdict ?? ''}: ${result.message}`);
@@ -82,20 +121,27 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
 async function takeToVerdict(
   input: NodeUpgradeInput,
   hand: NodeInHand,
-  show: (text: string) => void,
+  show: Show,
+  from: Exclude<Leftover['resume'], 'giveBack'>,
 ): Promise<NodeResult> {
   const { call, wait } = activitiesFor(input.timing);
   const end = (verdict: Verdict, message: string) => call.endNode({ hand, verdict, message });
   try {
-    if (hand.spec.upgradeActive) {
-      show('writing the image');
-      const written = await wait.writeImage({ hand, step: 'upgrade' });
-      if (written.outcome === 'NotWritten') return await end('Failed', written.message);
-      if (written.outcome === 'Failed') return await end('UpgradeFailed', written.message);
-
-      show('rebooting');
-      const reboot = written.outcome === 'BootChanged' ? written : await wait.rebootNode(hand);
-      show(reboot.outcome === 'BootChanged' ? 'verifying the new boot' : 'judging a node that did not reboot');
+    if (from !== 'recovery') {
+      let rebooted = from === 'verify';
+      if (from === 'write') {
+        show('writing the image');
+        const written = await wait.writeImage({ hand, step: 'upgrade' });
+        if (written.outcome === 'NotWritten') return await end('Failed', written.message);
+        if (written.outcome === 'Failed') return await end('UpgradeFailed', written.message);
+        rebooted = written.outcome === 'BootChanged';
+      }
+      if (!rebooted) {
+        show('rebooting');
+        const reboot = await wait.rebootNode(hand);
+        rebooted = reboot.outcome === 'BootChanged';
+      }
+      show(rebooted ? 'verifying the new boot' : 'judging a node that did not reboot');
       const judged = await wait.verifyNode(hand);
       if (judged.verdict !== 'Succeeded') return await end(judged.verdict, judged.message);
 

@@ -1,28 +1,34 @@
-import { CancelledFailure } from '@temporalio/common';
+import { ApplicationFailure, CancelledFailure, ChildWorkflowFailure } from '@temporalio/common';
 import {
   CancellationScope,
   ParentClosePolicy,
+  allHandlersFinished,
+  condition,
   isCancellation,
-  setCurrentDetails,
   setHandler,
   startChild,
-  workflowInfo,
   type ChildWorkflowHandle,
 } from '@temporalio/workflow';
 import {
   waveWorkflowID,
   type NodeRef,
   type Plan,
-  type RolloutContext,
   type RolloutInput,
   type RolloutResult,
-  type Target,
   type WaveResult,
 } from '../api/messages.ts';
-import type { RolloutPhase, RolloutStatus } from '../api/types.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
-import { pauseSignal, resumeSignal, stateQuery, type RolloutState } from './messages.ts';
+import {
+  pauseSignal,
+  pauseUpdate,
+  resumeSignal,
+  resumeUpdate,
+  stateQuery,
+  type PauseMessage,
+  type ResumeMessage,
+} from './messages.ts';
+import { RolloutRecord } from './rollout-record.ts';
 import { attributesFor, showPhase } from './search-attributes.ts';
 import { wave } from './wave.ts';
 
@@ -35,117 +41,148 @@ type Handle = ChildWorkflowHandle<typeof wave>;
  */
 export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   const run = new Rollout(input);
+  const { record } = run;
   try {
     const result = await run.carryOut();
-    await run.report(result.phase, result.message);
+    await record.report(result.phase, result.message);
+    await condition(allHandlersFinished);
     return result;
   } catch (error) {
     const cancelled = isCancellation(error);
-    await run.cancelling;
-    await CancellationScope.nonCancellable(() =>
-      run.report(
-        cancelled ? 'Cancelled' : 'Failed',
-        cancelled ? 'cancelled: nodes that were not touched stay as they are' : errorText(error),
-      ),
+    await record.report(
+      cancelled ? 'Cancelled' : 'Failed',
+      cancelled ? 'cancelled: nodes that were not touched stay as they are' : errorText(error),
     );
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
     throw error;
   }
 }
 
 class Rollout {
-  private readonly context: RolloutContext;
+  readonly record: RolloutRecord;
   private readonly input: RolloutInput;
   private readonly acts;
-  private readonly state: RolloutState = { phase: 'Planning', verdicts: {} };
-  private readonly failed: WaveResult['failed'] = [];
-  private targets: Record<string, Target> = {};
-  private total = 0;
-  /** The report that a cancel is under way; the last report comes after it. */
-  cancelling: Promise<void> | undefined;
   private current: Handle | undefined;
 
   constructor(input: RolloutInput) {
     this.input = input;
     this.acts = activitiesFor(input.timing);
-    this.context = {
-      cluster: input.cluster,
-      rolloutID: workflowInfo().workflowId,
-      request: input.request,
-      spec: input.spec,
-    };
-    setHandler(stateQuery, () => this.state, { description: 'Where the rollout stands.' });
-    setHandler(pauseSignal, (pause) => this.forward('pause', pause ?? {}), {
-      description: 'Start no further node. {"reason": "…"}',
+    this.record = new RolloutRecord(input);
+    const pause = (message: PauseMessage = {}) => this.steer('pause', message);
+    const resume = (message: ResumeMessage = {}) => this.steer('resume', message);
+    const pausing = 'Start no further node. {"reason": "…"}';
+    const resuming = 'Go on after a pause. {}';
+    setHandler(stateQuery, () => this.record.state, { description: 'Where the rollout stands.' });
+    setHandler(pauseSignal, async (message) => void (await pause(message)), { description: pausing });
+    setHandler(resumeSignal, async (message) => void (await resume(message)), { description: resuming });
+    setHandler(pauseUpdate, pause, {
+      description: pausing,
+      validator: (message?: PauseMessage) => this.mustTake(message?.by, false),
     });
-    setHandler(resumeSignal, () => this.forward('resume', {}), { description: 'Go on after a pause.' });
+    setHandler(resumeUpdate, resume, {
+      description: resuming,
+      validator: (message?: ResumeMessage) => this.mustTake(message?.by, true),
+    });
+  }
+
+  private mustTake(by: PauseMessage['by'], resumes: boolean): void {
+    const refused = this.record.refusal(by ?? 'temporal', resumes);
+    if (refused !== undefined) throw ApplicationFailure.nonRetryable(refused, 'Refused');
+  }
+
+  /** Pauses or resumes, if that may be; a signal that may not be taken is said to be ignored by the update only. */
+  private async steer(what: 'pause' | 'resume', message: PauseMessage): Promise<string> {
+    const { record } = this;
+    const refused = record.refusal(message.by ?? 'temporal', what === 'resume');
+    if (refused !== undefined) return refused;
+    record[what](message);
+    try {
+      await this.current?.signal(what === 'pause' ? pauseSignal : resumeSignal, message);
+    } catch (error) {
+      // The wave has just ended: the next one is told when it starts.
+      if (isCancellation(error)) throw error;
+    }
+    await record.write();
+    return what === 'pause' ? 'paused: nodes in hand are finished, no further one is started' : 'resumed';
   }
 
   /** Says at once that the rollout is being cancelled: nodes past the point of no return take their time. */
   announceCancel(): void {
     CancellationScope.current().cancelRequested.catch(() => {
       if (this.current === undefined) return;
-      this.cancelling = CancellationScope.nonCancellable(() =>
-        this.report(
-          'Cancelling',
-          'nodes whose image is being written are taken to their verdict, the others are given back',
-        ),
+      void this.record.report(
+        'Cancelling',
+        'nodes whose image is being written are taken to their verdict, the others are given back',
       );
     });
   }
 
   async carryOut(): Promise<RolloutResult> {
     this.announceCancel();
+    const { record } = this;
     const { call, wait } = this.acts;
-    const current = await call.confirmRequest(this.context);
-    if (!current.current) return this.end('Cancelled', current.reason);
-    await this.report('Planning', 'waiting for the agents to report, then planning');
-    const plan = await wait.planRollout(this.context);
-    this.total = plan.controlPlane.length + plan.workers.length;
-    if (this.total === 0) return this.end('Failed', noNodes(plan));
+    const current = await call.confirmRequest(record.context);
+    if (!current.current) return record.end('Cancelled', current.reason);
+    await record.report('Planning', 'waiting for the agents to report, then planning');
+    const plan = await wait.planRollout(record.context);
+    record.total = plan.controlPlane.length + plan.workers.length;
+    if (record.total === 0) return record.end('Failed', noNodes(plan));
 
     showPhase(this.input.timing, 'Running');
     const control = await this.runWave('control-plane', plan.controlPlane, 1);
     if (control?.stopped !== undefined) return this.stopped(control);
     if (control !== undefined && plan.workers.length > 0) {
-      const barrier = await wait.waitForControlPlane(this.context);
-      if (!barrier.open) return this.end('Failed', barrier.reason);
+      const barrier = await wait.waitForControlPlane(record.context);
+      if (!barrier.open) return record.end('Failed', barrier.reason);
     }
     const workers = await this.runWave('workers', plan.workers, plan.maxUnavailable);
     if (workers?.stopped !== undefined) return this.stopped(workers);
-    return this.failed.length === 0
-      ? this.end(
-          'Completed',
-          `${this.total} of ${this.total} nodes run ${this.version() ?? 'the target'}${leftAlone(plan)}`,
-        )
-      : this.end(
-          'Failed',
-          `${this.failed.length} of ${this.total} nodes did not reach the target: ${this.failed
-            .slice(0, 5)
-            .map((node) => `${node.name} (${node.verdict})`)
-            .join(', ')}${leftAlone(plan)}`,
-        );
+    return this.ended(plan);
+  }
+
+  private ended(plan: Plan): RolloutResult {
+    const { record } = this;
+    const { failed, total } = record;
+    if (failed.length === 0)
+      return record.end(
+        'Completed',
+        `${total} of ${total} nodes run ${record.version() ?? 'the target'}${leftAlone(plan)}`,
+      );
+    const named = failed.slice(0, 5).map((node) => `${node.name} (${node.verdict})`);
+    return record.end(
+      'Failed',
+      `${failed.length} of ${total} nodes did not reach the target: ${named.join(', ')}${leftAlone(plan)}`,
+    );
   }
 
   private async runWave(name: string, nodes: NodeRef[], budget: number): Promise<WaveResult | undefined> {
     if (nodes.length === 0) return undefined;
-    this.state.wave = name;
-    await this.report('Running', `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once`);
+    const { record } = this;
+    record.state.wave = name;
+    await record.report('Running', `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once`);
     const group = name === 'control-plane' ? 'control-plane' : 'worker';
     const child = await startChild(wave, {
-      workflowId: waveWorkflowID(this.context.rolloutID, this.input.request, name),
+      workflowId: waveWorkflowID(record.context.rolloutID, this.input.request, name),
       args: [
-        { ...this.context, timing: this.input.timing, name, nodes, place: { group, budget }, targets: this.targets },
+        {
+          ...record.context,
+          timing: this.input.timing,
+          name,
+          nodes,
+          place: { group, budget },
+          targets: record.targets,
+          ...(record.state.paused === undefined ? {} : { paused: record.state.paused.reason }),
+        },
       ],
       parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
       workflowTaskTimeout: this.input.timing.workflowTaskMs,
       staticSummary: `wave ${name}: ${nodes.length} nodes`,
-      ...attributesFor({ ...this.context, timing: this.input.timing }),
+      ...attributesFor({ ...record.context, timing: this.input.timing }),
     });
     this.current = child;
-    if (this.state.paused !== undefined) await child.signal(pauseSignal, { reason: this.state.paused });
     try {
-      const result = await child.result();
-      this.add(result);
+      const result = await this.resultOf(child, name, nodes);
+      record.add(result);
       if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
       return result;
     } finally {
@@ -153,56 +190,33 @@ class Rollout {
     }
   }
 
-  private add(result: WaveResult): void {
-    for (const [verdict, count] of Object.entries(result.verdicts)) {
-      this.state.verdicts[verdict] = (this.state.verdicts[verdict] ?? 0) + count;
+  /**
+   * A wave that was terminated, or failed, gave no result, and its nodes are being cancelled. The rollout goes on only
+   * when each of them is in nobody's hand any more, and reads their verdicts from the nodes themselves.
+   */
+  private async resultOf(child: Handle, name: string, nodes: NodeRef[]): Promise<WaveResult> {
+    try {
+      const result = await child.result();
+      if (result.stopped !== 'cancelled' || CancellationScope.current().consideredCancelled) return result;
+      return { ...result, stopped: `wave ${name} was cancelled by itself` };
+    } catch (error) {
+      if (!(error instanceof ChildWorkflowFailure)) throw error;
+      const { record } = this;
+      const stopped = `wave ${name} did not end by itself (${errorText(error)})`;
+      await record.report('Running', `${stopped}: waiting until none of its nodes is in hand`);
+      const settled = await CancellationScope.nonCancellable(() =>
+        this.acts.wait.settleWave({ context: record.context, nodes }),
+      );
+      return { ...settled, targets: record.targets, stopped };
     }
-    this.failed.push(...result.failed);
-    this.targets = result.targets;
-  }
-
-  private async forward(signal: 'pause' | 'resume', body: { reason?: string }): Promise<void> {
-    if (signal === 'pause') this.state.paused = body.reason ?? 'paused';
-    else delete this.state.paused;
-    await this.current?.signal(signal === 'pause' ? pauseSignal : resumeSignal, body);
   }
 
   private stopped(result: WaveResult): RolloutResult {
-    return this.end(
+    const { record } = this;
+    return record.end(
       'Failed',
-      `stopped: ${result.stopped}; ${result.untouched} nodes of wave ${this.state.wave} were not touched`,
+      `stopped: ${result.stopped}; ${result.untouched} nodes of wave ${record.state.wave} were not touched`,
     );
-  }
-
-  private end(phase: RolloutPhase, message: string): RolloutResult {
-    return { phase, message, verdicts: this.state.verdicts };
-  }
-
-  private version(): string | undefined {
-    return Object.values(this.targets)[0]?.version;
-  }
-
-  /** Writes where the rollout stands into its resource; repeated until the API server takes it. */
-  async report(phase: RolloutPhase, message: string): Promise<void> {
-    this.state.phase = phase;
-    setCurrentDetails(`**${phase}** ${message}`);
-    const version = this.version();
-    const status: RolloutStatus = {
-      workflowID: this.context.rolloutID,
-      generation: this.input.request.generation,
-      attempt: this.input.request.attempt,
-      phase,
-      message,
-      image: this.input.spec.image,
-      total: this.total,
-      verdicts: this.state.verdicts,
-      failed: this.failed.slice(0, 100),
-      ...(this.state.wave === undefined ? {} : { wave: this.state.wave }),
-      ...(version === undefined ? {} : { version }),
-    };
-    const final = phase === 'Completed' || phase === 'Failed' || phase === 'Cancelled';
-    if (final) showPhase(this.input.timing, phase);
-    await this.acts.call.reportRollout({ context: this.context, status, final });
   }
 }
 

@@ -7,7 +7,12 @@ import {
   setCurrentDetails,
   setHandler,
 } from '@temporalio/workflow';
-import { ChildWorkflowFailure, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import {
+  ChildWorkflowFailure,
+  TerminatedFailure,
+  TimeoutFailure,
+  WorkflowExecutionAlreadyStartedError,
+} from '@temporalio/common';
 import {
   nodeWorkflowID,
   type NodeRef,
@@ -126,50 +131,82 @@ async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled):
     return;
   }
   try {
-    const { context, ahead } = state;
-    const place = await ahead.run(() =>
+    const { context, places } = state;
+    const place = await places.run(() =>
       wait.waitForPlace({ ...context, node: next.node, place: input.place, reason: result.message }),
     );
     if (place.open) state.pulled.push(next);
     else state.end({ node: result.node, outcome: 'Ended', verdict: 'Skipped', message: place.reason });
   } catch (error) {
     if (!isCancellation(error)) throw error;
-    state.stop('cancelled');
+    if (state.isPaused && !CancellationScope.current().consideredCancelled) state.pulled.push(next);
+    else state.stop('cancelled');
   }
 }
 
 async function upgradeOne(input: WaveInput, state: WaveState, { node, target }: Pulled): Promise<NodeResult> {
-  try {
-    return await executeChild(nodeUpgrade, {
+  const run = (recover: boolean) =>
+    executeChild(nodeUpgrade, {
       workflowId: nodeWorkflowID(input.cluster, node),
-      args: [{ ...state.context, timing: input.timing, node, place: input.place, target }],
+      args: [
+        { ...state.context, timing: input.timing, node, place: input.place, target, ...(recover ? { recover } : {}) },
+      ],
       parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
       workflowTaskTimeout: input.timing.workflowTaskMs,
-      staticSummary: `${node.name} → ${target.version}`.slice(0, 190),
+      staticSummary: `${node.name} → ${target.version}${recover ? ': finishing what was left' : ''}`.slice(0, 190),
       ...attributesFor(input, node.name),
     });
+  try {
+    return await run(false);
   } catch (error) {
-    if (error instanceof WorkflowExecutionAlreadyStartedError) {
-      return { node: node.name, outcome: 'NotStarted', message: `another rollout has node ${node.name} in hand` };
-    }
-    if (isCancellation(error)) {
-      state.stop('cancelled');
-      return {
-        node: node.name,
-        outcome: 'Ended',
-        verdict: 'Cancelled',
-        message: 'cancelled before its image was touched',
-        cancelled: true,
-      };
-    }
-    if (!(error instanceof ChildWorkflowFailure)) throw error;
-    return {
-      node: node.name,
-      outcome: 'Ended',
-      verdict: 'Unverified',
-      message: `its workflow did not end by itself: ${errorText(error)}`,
-    };
+    if (cutOff(error)) return recoverNode(state, node, error, () => run(true));
+    return withoutResult(state, node, error);
   }
+}
+
+/** Whether somebody or something ended a child's workflow: it could not put its node in order itself. */
+const cutOff = (error: unknown) =>
+  error instanceof ChildWorkflowFailure &&
+  (error.cause instanceof TerminatedFailure || error.cause instanceof TimeoutFailure);
+
+/**
+ * The workflow of a node was terminated: the node keeps its place until a run that recovers it has ended, however often
+ * that one is terminated, too. Not cancelled with the wave: the node may be past the point of no return.
+ */
+async function recoverNode(
+  state: WaveState,
+  node: NodeRef,
+  cause: unknown,
+  recover: () => Promise<NodeResult>,
+): Promise<NodeResult> {
+  for (;;) {
+    try {
+      const result = await CancellationScope.nonCancellable(recover);
+      if (result.outcome === 'Ended') return result;
+      const message = 'its workflow was terminated before its image was touched: not tried again in this attempt';
+      return { node: node.name, outcome: 'Ended', verdict: 'Cancelled', message };
+    } catch (error) {
+      if (error instanceof WorkflowExecutionAlreadyStartedError)
+        return { node: node.name, outcome: 'NotStarted', message: `node ${node.name} is being recovered` };
+      if (!cutOff(error)) return withoutResult(state, node, cause);
+    }
+  }
+}
+
+/** What is said of a node whose workflow gave no result. */
+function withoutResult(state: WaveState, node: NodeRef, error: unknown): NodeResult {
+  const { name } = node;
+  if (error instanceof WorkflowExecutionAlreadyStartedError)
+    return { node: name, outcome: 'NotStarted', message: `another rollout has node ${name} in hand` };
+  if (isCancellation(error)) {
+    const message = 'cancelled before its image was touched';
+    // Cancelled with the wave, or by somebody who named this node only.
+    const cancelled = CancellationScope.current().consideredCancelled || state.stopped === 'cancelled';
+    return { node: name, outcome: 'Ended', verdict: 'Cancelled', message, ...(cancelled ? { cancelled } : {}) };
+  }
+  if (!(error instanceof ChildWorkflowFailure)) throw error;
+  const message = `its workflow did not end by itself: ${errorText(error)}`;
+  return { node: name, outcome: 'Ended', verdict: 'Unverified', message };
 }
 
 /** What a wave knows while it runs. */
@@ -179,6 +216,8 @@ class WaveState {
   readonly context;
   /** The waits that hold no node: they end when the wave stops. */
   readonly ahead = new CancellationScope();
+  /** The waits for a place: they end with a pause, so that a gate's deadline does not run while nothing may start. */
+  places = new CancellationScope({ cancellable: true, parent: this.ahead });
   pulling = 0;
   idle = 0;
   running = 0;
@@ -193,6 +232,7 @@ class WaveState {
     this.input = input;
     this.waiting = [...input.nodes];
     this.targets = { ...input.targets };
+    if (input.paused !== undefined) this.pause(input.paused);
     this.context = { cluster: input.cluster, rolloutID: input.rolloutID, request: input.request, spec: input.spec };
   }
 
@@ -226,13 +266,20 @@ class WaveState {
     return `image ${target.image} changed during the rollout: it was ${known.version} (${known.digest ?? 'no digest'}) and now is ${target.version} (${target.digest ?? 'no digest'}): name the image by its digest`;
   }
 
+  get isPaused(): boolean {
+    return this.paused !== undefined;
+  }
+
   pause(reason: string | undefined): void {
     this.paused = reason ?? 'paused';
+    this.places.cancel();
     this.show();
   }
 
   resume(): void {
+    if (this.paused === undefined) return;
     this.paused = undefined;
+    this.places = new CancellationScope({ cancellable: true, parent: this.ahead });
     this.show();
   }
 
@@ -246,13 +293,17 @@ class WaveState {
     const verdict: Verdict = result.verdict ?? 'Unverified';
     this.verdicts[verdict] = (this.verdicts[verdict] ?? 0) + 1;
     if (result.cancelled) this.stop('cancelled');
-    if (!['Succeeded', 'AlreadyOnTarget', 'Cancelled'].includes(verdict)) {
-      if (this.failures.length < 100) this.failures.push({ name: result.node, verdict, message: result.message });
-      if (this.input.spec.stopOnFailure || this.input.place.group === 'control-plane') {
-        this.stop(`node ${result.node} ended as ${verdict}: ${result.message}`);
-      }
-    }
+    const withdrawn = result.cancelled === true && verdict === 'Cancelled';
+    if (!withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget') this.fail(result, verdict);
     this.show();
+  }
+
+  /** A node that somebody took out of the rollout by itself is no reason to stop, but for the control plane. */
+  private fail(result: NodeResult, verdict: Verdict): void {
+    if (this.failures.length < 100) this.failures.push({ name: result.node, verdict, message: result.message });
+    const stops = this.input.spec.stopOnFailure && verdict !== 'Cancelled';
+    if (stops || this.input.place.group === 'control-plane')
+      this.stop(`node ${result.node} ended as ${verdict}: ${result.message}`);
   }
 
   result(): WaveResult {

@@ -62,10 +62,40 @@ export const kairosNodeSpec = z
   )
   .describe('What this node should run.');
 
+const attemptOf = z
+  .object({
+    kind: z.enum(['NodeOpUpgrade', 'KairosNode']).describe('The kind of resource that asked.'),
+    namespace: z.string().max(63).describe('Namespace in which its pods and Jobs run.'),
+    name: z.string().max(253).describe('Name of the resource.'),
+    uid: z.string().max(64).describe('UID of the NodeOpUpgrade; empty for a KairosNode edited by hand.'),
+    generation: z.int().min(0).describe('Generation of its spec.'),
+    attempt: z.int().min(0).describe('Number of the attempt.'),
+  })
+  .describe('Which attempt of which resource this belongs to.');
+
+const inHand = z
+  .object({
+    rollout: z.string().max(1000).describe('Workflow id of the rollout.'),
+    request: attemptOf,
+    image: z.string().max(1000).describe('The image that is to be written.'),
+    pinned: z.string().max(1000).describe('The reference of that image which the pods of this node use.').optional(),
+    digest: z.string().max(300).describe('Its digest on this node.').optional(),
+    version: z.string().max(200).describe('The version read inside the image.'),
+    from: z.string().max(200).describe('The version that the node ran before.').optional(),
+    bootID: z.string().max(64).describe('The boot in which the node was taken in hand.'),
+    startedAt: time().describe('When the node was taken in hand.'),
+  })
+  .describe(
+    'The upgrade that is under way: enough to finish it from evidence, should its workflow be lost. Absent when none is.',
+  );
+
 const lastAttempt = z
   .object({
     rollout: z.string().max(1000).describe('Workflow id of the rollout.'),
+    request: attemptOf.optional(),
     specGeneration: z.int().min(0).describe('Generation of this KairosNode that the attempt was made for.'),
+    retry: z.string().max(253).describe('The value of the annotation kairos.io/retry that was answered.').optional(),
+    bootID: z.string().max(64).describe('The boot in which the node was taken in hand.').optional(),
     image: z.string().max(1000).describe('The image that was asked for.'),
     digest: z.string().max(300).describe('The digest that the image had on this node.').optional(),
     version: z.string().max(200).describe('The version read inside the image.').optional(),
@@ -113,6 +143,7 @@ export const kairosNodeOperatorStatus = z.object({
     .optional(),
   rollout: z.string().max(1000).describe('Workflow id of the rollout that has this node in hand.').optional(),
   workflowID: z.string().max(1000).describe('Workflow id of the upgrade of this node.').optional(),
+  inHand: inHand.optional(),
   lastAttempt: lastAttempt.optional(),
   conditions: mapList(condition, 'type').describe('Named facts about this node.').optional(),
 });

@@ -183,11 +183,22 @@ export const ROLLOUT_PHASES = [
   'Pending',
   'Planning',
   'Running',
+  'Paused',
   'Cancelling',
   'Completed',
   'Failed',
   'Cancelled',
 ] as const;
+
+const paused = z
+  .object({
+    by: z
+      .enum(['kubectl', 'temporal'])
+      .describe('kubectl: the annotation kairos.io/pause, lifted by removing it. temporal: a signal or an update.'),
+    reason: z.string().max(1024).describe('Why, as it was given.'),
+    since: time().describe('Since when.'),
+  })
+  .describe('Why no further node is started. Absent when the rollout is not paused.');
 
 export const rolloutStatus = z
   .object({
@@ -199,6 +210,8 @@ export const rolloutStatus = z
     message: z.string().max(4096).describe('What happens now, or how it ended and what to do.').optional(),
     image: z.string().max(1000).describe('The image of the target.').optional(),
     version: z.string().max(200).describe('The version read inside the image.').optional(),
+    retry: z.string().max(253).describe('The value of the annotation kairos.io/retry that was answered.').optional(),
+    paused: paused.optional(),
     total: z.int().min(0).describe('How many nodes were planned.').optional(),
     verdicts: z.record(z.string(), z.int()).describe('How many nodes ended with which verdict.').optional(),
     failed: mapList(failedNode, 'name')

@@ -22,7 +22,18 @@ const memo = (more: Partial<RolloutMemo> = {}): RolloutMemo => ({ uid: 'uid-1', 
 const NOT_FOUND: EngineState = { state: 'NotFound' };
 const NOTHING: EngineDecision = { action: 'nothing' };
 const deleted = { deletionTimestamp: '2026-03-01T10:00:00Z' };
-const ended = (phase: 'Failed' | 'Cancelled') => ({ action: 'recordEnd', phase, message: expect.any(String) });
+const ended = (phase: 'Failed' | 'Cancelled', about: object = { attempt: 1 }) => ({
+  action: 'recordEnd',
+  phase,
+  message: expect.any(String),
+  ...about,
+});
+const asks = (annotations: Record<string, string>) => ({ annotations });
+const RETRY = asks({ 'kairos.io/retry': 'two' });
+const pausedBy = (by: 'kubectl' | 'temporal', reason: string): RolloutStatus => ({
+  ...status('Paused', 2),
+  paused: { by, reason, since: '2026-03-01T10:00:00Z' },
+});
 
 describe('the watcher, about a NodeOpUpgrade', () => {
   it.each<[string, NodeOpUpgrade | undefined, EngineState, object]>([
@@ -124,24 +135,117 @@ describe('the watcher, about a NodeOpUpgrade', () => {
       { state: 'Open' },
       { action: 'cancel', reason: expect.any(String) },
     ],
+    [
+      'that failed and is to be retried starts the next attempt',
+      upgrade(status('Failed', 2, 3), RETRY),
+      { state: 'Completed', memo: memo({ attempt: 3 }) },
+      { action: 'start', attempt: 4, retry: 'two' },
+    ],
+    [
+      'that failed and is to be retried, and whose workflow Temporal has forgotten, starts the next attempt',
+      upgrade(status('Failed', 2, 3), RETRY),
+      NOT_FOUND,
+      { action: 'start', attempt: 4, retry: 'two' },
+    ],
+    [
+      'that was retried with this value already leaves it alone',
+      upgrade({ ...status('Failed', 2, 4), retry: 'two' }, RETRY),
+      { state: 'Completed', memo: memo({ attempt: 4, retry: 'two' }) },
+      NOTHING,
+    ],
+    [
+      'that runs and is to be retried waits for the end of the present attempt',
+      upgrade(status('Running', 2), RETRY),
+      { state: 'Open', memo: memo() },
+      NOTHING,
+    ],
+    [
+      'whose retry was terminated before it said anything says so, and is not retried again',
+      upgrade(status('Failed', 2, 3), RETRY),
+      { state: 'Terminated', memo: memo({ attempt: 4, retry: 'two' }) },
+      ended('Failed', { attempt: 4, retry: 'two' }),
+    ],
+    [
+      'that was terminated and then is to be retried: the end first',
+      upgrade(status('Running', 2, 3), RETRY),
+      { state: 'Terminated', memo: memo({ attempt: 3 }) },
+      ended('Failed', { attempt: 3 }),
+    ],
+    [
+      'that was lost with the database of Temporal starts the same attempt again',
+      upgrade(status('Running', 2, 3)),
+      NOT_FOUND,
+      { action: 'start', attempt: 3 },
+    ],
+    [
+      'that gets the annotation pause pauses it',
+      upgrade(status('Running', 2), asks({ 'kairos.io/pause': 'lunch' })),
+      { state: 'Open', memo: memo() },
+      { action: 'pause', reason: 'lunch' },
+    ],
+    [
+      'that gets the annotation pause without a reason pauses it, too',
+      upgrade(status('Running', 2), asks({ 'kairos.io/pause': '' })),
+      { state: 'Open', memo: memo() },
+      { action: 'pause', reason: 'no reason given' },
+    ],
+    [
+      'whose annotation says false is not paused',
+      upgrade(status('Running', 2), asks({ 'kairos.io/pause': 'false' })),
+      { state: 'Open', memo: memo() },
+      NOTHING,
+    ],
+    [
+      'that is paused for this reason leaves it alone',
+      upgrade(pausedBy('kubectl', 'lunch'), asks({ 'kairos.io/pause': 'lunch' })),
+      { state: 'Open', memo: memo() },
+      NOTHING,
+    ],
+    [
+      'that is paused for another reason says the new one',
+      upgrade(pausedBy('kubectl', 'lunch'), asks({ 'kairos.io/pause': 'dinner' })),
+      { state: 'Open', memo: memo() },
+      { action: 'pause', reason: 'dinner' },
+    ],
+    [
+      'that loses the annotation pause resumes it',
+      upgrade(pausedBy('kubectl', 'lunch')),
+      { state: 'Open', memo: memo() },
+      { action: 'resume' },
+    ],
+    [
+      'that was paused through Temporal is left to Temporal',
+      upgrade(pausedBy('temporal', 'lunch')),
+      { state: 'Open', memo: memo() },
+      NOTHING,
+    ],
+    [
+      'that is being cancelled is not paused any more',
+      upgrade(status('Cancelling', 2), asks({ 'kairos.io/pause': 'lunch' })),
+      { state: 'Open', memo: memo() },
+      NOTHING,
+    ],
   ])('%s', (_, resource, engine, expected) => {
     expect(decideEngine(resource, engine)).toEqual(expected);
   });
 
   it('names how the workflow ended, and what to do', () => {
     expect(decideEngine(upgrade(), { state: 'TimedOut', memo: memo() })).toMatchObject({
-      message: expect.stringMatching(/^TimedOut: .*Temporal UI.*edit the spec/),
+      message: expect.stringMatching(
+        /^TimedOut: .*Temporal UI.*kubectl annotate -n fleet nodeopupgrade v4 --overwrite kairos\.io\/retry=/,
+      ),
     });
   });
 });
 
 const small = fc.integer({ min: 1, max: 4 });
 const anyStatus = fc.option(fc.tuple(fc.constantFrom(...ROLLOUT_PHASES), small, small), { nil: undefined });
+const anyAnnotations = fc.dictionary(fc.constantFrom('kairos.io/pause', 'kairos.io/retry'), fc.constantFrom('1', '2'));
 const anyUpgrade = fc.option(
   fc
-    .tuple(anyStatus, small, fc.constantFrom('uid-1', 'uid-2'), fc.boolean())
-    .map(([rollout, generation, uid, deleting]) =>
-      upgrade(rollout && status(...rollout), { uid, generation, ...(deleting ? deleted : {}) }),
+    .tuple(anyStatus, small, fc.constantFrom('uid-1', 'uid-2'), fc.boolean(), anyAnnotations)
+    .map(([rollout, generation, uid, deleting, annotations]) =>
+      upgrade(rollout && status(...rollout), { uid, generation, annotations, ...(deleting ? deleted : {}) }),
     ),
   { nil: undefined },
 );
@@ -161,8 +265,8 @@ const always = (holds: (resource: NodeOpUpgrade | undefined, engine: EngineState
 describe('whatever the resource and Temporal say, the watcher', () => {
   it('never starts while a workflow is open, and cancels nothing else', () => {
     always((_, engine, decision) => {
-      if (engine.state === 'Open') expect(['nothing', 'cancel']).toContain(decision.action);
-      else expect(decision.action).not.toBe('cancel');
+      if (engine.state === 'Open') expect(['nothing', 'cancel', 'pause', 'resume']).toContain(decision.action);
+      else expect(['nothing', 'start', 'recordEnd']).toContain(decision.action);
     });
   });
 
@@ -174,17 +278,18 @@ describe('whatever the resource and Temporal say, the watcher', () => {
     });
   });
 
-  it('never restarts and never rewrites a generation that has ended', () => {
+  it('never restarts and never rewrites a generation that has ended, unless it is asked to retry', () => {
     always((resource, engine, decision) => {
       const rollout = resource?.status?.rollout;
+      if (resource?.metadata.annotations?.['kairos.io/retry'] !== undefined) return;
       if (rollout?.generation !== resource?.metadata.generation || !isFinal(rollout?.phase)) return;
-      expect(['nothing', 'cancel']).toContain(decision.action);
       if (engine.state !== 'Open') expect(decision.action).toBe('nothing');
     });
   });
 
-  it('never starts the same generation again that a closed workflow was for', () => {
+  it('never starts the same generation again that a closed workflow was for, unless it is asked to retry', () => {
     always((resource, engine, decision) => {
+      if (resource?.metadata.annotations?.['kairos.io/retry'] !== undefined) return;
       if (engine.state === 'NotFound' || engine.memo?.uid !== resource?.metadata.uid) return;
       if (engine.memo?.generation === resource?.metadata.generation) expect(decision.action).not.toBe('start');
     });

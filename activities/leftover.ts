@@ -1,0 +1,145 @@
+import { BOOT_ID_ANNOTATION, NODE_NAME_ANNOTATION, STEP_LABEL } from '../api/names.ts';
+import {
+  nodeWorkflowID,
+  type Leftover,
+  type NodeInHand,
+  type NodeUpgradeInput,
+  type RolloutRequest,
+} from '../api/messages.ts';
+import type { KairosNodeStatus } from '../api/types.ts';
+import { isReason } from '../kube/errors.ts';
+import { readJob } from '../kube/jobs.ts';
+import { readKairosNode } from '../kube/kairos-nodes.ts';
+import type { NodeView } from '../kube/nodes.ts';
+import { resumeFrom, sameAttempt } from '../policy/recovery.ts';
+import type { ClusterView } from './cluster-view.ts';
+import { writeJobName } from './manifests.ts';
+
+/**
+ * What an earlier workflow of this node left behind: its mark is on the node, but it is not the workflow that asks.
+ * Read live, from what outlives Temporal: the KairosNode, the upgrade Job and its pod, and the boot id.
+ */
+export async function findLeftover(view: ClusterView, input: NodeUpgradeInput, node: NodeView): Promise<Leftover> {
+  const status = await liveStatus(view, node.name);
+  const inHand = status.inHand;
+  const context = inHand === undefined ? input : { ...input, ...contextOf(input, inHand) };
+  const writtenIn = await bootsWithJob(view, context, node, inHand?.bootID);
+  const found = resumeFrom({
+    bootID: node.bootID,
+    writtenIn,
+    ...(inHand === undefined ? {} : { inHand }),
+    ...(status.step === undefined ? {} : { step: status.step }),
+  });
+  const bootID = found.resume === 'giveBack' ? (inHand?.bootID ?? node.bootID) : found.bootID;
+  return {
+    resume: found.resume,
+    hand: handOf(context, bootID, inHand),
+    sameAttempt: inHand !== undefined && sameAttempt(inHand.request, input.request),
+  };
+}
+
+/**
+ * The last attempt of a held node as a node in hand again, to be rebooted or verified before anything else is done to
+ * it: its boot id and its target are those of that attempt.
+ */
+export function heldLeftover(
+  input: NodeUpgradeInput,
+  resume: 'reboot' | 'verify',
+  last: NonNullable<KairosNodeStatus['lastAttempt']>,
+  owner: string,
+): Leftover {
+  const version = last.version ?? input.target.version;
+  const { request = requestOf(input.request), rollout, bootID = '', image, digest } = last;
+  const attempt = {
+    rollout,
+    request,
+    image,
+    version,
+    bootID,
+    startedAt: last.startedAt ?? last.finishedAt,
+    ...(digest === undefined ? {} : { digest }),
+    ...(last.from === undefined ? {} : { from: last.from }),
+  };
+  const context = { ...input, ...contextOf(input, attempt) };
+  return {
+    resume,
+    hand: { ...handOf(context, bootID, attempt), takesOver: owner },
+    sameAttempt: false,
+  };
+}
+
+const requestOf = ({ kind, namespace, name, uid, generation, attempt }: RolloutRequest) => ({
+  kind,
+  namespace,
+  name,
+  uid,
+  generation,
+  attempt,
+});
+
+type InHand = NonNullable<KairosNodeStatus['inHand']>;
+
+/** The context of the attempt that was under way; deadlines and options are those of the one that asks now. */
+function contextOf(input: NodeUpgradeInput, inHand: InHand): Pick<NodeUpgradeInput, 'rolloutID' | 'request' | 'spec'> {
+  return {
+    rolloutID: inHand.rollout,
+    request: inHand.request,
+    spec: { ...input.spec, image: inHand.image },
+  };
+}
+
+function handOf(input: NodeUpgradeInput, bootID: string, inHand: InHand | undefined): NodeInHand {
+  const { timing: _timing, recover: _recover, ...context } = input;
+  const target =
+    inHand === undefined
+      ? input.target
+      : {
+          image: inHand.image,
+          pinned: inHand.pinned ?? inHand.image,
+          version: inHand.version,
+          architecture: input.target.architecture,
+          fields: {},
+          ...(inHand.digest === undefined ? {} : { digest: inHand.digest }),
+        };
+  return {
+    ...context,
+    target,
+    workflowID: nodeWorkflowID(input.cluster, input.node),
+    bootID,
+    startedAt: inHand?.startedAt ?? new Date().toISOString(),
+    ...(inHand?.from === undefined ? {} : { from: inHand.from }),
+  };
+}
+
+export async function liveStatus(view: ClusterView, name: string): Promise<KairosNodeStatus> {
+  try {
+    return (await readKairosNode(view.client, name)).status;
+  } catch (error) {
+    if (isReason(error, 'NotFound')) return {};
+    throw error;
+  }
+}
+
+async function bootsWithJob(
+  view: ClusterView,
+  input: NodeUpgradeInput,
+  node: NodeView,
+  inHandBootID: string | undefined,
+): Promise<string[]> {
+  const boots = new Set<string>();
+  for (const pod of view.pods.values()) {
+    const bootID = pod.annotations[BOOT_ID_ANNOTATION];
+    const isWriter = pod.labels[STEP_LABEL] === 'upgrade' && pod.annotations[NODE_NAME_ANNOTATION] === node.name;
+    if (isWriter && bootID !== undefined) boots.add(bootID);
+  }
+  for (const bootID of new Set([node.bootID, inHandBootID ?? node.bootID])) {
+    try {
+      const name = writeJobName('upgrade', input.node, bootID);
+      const job = await readJob(view.client, input.request.namespace, name);
+      if (!job.deleting || job.active > 0) boots.add(bootID);
+    } catch (error) {
+      if (!isReason(error, 'NotFound')) throw error;
+    }
+  }
+  return [...boots];
+}

@@ -1,0 +1,114 @@
+import { CancellationScope, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import type { RolloutContext, RolloutInput, RolloutResult, Target, WaveResult } from '../api/messages.ts';
+import type { RolloutPhase, RolloutStatus } from '../api/types.ts';
+import { activitiesFor } from './activity-proxies.ts';
+import type { PauseMessage, ResumeMessage, RolloutState } from './messages.ts';
+import { showPhase } from './search-attributes.ts';
+
+const FINAL: readonly string[] = ['Completed', 'Failed', 'Cancelled'];
+
+/** Where a rollout stands, and the one place from which that is written into its resource. */
+export class RolloutRecord {
+  readonly context: RolloutContext;
+  readonly state: RolloutState = { phase: 'Planning', verdicts: {} };
+  readonly failed: WaveResult['failed'] = [];
+  targets: Record<string, Target> = {};
+  total = 0;
+  private readonly input: RolloutInput;
+  private message = '';
+  private written: Promise<void> = Promise.resolve();
+
+  constructor(input: RolloutInput) {
+    this.input = input;
+    this.context = {
+      cluster: input.cluster,
+      rolloutID: workflowInfo().workflowId,
+      request: input.request,
+      spec: input.spec,
+    };
+    if (input.paused !== undefined) this.pause({ reason: input.paused, by: 'kubectl' });
+  }
+
+  add(result: WaveResult): void {
+    for (const [verdict, count] of Object.entries(result.verdicts)) {
+      this.state.verdicts[verdict] = (this.state.verdicts[verdict] ?? 0) + count;
+    }
+    this.failed.push(...result.failed);
+    this.targets = result.targets;
+  }
+
+  end(phase: RolloutPhase, message: string): RolloutResult {
+    return { phase, message, verdicts: this.state.verdicts };
+  }
+
+  version(): string | undefined {
+    return Object.values(this.targets)[0]?.version;
+  }
+
+  /** Why a pause or a resume cannot be taken, or undefined. What was written with kubectl is lifted with kubectl. */
+  refusal(by: 'kubectl' | 'temporal', resumes: boolean): string | undefined {
+    const { phase, paused } = this.state;
+    if (FINAL.includes(phase) || phase === 'Cancelling')
+      return `rollout ${this.context.rolloutID} is ${phase}: there is nothing to pause or resume`;
+    if (by === 'kubectl' || paused?.by !== 'kubectl') return undefined;
+    const { namespace, name } = this.context.request;
+    return resumes
+      ? `rollout ${this.context.rolloutID} is paused by an annotation: kubectl annotate -n ${namespace} nodeopupgrade ${name} kairos.io/pause-`
+      : `rollout ${this.context.rolloutID} is paused already, by an annotation: ${paused.reason}`;
+  }
+
+  pause({ reason = 'no reason given', by = 'temporal' }: PauseMessage): void {
+    this.state.paused = { by, reason: reason.slice(0, 1000), since: new Date().toISOString() };
+  }
+
+  resume(_message: ResumeMessage): void {
+    delete this.state.paused;
+  }
+
+  /** Writes where the rollout stands, now that it is this; repeated until the API server takes it. */
+  async report(phase: RolloutPhase, message: string): Promise<void> {
+    this.state.phase = phase;
+    this.message = message;
+    await this.write();
+  }
+
+  /**
+   * Writes what is true when its turn comes: writes never overtake each other, and a cancel does not stop them.
+   * A pause is shown instead of the phase, as long as nodes could be started.
+   */
+  write(): Promise<void> {
+    this.written = this.written.then(() => CancellationScope.nonCancellable(() => this.writeNow()));
+    return this.written;
+  }
+
+  private async writeNow(): Promise<void> {
+    const { state, message, context } = this;
+    const { paused } = state;
+    const shown = paused !== undefined && state.phase === 'Running' ? 'Paused' : (state.phase as RolloutPhase);
+    const said =
+      paused === undefined || shown !== 'Paused'
+        ? message
+        : `paused by ${paused.by}: ${paused.reason}; nodes in hand are finished, no further one is started`;
+    setCurrentDetails(`**${shown}** ${said}`);
+    const { generation, attempt, retry } = context.request;
+    const version = this.version();
+    const status: RolloutStatus = {
+      workflowID: context.rolloutID,
+      generation,
+      attempt,
+      phase: shown,
+      message: said,
+      image: context.spec.image,
+      total: this.total,
+      verdicts: state.verdicts,
+      failed: this.failed.slice(0, 100),
+      ...(retry === undefined ? {} : { retry }),
+      ...(paused === undefined ? {} : { paused }),
+      ...(state.wave === undefined ? {} : { wave: state.wave }),
+      ...(version === undefined ? {} : { version }),
+    };
+    const final = FINAL.includes(shown);
+    if (final) showPhase(this.input.timing, shown);
+    await activitiesFor(this.input.timing).call.reportRollout({ context, status, final });
+  }
+}
