@@ -23,7 +23,7 @@ build: node_modules/.package-lock.json ## build the workflow bundle and the agen
 	@node tools/build.ts
 
 .PHONY: demo
-demo: tools build ## upgrade a simulated cluster before your eyes (NODES=12 KEEP=1)
+demo: tools build ## upgrade a simulated cluster before your eyes (NODES=12, KEEP=1; CHAOS=1 SEED=7; BAD_IMAGE=1 or mend)
 	@node sim/demo/main.ts
 
 .PHONY: crds
@@ -52,3 +52,7 @@ test-server: tools build ## tests on real servers
 .PHONY: test
 test: check tools build ## everything: format, lint, types, unit, server and end-to-end tests
 	@node tools/run-tests.ts
+
+.PHONY: bench-kube
+bench-kube: tools build ## the Kubernetes client under 10,000 faults (FAULTS=1000 SEED=7)
+	@node bench/kube-faults.ts

@@ -10,10 +10,16 @@ import { parse } from 'yaml';
 export interface Access {
   server: URL;
   headers: Record<string, string>;
-  /** The pool that connections come from; the same one as long as the TLS files stay the same. */
-  agent: HttpAgent;
+  /** The pools that connections come from; the same ones as long as the TLS files stay the same. */
+  pools: Pools;
   /** `user:password`, for kubeconfigs with basic authentication. */
   auth?: string;
+}
+
+/** Watches hold their connection for minutes: in one pool with the calls, many of them would leave none for a call. */
+interface Pools {
+  calls: HttpAgent;
+  watches: HttpAgent;
 }
 
 const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
@@ -22,6 +28,7 @@ const RELOAD_MS = 60_000;
 const RELOAD_RETRY_MS = 5_000;
 /** A connection is closed before the API server does it (after 90 s idle), or a call could meet that moment. */
 const IDLE_CONNECTION_MS = 60_000;
+/** For calls; watches are not counted. */
 const MAX_CONNECTIONS = 64;
 
 /**
@@ -33,8 +40,8 @@ export class ClusterAccess {
   #config: KubeConfig;
   #reloadAt = 0;
   #access: Promise<Access> | undefined;
-  #agent: HttpAgent | undefined;
-  #agentKey = '';
+  #pools: Pools | undefined;
+  #poolsKey = '';
 
   /** Throws when there is nothing usable: a clear mistake at start-up should not be retried for ever. */
   constructor(kubeconfig?: string) {
@@ -48,16 +55,37 @@ export class ClusterAccess {
     return this.#access;
   }
 
-  /** To be called after a 401: false when the credentials were read a moment ago, so that reading again is no use. */
+  /**
+   * To be called after a 401: false when the credentials were read a moment ago, so that reading again is no use, or
+   * cannot be read now, as in the middle of their rotation.
+   */
   refresh(): boolean {
     if (Date.now() < this.#reloadAt - RELOAD_MS + 1000) return false;
-    this.#config = loadConfig(this.#kubeconfig);
+    try {
+      this.#config = loadConfig(this.#kubeconfig);
+    } catch {
+      return false;
+    }
     this.#reloadAt = 0;
     return true;
   }
 
+  /**
+   * To be called when a call got no answer in time: the machine at the other end may have gone without a word, and then
+   * each idle connection to it would cost one more call its whole deadline.
+   */
+  dropIdleConnections(): void {
+    for (const pool of this.#allPools()) {
+      for (const socket of Object.values(pool.freeSockets).flatMap((sockets) => sockets ?? [])) socket.destroy();
+    }
+  }
+
   close(): void {
-    this.#agent?.destroy();
+    for (const pool of this.#allPools()) pool.destroy();
+  }
+
+  #allPools(): Set<HttpAgent> {
+    return new Set(this.#pools === undefined ? [] : [this.#pools.calls, this.#pools.watches]);
   }
 
   async #load(before: Promise<Access> | undefined): Promise<Access> {
@@ -84,7 +112,7 @@ export class ClusterAccess {
     return {
       server,
       headers: Object.fromEntries(headers) as Record<string, string>,
-      agent: this.#agentFor(server, options),
+      pools: this.#poolsFor(server, options),
       ...(typeof options.auth === 'string' && { auth: options.auth }),
     };
   }
@@ -94,21 +122,25 @@ export class ClusterAccess {
     return Boolean(user?.exec) || (Boolean(user?.authProvider) && user?.authProvider?.name !== 'tokenFile');
   }
 
-  #agentFor(server: URL, options: RequestOptions): HttpAgent {
+  #poolsFor(server: URL, options: RequestOptions): Pools {
     const { ca, cert, key, servername, rejectUnauthorized } = options;
     const proxy = this.#config.getCurrentCluster()?.proxyUrl;
-    const agentKey = createHash('sha256')
+    const poolsKey = createHash('sha256')
       .update(JSON.stringify([server.origin, proxy, ca, cert, key, servername, rejectUnauthorized].map(asText)))
       .digest('hex');
-    if (this.#agent !== undefined && agentKey === this.#agentKey) return this.#agent;
-    const pool = { keepAlive: true, keepAliveMsecs: 15_000, timeout: IDLE_CONNECTION_MS, maxSockets: MAX_CONNECTIONS };
+    if (this.#pools !== undefined && poolsKey === this.#poolsKey) return this.#pools;
+    const pool = { keepAlive: true, keepAliveMsecs: 15_000, timeout: IDLE_CONNECTION_MS };
     const tls = Object.fromEntries(
       Object.entries({ ca, cert, key, servername, rejectUnauthorized }).filter(([, value]) => value !== undefined),
     );
-    this.#agentKey = agentKey;
-    if (proxy) this.#agent = options.agent as HttpAgent;
-    else this.#agent = server.protocol === 'http:' ? new HttpAgent(pool) : new HttpsAgent({ ...pool, ...tls });
-    return this.#agent;
+    const create = (maxSockets: number) =>
+      server.protocol === 'http:'
+        ? new HttpAgent({ ...pool, maxSockets })
+        : new HttpsAgent({ ...pool, ...tls, maxSockets });
+    const toProxy = proxy ? (options.agent as HttpAgent) : undefined;
+    this.#poolsKey = poolsKey;
+    this.#pools = { calls: toProxy ?? create(MAX_CONNECTIONS), watches: toProxy ?? create(Infinity) };
+    return this.#pools;
   }
 }
 

@@ -117,6 +117,7 @@ async function watch(access: ClusterAccess, o: Watch): Promise<void> {
   const abort = () => stream.destroy();
   o.signal.addEventListener('abort', abort);
   try {
+    o.signal.throwIfAborted();
     o.onOpen?.();
     for await (const line of readLines(stream)) {
       if (o.signal.aborted) break;
@@ -134,13 +135,14 @@ async function watch(access: ClusterAccess, o: Watch): Promise<void> {
   }
 }
 
-/** A 401 means that nothing was done: the call is repeated once if there may be newer credentials. */
+/** A 401 means that nothing was done: the call is repeated once, in the time it has left, if there may be newer credentials. */
 async function sendWithFreshCredentials(access: ClusterAccess, call: Parameters<typeof send>[1]): Promise<Answer> {
+  const startedAt = performance.now();
   try {
     return await send(access, call);
   } catch (error) {
     const outdated = error instanceof KubeError && error.code === 401 && access.refresh();
     if (!outdated) throw error;
-    return send(access, call);
+    return send(access, { ...call, deadlineMs: Math.max(1, call.deadlineMs - (performance.now() - startedAt)) });
   }
 }

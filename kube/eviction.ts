@@ -1,4 +1,5 @@
 import type { KubeClient } from './client.ts';
+import { uidAt } from './create.ts';
 import { KubeError } from './errors.ts';
 
 /** What became of the request to evict a pod. */
@@ -16,6 +17,9 @@ const RETRY_MS = 5_000;
 /**
  * Asks the API server to evict a pod: it honours disruption budgets, and deletes the pod with its grace period.
  * Rejects with a retryable KubeError when the API server did not decide (unreachable, overloaded).
+ *
+ * An eviction with the UID of a former pod, while the present one of that name is Pending, is tried for 10 s by the API
+ * server itself (it takes the Conflict for one that passes): where no answer came, the pod is looked at instead.
  */
 export async function evictPod(
   client: KubeClient,
@@ -23,7 +27,7 @@ export async function evictPod(
   options: { gracePeriodSeconds?: number } = {},
 ): Promise<Eviction> {
   const { namespace, name, uid } = pod;
-  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}/eviction`;
+  const podPath = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
   const body = {
     apiVersion: 'policy/v1',
     kind: 'Eviction',
@@ -31,13 +35,15 @@ export async function evictPod(
     deleteOptions: { ...options, preconditions: { uid } },
   };
   try {
-    await client.request({ verb: 'create', path, body });
+    await client.request({ verb: 'create', path: `${podPath}/eviction`, body });
     return { outcome: 'Evicted' };
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;
     const answer = evictionOf(error, `${namespace}/${name}`);
-    if (answer === undefined) throw error;
-    return answer;
+    if (answer !== undefined) return answer;
+    const wentMeanwhile = error.reason === 'Timeout' && (await uidAt(client, podPath)) !== uid;
+    if (wentMeanwhile) return { outcome: 'Gone' };
+    throw error;
   }
 }
 

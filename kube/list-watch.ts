@@ -2,7 +2,7 @@ import type { KubeClient, Query, WatchEvent } from './client.ts';
 import { KubeError, isReason } from './errors.ts';
 import { listAll } from './list.ts';
 import { pause } from './pause.ts';
-import type { RawObject } from './raw-object.ts';
+import { type RawObject, isOlder } from './raw-object.ts';
 import type { ReflectorLog, ReflectorTimings } from './reflector.ts';
 import type { Sink } from './store.ts';
 
@@ -18,9 +18,11 @@ interface Options {
 
 const SILENT = new Error('watch was silent');
 const ENDED_AT_ONCE = { verb: 'watch', reason: 'EndedAtOnce', retryable: true };
+const OLD_ANSWER = { verb: 'list', reason: 'OldAnswer', retryable: true };
 /** Reasons after which the watch may go on from where it was; after any other everything is listed anew. */
 const PLACE_KEPT = [
   ENDED_AT_ONCE.reason,
+  OLD_ANSWER.reason,
   'Unreachable',
   'Timeout',
   'TooManyRequests',
@@ -33,7 +35,8 @@ const STILL_IN_CONTACT = [ENDED_AT_ONCE.reason, 'Expired', 'Gone'];
 
 /**
  * The loop behind a reflector: list, then watch from there, for ever. A watch that ends or breaks is opened again from
- * the last version it delivered; what makes that impossible leads to a new list.
+ * the last version it delivered; what makes that impossible leads to a new list. It never goes back in history, whatever
+ * old answers and repeated events something on the way may bring, unless the API server itself has gone back.
  */
 export class ListWatch {
   /** Resolves after the first complete list; never rejects. */
@@ -42,6 +45,10 @@ export class ListWatch {
   readonly #firstList = Promise.withResolvers<void>();
   /** Where to go on; undefined: list first. */
   #version: string | undefined;
+  /** The latest version that was ever delivered; undefined when that history is not the server's any more. */
+  #newest: string | undefined;
+  /** The next list is the first one of another history. */
+  #afresh = false;
   /** The last watch did not end by its own time: the API server that answers next may know another history. */
   #suspect = false;
   #failures = 0;
@@ -74,35 +81,52 @@ export class ListWatch {
 
   async #step(): Promise<void> {
     if (this.#version !== undefined && this.#suspect) await this.#checkHistory(this.#version);
-    if (this.#version === undefined) this.#version = await this.#list();
+    if (this.#version === undefined) await this.#list();
     else await this.#watch(this.#version);
   }
 
-  async #list(): Promise<string> {
+  async #list(): Promise<void> {
     const { client, path, query, signal, sink } = this.#o;
-    const list = sink.beginList();
+    const list = sink.beginList(this.#afresh);
     const version = await listAll(client, path, query, (object) => list.add(object), signal);
+    if (this.#newest !== undefined && isOlder(version, this.#newest)) {
+      await this.#checkHistory(this.#newest);
+      if (this.#newest !== undefined) throw oldAnswer(path, version, this.#newest);
+      return; // Which history this list was of is not certain: the next one is.
+    }
     this.#heard();
     list.end();
+    this.#newest = version;
+    this.#version = version;
     this.#suspect = false;
+    this.#afresh = false;
     this.#firstList.resolve();
-    return version;
   }
 
   /**
-   * A watch from a version that the server has not reached yet (its database was restored from a backup) is accepted
-   * and stays silent. So the place is compared with the server's own before it is used again.
+   * A watch from a version that the server has not reached (its database was restored from a backup) is accepted and
+   * stays silent. So before the place is used again the server is asked for its state at that version or later: it
+   * waits a little for a version that it does not know, then says so.
    */
   async #checkHistory(version: string): Promise<void> {
     const { client, path, query, signal } = this.#o;
-    const { metadata } = await client.request<{ metadata: { resourceVersion: string } }>({
-      verb: 'list',
-      path,
-      query: { ...query, limit: 1 },
-      signal,
-    });
+    try {
+      const { metadata } = await client.request<{ metadata: { resourceVersion: string } }>({
+        verb: 'list',
+        path,
+        query: { ...query, limit: 1, resourceVersion: version, resourceVersionMatch: 'NotOlderThan' },
+        signal,
+      });
+      if (isOlder(metadata.resourceVersion, version)) throw oldAnswer(path, metadata.resourceVersion, version);
+    } catch (error) {
+      const isUnknown =
+        error instanceof KubeError && error.causes.some(({ reason }) => reason === 'ResourceVersionTooLarge');
+      if (!isUnknown) throw error;
+      this.#version = undefined;
+      this.#newest = undefined;
+      this.#afresh = true;
+    }
     this.#suspect = false;
-    if (Number(metadata.resourceVersion) < Number(version)) this.#version = undefined;
   }
 
   async #watch(version: string): Promise<void> {
@@ -129,8 +153,9 @@ export class ListWatch {
         heard,
       );
     } catch (error) {
-      // Quiet collections may be silent for good reasons: opening the watch again shows whether this one was.
+      // Not even a bookmark: nothing proves that we were in contact. Opening the watch again shows what was missed.
       if (error !== SILENT) throw error;
+      this.#contactSince = undefined;
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', stop);
@@ -145,9 +170,14 @@ export class ListWatch {
 
   #take(event: WatchEvent): void {
     const object = event.object as RawObject;
+    const version = versionOf(object);
+    if (version === undefined) throw malformed(this.#o.path);
+    // Events come in the order of their versions: this one was delivered before.
+    if (this.#newest !== undefined && !isOlder(this.#newest, version)) return;
     if (event.type === 'DELETED') this.#o.sink.remove(object);
     else if (event.type !== 'BOOKMARK') this.#o.sink.set(object);
-    this.#version = object.metadata.resourceVersion;
+    this.#newest = version;
+    this.#version = version;
     this.#failures = 0;
   }
 
@@ -167,4 +197,25 @@ export class ListWatch {
     const asked = error instanceof KubeError ? (error.retryAfterMs ?? 0) : 0;
     return Math.max(longest * (0.5 + Math.random() / 2), Math.min(asked, retryMaximumMs));
   }
+}
+
+function versionOf(object: Partial<RawObject> | null | undefined): string | undefined {
+  const version = object?.metadata?.resourceVersion;
+  return typeof version === 'string' && version !== '' ? version : undefined;
+}
+
+function oldAnswer(path: string, version: string, newest: string): KubeError {
+  return new KubeError(
+    `list ${path}: an old answer, of version ${version}, where ${newest} was seen before (a cache on the way?); asking again`,
+    { ...OLD_ANSWER, path },
+  );
+}
+
+function malformed(path: string): KubeError {
+  return new KubeError(`watch ${path}: an event without an object; listing anew`, {
+    verb: 'watch',
+    path,
+    reason: 'Malformed',
+    retryable: true,
+  });
 }

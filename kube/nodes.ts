@@ -2,7 +2,7 @@ import { CONTROL_PLANE_LABELS, MANAGED_LABEL, OPERATOR_FIELD_MANAGER, OWNER_ANNO
 import type { KubeClient } from './client.ts';
 import { defined } from './defined.ts';
 import type { RawObject } from './raw-object.ts';
-import { type Origin, type Reflector, type ReflectorLog, startReflector } from './reflector.ts';
+import { type Origin, type Reflector, type ReflectorLog, type ReflectorTimings, startReflector } from './reflector.ts';
 
 /** What the operator needs of a Node; a whole one is 20 kB, mostly names of images. */
 export interface NodeView {
@@ -25,8 +25,9 @@ export interface NodeView {
   owner?: string;
   /**
    * When this owner took the node: the resourceVersion (a number, growing over all objects) of the watch event that
-   * first carried it; 0 when a list was the first to carry it, which means "before everything". Two owners with the
-   * same order count as before each other. Absent from live reads.
+   * first carried it; 0 when a list brought the node as it is, which means "before everything": the mark may have been
+   * taken back and set again since it was last seen. Two owners with the same order count as before each other. Absent
+   * from live reads.
    */
   ownerOrder?: number;
   /** Pressure conditions that are True, such as DiskPressure. */
@@ -45,8 +46,12 @@ export interface NodeChange {
 const NODES = '/api/v1/nodes';
 
 /** All Nodes, by name. */
-export function watchNodes(client: KubeClient, log?: ReflectorLog): Reflector<NodeView> {
-  return startReflector<NodeView>(client, { path: NODES, project: watchedNode, ...(log && { log }) });
+export function watchNodes(
+  client: KubeClient,
+  log?: ReflectorLog,
+  timings: Partial<ReflectorTimings> = {},
+): Reflector<NodeView> {
+  return startReflector<NodeView>(client, { path: NODES, project: watchedNode, timings, ...(log && { log }) });
 }
 
 /** The Node as the API server has it now. Rejects with `NotFound` when there is none. */
@@ -77,8 +82,9 @@ const nodePath = (name: string) => `${NODES}/${encodeURIComponent(name)}`;
 function watchedNode(object: RawObject, { listed, before }: Origin<NodeView>): NodeView {
   const view = nodeView(object);
   if (view.owner === undefined) return view;
+  if (listed) return { ...view, ownerOrder: 0 };
   const known = before?.owner === view.owner ? before.ownerOrder : undefined;
-  return { ...view, ownerOrder: known ?? (listed ? 0 : Number(view.resourceVersion)) };
+  return { ...view, ownerOrder: known ?? Number(view.resourceVersion) };
 }
 
 interface NodeSpec {

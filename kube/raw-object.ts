@@ -29,6 +29,14 @@ export interface NewObject {
   spec: unknown;
 }
 
+/**
+ * Whether the change with resourceVersion `a` came before the one with `b`. They are decimal numbers that grow over all
+ * objects of a cluster, and do not always fit into a `number`.
+ */
+export function isOlder(a: string, b: string): boolean {
+  return a.length === b.length ? a < b : a.length < b.length;
+}
+
 /** How objects are called among their like: `name`, or `namespace/name`. */
 export function objectKey(object: { metadata: { name: string; namespace?: string } }): string {
   const { name, namespace } = object.metadata;

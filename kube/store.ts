@@ -3,8 +3,11 @@ import type { RawObject } from './raw-object.ts';
 
 /** Where one list/watch loop puts what it hears. */
 export interface Sink {
-  /** Start of a list: the objects of it are given one by one, and nothing is visible before `end`. */
-  beginList(): { add(object: RawObject): void; end(): void };
+  /**
+   * Start of a list: the objects of it are given one by one, and nothing is visible before `end`. `afresh`: the list is
+   * of another history than what is known, so that equal versions mean nothing, and nothing is handed on as `before`.
+   */
+  beginList(afresh: boolean): { add(object: RawObject): void; end(): void };
   set(object: RawObject): void;
   remove(object: RawObject): void;
 }
@@ -98,10 +101,10 @@ export class Store<T> {
       own.delete(key);
       if (this.#entries.delete(key)) this.#tell(key, undefined, known?.item);
     };
-    const read = (object: RawObject, listed: boolean): [string, Entry<T> | undefined] => {
+    const read = (object: RawObject, listed: boolean, afresh = false): [string, Entry<T> | undefined] => {
       const key = keyOf(object);
       const { uid, resourceVersion } = object.metadata;
-      const known = this.#entries.get(key);
+      const known = afresh ? undefined : this.#entries.get(key);
       if (known?.resourceVersion === resourceVersion && known.uid === uid) return [key, known];
       const before = known?.uid === uid ? known.item : undefined;
       try {
@@ -122,10 +125,10 @@ export class Store<T> {
     return {
       set: (object) => put(read(object, false)),
       remove: (object) => remove(keyOf(object)),
-      beginList: () => {
+      beginList: (afresh) => {
         const listed = new Map<string, Entry<T> | undefined>();
         return {
-          add: (object) => void listed.set(...read(object, true)),
+          add: (object) => void listed.set(...read(object, true, afresh)),
           end: () => {
             for (const key of own) if (!listed.has(key)) remove(key);
             for (const entry of listed) put(entry);

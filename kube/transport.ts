@@ -2,7 +2,7 @@ import { type ClientRequest, type IncomingMessage, request as httpRequest } from
 import { request as httpsRequest } from 'node:https';
 import { text } from 'node:stream/consumers';
 import type { Access, ClusterAccess } from './access.ts';
-import { KubeError, errorFromAnswer, timedOut, unreachable } from './errors.ts';
+import { KubeError, errorFromAnswer, isReason, timedOut, unreachable } from './errors.ts';
 
 export interface Call {
   verb: string;
@@ -20,7 +20,7 @@ export interface Call {
 }
 
 export interface Answer {
-  /** Parsed JSON, or text where it is none. */
+  /** Parsed JSON. */
   body?: unknown;
   stream?: IncomingMessage;
 }
@@ -36,6 +36,7 @@ export async function send(access: ClusterAccess, call: Call): Promise<Answer> {
   try {
     return await receive(await untilAborted(access.current(), end.signal), call, end.signal);
   } catch (error) {
+    if (isReason(end.signal.reason, 'Timeout')) access.dropIdleConnections();
     if (end.signal.aborted) throw end.signal.reason;
     throw error instanceof KubeError ? error : unreachable(called, error);
   } finally {
@@ -45,19 +46,20 @@ export async function send(access: ClusterAccess, call: Call): Promise<Answer> {
 }
 
 async function receive(access: Access, call: Call, signal: AbortSignal): Promise<Answer> {
+  const called = { verb: call.verb, path: call.path };
   const response = await respond(access, call, signal, true);
   const code = response.statusCode ?? 0;
-  if (code < 400 && call.stream === true) return { stream: response };
+  const success = code < 300;
+  if (success && call.stream === true) return { stream: response };
   const destroy = () => response.destroy();
   if (signal.aborted) destroy();
   signal.addEventListener('abort', destroy);
   try {
     const body = parsed(await text(response));
-    if (code < 400) return { body };
-    throw errorFromAnswer(
-      { verb: call.verb, path: call.path },
-      { code, body, retryAfter: response.headers['retry-after'] },
-    );
+    if (success && typeof body === 'object') return { body };
+    // The API server neither redirects nor speaks anything but JSON.
+    if (code < 400) throw unreachable(called, new Error(`something else answered, with code ${code}`));
+    throw errorFromAnswer(called, { code, body, retryAfter: response.headers['retry-after'] });
   } finally {
     signal.removeEventListener('abort', destroy);
   }
@@ -65,6 +67,7 @@ async function receive(access: Access, call: Call, signal: AbortSignal): Promise
 
 /** Resolves with the headers of the answer. */
 async function respond(access: Access, call: Call, signal: AbortSignal, mayRepeat: boolean): Promise<IncomingMessage> {
+  signal.throwIfAborted();
   let request: ClientRequest | undefined;
   const destroy = () => request?.destroy();
   signal.addEventListener('abort', destroy);
@@ -86,11 +89,11 @@ async function respond(access: Access, call: Call, signal: AbortSignal, mayRepea
 }
 
 function open(access: Access, call: Call, length: number | undefined): ClientRequest {
-  const { server, agent, auth } = access;
+  const { server, pools, auth } = access;
   const base = server.pathname.replace(/\/$/, '');
   const send = server.protocol === 'http:' ? httpRequest : httpsRequest;
   return send({
-    agent,
+    agent: call.stream === true ? pools.watches : pools.calls,
     protocol: server.protocol,
     hostname: server.hostname.replace(/^\[|\]$/g, ''),
     port: server.port || undefined,

@@ -1,9 +1,9 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { type KubeClient, connectToCluster } from '../../kube/client.ts';
 import { KubeError, isReason } from '../../kube/errors.ts';
-import { FakeApiServer, answer, status } from './fake-api-server.ts';
+import { FakeApiServer, answer, status, until } from './fake-api-server.ts';
 
 describe('the client', () => {
   let server: FakeApiServer;
@@ -119,6 +119,65 @@ describe('the client', () => {
       'Bearer first',
       'Bearer second',
     ]);
+  });
+
+  it('repeats a call after a 401 within the deadline of the first', async () => {
+    await get();
+    writeFileSync(join(server.folder, 'token'), 'second\n');
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    server.fault = ({ headers }, response) => {
+      if (headers.authorization !== 'Bearer second')
+        setTimeout(() => answer(response, 401, status(401, 'Unauthorized', 'Unauthorized')), 600);
+      return true;
+    };
+    const started = performance.now();
+    expect(await failure(get({ deadlineMs: 800 }))).toMatchObject({ reason: 'Timeout' });
+    expect(server.seen.at(-1)?.headers.authorization).toBe('Bearer second');
+    expect(performance.now() - started).toBeLessThan(1200);
+  });
+
+  it('keeps to the 401 when there are no newer credentials to be read', async () => {
+    await get();
+    rmSync(join(server.folder, 'kubeconfig'));
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    server.fault = (_, response) => (answer(response, 401, status(401, 'Unauthorized', 'Unauthorized')), true);
+    expect(await failure(get())).toMatchObject({ name: 'KubeError', reason: 'Unauthorized', retryable: true });
+  });
+
+  it('has a connection for a call, however many watches are open', async () => {
+    const abort = new AbortController();
+    const query = { resourceVersion: '100' };
+    const watches = Array.from({ length: 80 }, () => failure(client.watch('/x', query, () => {}, abort.signal)));
+    await until(() => server.watches.size === 80);
+    await get({ deadlineMs: 2000 });
+    abort.abort(new Error('enough'));
+    for (const ended of await Promise.all(watches)) expect(ended.message).toBe('enough');
+    await until(() => server.watches.size === 0);
+  });
+
+  it('opens no watch whose signal was aborted while it was answered', async () => {
+    const abort = new AbortController();
+    const opened = () => abort.abort(new Error('too late'));
+    const watch = client.watch('/x', { resourceVersion: '100' }, () => {}, abort.signal, opened);
+    expect((await failure(watch)).message).toBe('too late');
+    await until(() => server.watches.size === 0);
+  });
+
+  it('loses one call, not one for each idle connection, to a machine that is gone without a word', async () => {
+    await Promise.all(Array.from({ length: 5 }, () => get()));
+    expect(server.connections).toBe(5);
+    server.fault = () => server.connections === 5;
+    expect(await failure(get({ deadlineMs: 200 }))).toMatchObject({ reason: 'Timeout' });
+    await get({ deadlineMs: 2000 });
+    expect(server.connections).toBe(6);
+  });
+
+  it.each([
+    [302, ''],
+    [200, '<html>log in first</html>'],
+  ])('does not take the %i of something else on the way for an answer', async (code, body) => {
+    server.fault = (_, response) => (answer(response, code, body, { location: 'http://login' }), true);
+    expect(await failure(get())).toMatchObject({ reason: 'Unreachable', retryable: true });
   });
 
   it.each([

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { KubeClient } from '../../kube/client.ts';
-import { errorFromAnswer } from '../../kube/errors.ts';
+import { type KubeError, errorFromAnswer, timedOut } from '../../kube/errors.ts';
 import { evictPod } from '../../kube/eviction.ts';
 import { status } from './fake-api-server.ts';
 
@@ -59,6 +59,22 @@ describe('an eviction', () => {
     expect(await evict(429, body)).toMatchObject({
       message: expect.stringMatching(/^pod db\/pg-0 is held by PodDisruptionBudget pg: .*needs 1 healthy/),
     });
+  });
+
+  it.each([
+    ['another pod has its name', { metadata: { uid: 'v' } }, { outcome: 'Gone' }],
+    ['it is gone', undefined, { outcome: 'Gone' }],
+    ['it is still there', { metadata: { uid: 'u' } }, 'Timeout'],
+  ])('without an answer is decided by the pod: %s', async (_, pod, expected) => {
+    const request = ({ verb, path }: { verb: string; path: string }) => {
+      if (verb === 'create') return Promise.reject(timedOut({ verb, path }, 8000));
+      expect(path).toBe('/api/v1/namespaces/db/pods/pg-0');
+      const missing = { code: 404, body: status(404, 'NotFound', 'pods "pg-0" not found') };
+      return pod === undefined ? Promise.reject(errorFromAnswer({ verb, path }, missing)) : Promise.resolve(pod);
+    };
+    const client = { request } as unknown as KubeClient;
+    const answer = evictPod(client, { namespace: 'db', name: 'pg-0', uid: 'u' });
+    expect(await answer.catch((error: KubeError) => error.reason)).toEqual(expected);
   });
 
   it('is not decided by an overloaded API server', async () => {

@@ -95,6 +95,11 @@ export class FakeApiServer {
     });
   }
 
+  /** Sends an event as it is, whatever the objects are. */
+  sendRaw(event: unknown): void {
+    for (const watch of this.watches) watch.write(`${JSON.stringify(event)}\n`);
+  }
+
   /** Forgets its history, as compaction does. */
   compact(): void {
     this.#history = [];
@@ -127,6 +132,11 @@ export class FakeApiServer {
   }
 
   #list(url: URL, response: ServerResponse): void {
+    if (Number(url.searchParams.get('resourceVersion') ?? 0) > this.version) {
+      const causes = [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }];
+      answer(response, 504, status(504, 'Timeout', 'Timeout: Too large resource version', { causes }));
+      return;
+    }
     const start = Number(url.searchParams.get('continue') ?? 0);
     const limit = Math.min(Number(url.searchParams.get('limit') ?? 500), this.pageSize);
     const items = [...this.objects.values()];

@@ -101,7 +101,18 @@ describe('a reflector', () => {
     await start({ silenceMs: 50 });
     await until(() => server.count('watch') >= 3);
     expect(server.count('list')).toBe(1);
-    expect(reflector.contactMs()).toBeGreaterThan(0);
+    server.set('b');
+    await reflector.waitFor('b', (item) => item);
+  });
+
+  it('does not count a time without a word as contact', async () => {
+    server.set('a');
+    await start({ silenceMs: 200 });
+    await until(() => server.watches.size === 1);
+    server.set('a');
+    await until(() => reflector.contactMs() > 0);
+    await until(() => reflector.contactMs() === 0);
+    expect(server.count('list')).toBe(1);
   });
 
   it('has no contact while the API server is away, and regains it', async () => {
@@ -130,6 +141,91 @@ describe('a reflector', () => {
     await server.start();
     await reflector.waitFor('old', (item) => item);
     expect([...reflector.values()]).toEqual(['51']);
+  });
+
+  it('does not go back when a list is an old one', async () => {
+    server.set('a');
+    server.set('b');
+    const old = { metadata: { resourceVersion: '102' }, items: [...server.objects.values()] };
+    await start();
+    await until(() => server.watches.size === 1);
+    server.set('a');
+    server.delete('b');
+    await reflector.waitFor('b', (item) => (item === undefined ? true : undefined));
+    const changes: string[] = [];
+    reflector.onChange((key, now) => changes.push(`${key}=${now}`));
+    let given = 0;
+    server.fault = ({ url }, response) => {
+      if (url.searchParams.get('limit') !== '500' || ++given > 3) return false;
+      answer(response, 200, old);
+      return true;
+    };
+    server.endWatches({ type: 'ERROR', object: status(410, 'Expired', 'too old resource version') });
+    await until(() => given > 3 && server.watches.size === 1);
+    server.set('c');
+    await reflector.waitFor('c', (item) => item);
+    expect(changes).toEqual(['c=105']);
+  });
+
+  it('does not take an old answer for the proof that its place is still known', async () => {
+    server.set('a');
+    await start();
+    await until(() => server.watches.size === 1);
+    let asked = 0;
+    server.fault = ({ url }, response) => {
+      if (url.searchParams.get('limit') !== '1' || ++asked > 2) return false;
+      answer(response, 200, { metadata: { resourceVersion: '5' }, items: [] });
+      return true;
+    };
+    server.endWatches();
+    await until(() => asked > 2 && server.watches.size === 1);
+    expect(server.count('list')).toBe(1);
+  });
+
+  it('passes over events that it was told before, also of what is gone', async () => {
+    server.set('a');
+    await start();
+    await until(() => server.watches.size === 1);
+    const changes: string[] = [];
+    reflector.onChange((key, now) => changes.push(`${key}=${now}`));
+    const first = structuredClone(server.objects.get('a'));
+    server.set('a');
+    server.sendRaw({ type: 'MODIFIED', object: first });
+    server.sendRaw({ type: 'DELETED', object: first });
+    server.delete('a');
+    server.sendRaw({ type: 'ADDED', object: first });
+    server.set('b');
+    await reflector.waitFor('b', (item) => item);
+    expect(changes).toEqual(['a=102', 'a=undefined', 'b=104']);
+  });
+
+  it.each([[{}], [{ type: 'MODIFIED' }], [{ type: 'MODIFIED', object: { metadata: { name: 'a' } } }]])(
+    'lists anew after the event %j',
+    async (event) => {
+      server.set('a');
+      await start();
+      await until(() => server.watches.size === 1);
+      server.endWatches(event);
+      await until(() => server.count('list') === 2 && server.watches.size === 1);
+    },
+  );
+
+  it.each([
+    ['of another version', (page: number) => (page === 1 ? '100' : '90'), () => 'next'],
+    ['that point to themselves', () => '100', (page: number) => (page < 20 ? 'same' : '')],
+  ])('starts a list again that consists of pages %s', async (_, version, next) => {
+    server.set('a');
+    let page = 0;
+    server.fault = ({ url }, response) => {
+      if (!url.searchParams.has('continue') && page > 0) return false;
+      page++;
+      const metadata = { resourceVersion: version(page), continue: next(page) };
+      answer(response, 200, { metadata, items: [{ metadata: { name: `x${page}`, uid: 'x', resourceVersion: '1' } }] });
+      return true;
+    };
+    await start();
+    expect([...reflector.values()]).toEqual(['101']);
+    expect(page).toBe(2);
   });
 
   it('does not ask in a tight loop when every watch ends at once', async () => {
@@ -203,7 +299,7 @@ describe('the order of owners', () => {
     await seen('a');
     expect([order('a'), order('c')]).toEqual([undefined, 107]);
 
-    // A new list keeps what it knows, and cannot order what it meets for the first time.
+    // Between the last event and a list, the same owner may have gone and come back: only what is unchanged keeps its order.
     owned('c', 'four');
     server.watches.forEach((watch) => watch.destroy());
     server.watches.clear();
@@ -211,6 +307,27 @@ describe('the order of owners', () => {
     owned('c', 'four');
     server.compact();
     await seen('c');
-    expect([order('b'), order('c'), order('d')]).toEqual([106, 107, 0]);
+    expect([order('b'), order('c'), order('d')]).toEqual([106, 0, 0]);
+  });
+
+  it('is 0 for all when the API server comes back with an older history', async () => {
+    const uid = 'uid-a';
+    server.set('a', {}, uid);
+    nodes = watchNodes(client, undefined, timings);
+    await nodes.synced();
+    await until(() => server.watches.size === 1);
+    server.set('a', { [OWNER_ANNOTATION]: 'one' }, uid);
+    await nodes.waitFor('a', (node) => (node?.ownerOrder === 102 ? true : undefined));
+    server.set('b');
+    await nodes.waitFor('b', (node) => node);
+    await server.stop();
+    server.version = 101;
+    server.objects.clear();
+    server.compact();
+    // The same UID and version, with a mark that was set in the other history.
+    server.set('a', { [OWNER_ANNOTATION]: 'one', other: 'yes' }, uid);
+    await server.start();
+    await nodes.waitFor('b', (node) => (node === undefined ? true : undefined));
+    expect(nodes.get('a')).toMatchObject({ owner: 'one', ownerOrder: 0, resourceVersion: '102' });
   });
 });
