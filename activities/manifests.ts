@@ -1,7 +1,7 @@
 import { BOOT_ID_ANNOTATION, NODE_LABEL, NODE_NAME_ANNOTATION, STEP_LABEL, WORKFLOW_ANNOTATION } from '../api/names.ts';
 import type { NodeInHand, NodeRef, RolloutContext } from '../api/messages.ts';
 import { labelValue, objectName } from '../kube/names.ts';
-import { REBOOT_SCRIPT, UPGRADE_SCRIPT } from './scripts.ts';
+import { EVIDENCE_SCRIPT, FORCED_REBOOT_SCRIPT, REBOOT_SCRIPT, UPGRADE_SCRIPT } from './scripts.ts';
 
 const HOST = { name: 'host', mountPath: '/host' };
 const HOST_VOLUME = { name: 'host', hostPath: { path: '/' } };
@@ -76,6 +76,10 @@ function stampText(hand: NodeInHand): string {
 
 export type WriteStep = 'upgrade' | 'recovery';
 
+/** The name of the Job that writes in one boot of one node. */
+export const writeJobName = (step: WriteStep, node: NodeRef, bootID: string) =>
+  objectName(`kairos-${step}`, node.name, node.uid, bootID);
+
 /**
  * The Job that writes the image. Its name is made of the node's UID and the boot id and nothing else, so that a retry,
  * a retarget or a second rollout in the same boot finds the same Job. No owner (garbage collection would kill it), no
@@ -83,7 +87,7 @@ export type WriteStep = 'upgrade' | 'recovery';
  */
 export function writeJob(hand: NodeInHand, step: WriteStep) {
   const { spec, node } = hand;
-  const meta = metadata(hand, node, step, objectName(`kairos-${step}`, node.name, node.uid, hand.bootID), hand.bootID);
+  const meta = metadata(hand, node, step, writeJobName(step, node, hand.bootID), hand.bootID);
   const args = [
     ...(spec.debug ? ['--debug'] : []),
     'upgrade',
@@ -132,22 +136,28 @@ export function writeJob(hand: NodeInHand, step: WriteStep) {
   };
 }
 
-/** The pod that reboots the machine once, in the image that is on the node already. */
-export function rebootPod(hand: NodeInHand) {
+/**
+ * The pod that reboots the machine once, in the image that is on the node already. The forced one has another name, so
+ * that it is made while the first still is there. On the host's network: a node that is not Ready may be so for want of
+ * one, and kubelet starts no other pods there.
+ */
+export function rebootPod(hand: NodeInHand, how: 'asked' | 'forced' = 'asked') {
+  const forced = how === 'forced';
+  const name = objectName(
+    forced ? 'kairos-reboot-forced' : 'kairos-reboot',
+    hand.node.name,
+    hand.node.uid,
+    hand.bootID,
+  );
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: metadata(
-      hand,
-      hand.node,
-      'reboot',
-      objectName('kairos-reboot', hand.node.name, hand.node.uid, hand.bootID),
-      hand.bootID,
-    ),
+    metadata: metadata(hand, hand.node, 'reboot', name, hand.bootID),
     spec: {
       ...podSpec(hand, hand.node),
       restartPolicy: 'OnFailure',
       hostPID: true,
+      hostNetwork: true,
       terminationGracePeriodSeconds: 0,
       priorityClassName: 'system-node-critical',
       containers: [
@@ -155,12 +165,47 @@ export function rebootPod(hand: NodeInHand) {
           name: 'reboot',
           image: hand.target.pinned,
           imagePullPolicy: 'IfNotPresent',
-          command: ['/bin/sh', '-c', REBOOT_SCRIPT],
+          command: ['/bin/sh', '-c', forced ? FORCED_REBOOT_SCRIPT : REBOOT_SCRIPT],
           env: [{ name: 'BOOT_ID', value: hand.bootID }],
           securityContext: { privileged: true },
           resources: { requests: { cpu: '1m', memory: '8Mi' } },
         },
       ],
+    },
+  };
+}
+
+/** The pod that reads what a node runs in one boot, in the place of its agent. It can write nothing. */
+export function evidencePod(hand: NodeInHand, bootID: string) {
+  const name = objectName('kairos-evidence', hand.node.name, hand.node.uid, hand.bootID, bootID);
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: metadata(hand, hand.node, 'evidence', name, bootID),
+    spec: {
+      ...podSpec(hand, hand.node),
+      restartPolicy: 'Never',
+      terminationGracePeriodSeconds: 0,
+      priorityClassName: 'system-node-critical',
+      containers: [
+        {
+          name: 'evidence',
+          image: hand.target.pinned,
+          imagePullPolicy: 'IfNotPresent',
+          command: ['/bin/sh', '-c', EVIDENCE_SCRIPT],
+          env: [{ name: 'HOST_DIR', value: '/host' }],
+          securityContext: {
+            runAsUser: 0,
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ['ALL'] },
+            seccompProfile: { type: 'RuntimeDefault' },
+          },
+          resources: { requests: { cpu: '1m', memory: '8Mi' } },
+          volumeMounts: [{ ...HOST, readOnly: true }],
+        },
+      ],
+      volumes: [HOST_VOLUME],
     },
   };
 }

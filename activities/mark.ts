@@ -2,9 +2,10 @@ import { Context } from '@temporalio/activity';
 import type { NodeInHand } from '../api/messages.ts';
 import { KubeError, isReason } from '../kube/errors.ts';
 import { applyKairosNodeSpec } from '../kube/kairos-nodes.ts';
-import { readNode, writeNode } from '../kube/nodes.ts';
+import { readNode, writeNode, type NodeView } from '../kube/nodes.ts';
+import { isOlder } from '../kube/raw-object.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
-import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { budgetText, nodeClosed } from './gates.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
@@ -12,16 +13,16 @@ import { waitInActivity } from './waiting.ts';
 export type MarkAnswer = { outcome: 'Marked' } | { outcome: 'Full'; reason: string };
 
 /**
- * Writes our owner mark, waits until the shared watch has delivered it, and counts the marks before it. Mark first,
- * count after: whoever is earlier in the watch goes on, whatever the number of rollouts and workers, without a lock.
- * Over budget, the mark is taken back. Repeating finds the own mark and only counts again.
+ * Writes our owner mark, waits until the shared watch has delivered that write, and counts the marks before it. Mark
+ * first, count after: whoever is earlier in the watch goes on, whatever the number of rollouts and workers, without a
+ * lock. Over budget, the mark is taken back. Repeating finds the own mark and only counts again.
  */
 export async function markNode(view: ClusterView, hand: NodeInHand): Promise<MarkAnswer> {
   assertCluster(view, hand.cluster);
-  const refused = await writeMark(view, hand);
-  if (refused !== undefined) return { outcome: 'Full', reason: refused };
+  const mark = await writeMark(view, hand);
+  if ('refused' in mark) return { outcome: 'Full', reason: mark.refused };
   const order = await waitInActivity(undefined, (signal) =>
-    view.nodes.waitFor(hand.node.name, (node) => (node === undefined ? -1 : ownOrder(node, hand)), signal),
+    view.nodes.waitFor(hand.node.name, (node) => orderOf(node, hand, mark.version), signal),
   );
   if (order < 0) return { outcome: 'Full', reason: `node ${hand.node.name} is gone` };
   const rivals = whoIsInTheWay(hand.place, hand.node.name, view.outages.values(), order);
@@ -30,23 +31,33 @@ export async function markNode(view: ClusterView, hand: NodeInHand): Promise<Mar
   return { outcome: 'Full', reason: budgetText(rivals) };
 }
 
-const ownOrder = (node: { uid: string; owner?: string; ownerOrder?: number }, hand: NodeInHand) =>
-  node.uid === hand.node.uid && node.owner === hand.workflowID ? (node.ownerOrder ?? 0) : undefined;
+/** The order of our mark. A watch that lags may still show an earlier mark of this workflow, which was taken back. */
+function orderOf(node: NodeView | undefined, hand: NodeInHand, version: string): number | undefined {
+  if (node === undefined || node.uid !== hand.node.uid) return -1;
+  if (isOlder(node.resourceVersion, version)) return undefined;
+  return node.owner === hand.workflowID ? (node.ownerOrder ?? 0) : undefined;
+}
 
-/** Decided on a fresh read and written only to that version: a node cordoned by somebody meanwhile is not claimed. */
-async function writeMark(view: ClusterView, hand: NodeInHand): Promise<string | undefined> {
+/**
+ * Decided on a fresh read and written only to that version: a node cordoned by somebody meanwhile is not claimed.
+ * Answers the version that carries the mark.
+ */
+async function writeMark(view: ClusterView, hand: NodeInHand): Promise<{ refused: string } | { version: string }> {
   for (;;) {
     const node = await readNode(view.client, hand.node.name);
-    if (node.uid !== hand.node.uid) return `node ${node.name} was replaced by another one`;
+    if (node.uid !== hand.node.uid) return { refused: `node ${node.name} was replaced by another one` };
     if (node.owner === hand.workflowID) {
       // The first run of this step has not written yet: the mark is one that a lost workflow left behind.
-      return Context.current().info.attempt > 1 ? undefined : `node ${node.name} carries the mark of an earlier run`;
+      return Context.current().info.attempt > 1
+        ? { version: node.resourceVersion }
+        : { refused: `node ${node.name} carries the mark of an earlier run` };
     }
     const closed = nodeClosed(node, hand.takesOver !== undefined && node.owner === hand.takesOver);
-    if (closed !== undefined) return closed;
+    if (closed !== undefined) return { refused: closed };
     try {
-      await writeNode(view.client, node.name, { owner: hand.workflowID, resourceVersion: node.resourceVersion });
-      return undefined;
+      const { resourceVersion } = node;
+      const marked = await writeNode(view.client, node.name, { owner: hand.workflowID, resourceVersion });
+      return { version: marked.resourceVersion };
     } catch (error) {
       if (!isReason(error, 'Conflict')) throw error;
     }
@@ -54,8 +65,17 @@ async function writeMark(view: ClusterView, hand: NodeInHand): Promise<string | 
 }
 
 async function takeMarkBack(view: ClusterView, hand: NodeInHand): Promise<void> {
-  const node = sameNode(view, hand.node);
-  if (node?.owner === hand.workflowID) await writeNode(view.client, node.name, { owner: hand.takesOver ?? null });
+  for (;;) {
+    try {
+      const { uid, owner, resourceVersion } = await readNode(view.client, hand.node.name);
+      if (uid !== hand.node.uid || owner !== hand.workflowID) return;
+      await writeNode(view.client, hand.node.name, { owner: hand.takesOver ?? null, resourceVersion });
+      return;
+    } catch (error) {
+      if (isReason(error, 'NotFound')) return;
+      if (!isReason(error, 'Conflict')) throw error;
+    }
+  }
 }
 
 /**

@@ -1,11 +1,10 @@
 import type { NodeInHand } from '../api/messages.ts';
 import { createPod, deletePod } from '../kube/pods.ts';
-import { formatDuration } from '../policy/duration.ts';
-import { type Judgement, judge, judgeOverdue, type Evidence } from '../policy/verdict.ts';
+import { askedAtMs, answerInTime, contactNeededMs, lookNow } from './contact.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { rebootPod } from './manifests.ts';
 import { showStep } from './step-status.ts';
-import { DeadlinePassed, waitInActivity } from './waiting.ts';
+import { waitInActivity } from './waiting.ts';
 
 export type RebootAnswer = { outcome: 'BootChanged' } | { outcome: 'NeverRebooted' };
 
@@ -15,86 +14,63 @@ const TRIES = 3;
 /**
  * Asks for the reboot by a small pod that reboots only in the boot that it was made for, so it may be made again as
  * often as one likes. How that pod ends says nothing: only a new boot id on the Node does.
+ *
+ * A node that is not Ready in its old boot when the time is over hangs on its way down: it is asked once more, by
+ * force, and given as long as for another try. One that is Ready serves, and is never forced.
  */
 export async function rebootNode(view: ClusterView, hand: NodeInHand): Promise<RebootAnswer> {
   assertCluster(view, hand.cluster);
   await showStep(view, hand, 'Reboot', `rebooting into ${hand.target.version}`);
+  return waitInActivity(undefined, async (signal) => {
+    const tryMs = hand.spec.rebootTimeoutMs / TRIES;
+    // A worker that was away goes on with the try that it is time for.
+    const first = Math.min(TRIES, 1 + Math.floor((Date.now() - askedAtMs()) / tryMs));
+    for (let attempt = Math.max(1, first); attempt <= TRIES; attempt += 1) {
+      if (await rebootsWithin(view, hand, askedAtMs() + attempt * tryMs, attempt === TRIES, signal))
+        return { outcome: 'BootChanged' };
+    }
+    const { node } = await lookNow(view, hand, signal);
+    if (node?.uid !== hand.node.uid || node.bootID !== hand.bootID) return { outcome: 'BootChanged' };
+    if (node.ready) return { outcome: 'NeverRebooted' };
+    return (await forcedWithin(view, hand, askedAtMs() + (TRIES + 1) * tryMs, signal))
+      ? { outcome: 'BootChanged' }
+      : { outcome: 'NeverRebooted' };
+  });
+}
+
+async function rebootsWithin(
+  view: ClusterView,
+  hand: NodeInHand,
+  atMs: number,
+  isLast: boolean,
+  signal: AbortSignal,
+): Promise<boolean> {
   const pod = rebootPod(hand);
   const { namespace, name } = pod.metadata;
-  for (let attempt = 1; attempt <= TRIES; attempt += 1) {
-    if (sameNode(view, hand.node)?.bootID !== hand.bootID) return { outcome: 'BootChanged' };
-    await createPod(view.client, namespace, pod);
-    try {
-      await waitInActivity(hand.spec.rebootTimeoutMs / TRIES, (signal) => waitForNewBoot(view, hand, signal), attempt);
-      return { outcome: 'BootChanged' };
-    } catch (error) {
-      if (!(error instanceof DeadlinePassed)) throw error;
-      await deletePod(view.client, namespace, name, { gracePeriodSeconds: 0 });
-    }
-  }
-  return { outcome: 'NeverRebooted' };
+  if (hasLeft(view, hand)) return true;
+  await createPod(view.client, namespace, pod);
+  const due = isLast ? { atMs, signal } : { atMs, signal, contactMs: 0 };
+  const rebooted = await answerInTime(view, hand, due, (either) => untilItLeft(view, hand, either));
+  if (rebooted === undefined) await deletePod(view.client, namespace, name, { gracePeriodSeconds: 0 });
+  return rebooted === true;
 }
 
-const waitForNewBoot = (view: ClusterView, hand: NodeInHand, signal: AbortSignal) =>
-  view.nodes.waitFor(
-    hand.node.name,
-    (node) => (node === undefined || (node.uid === hand.node.uid && node.bootID === hand.bootID) ? undefined : true),
-    signal,
-  );
-
-/**
- * Waits for the evidence from the new boot: the Node Ready with a new boot id, and its agent's report from that boot.
- * At the deadline says what is known.
- */
-export async function verifyNode(view: ClusterView, hand: NodeInHand): Promise<Judgement & { bootID: string }> {
-  assertCluster(view, hand.cluster);
-  await showStep(
-    view,
-    hand,
-    'Verify',
-    'waiting for the node to be Ready and for its agent to report from the new boot',
-  );
-  const { name } = hand.node;
-  try {
-    return await waitInActivity(hand.spec.rebootTimeoutMs, async (signal) => {
-      const ended = new AbortController();
-      const either = AbortSignal.any([signal, ended.signal]);
-      const decide = () => verdictNow(view, hand);
-      const waits = [view.nodes.waitFor(name, decide, either), view.kairosNodes.waitFor(name, decide, either)];
-      try {
-        return await Promise.race(waits);
-      } finally {
-        ended.abort(new Error('answered'));
-        await Promise.allSettled(waits);
-      }
-    });
-  } catch (error) {
-    if (!(error instanceof DeadlinePassed)) throw error;
-    const evidence = evidenceNow(view, hand);
-    return { ...judgeOverdue(evidence, formatDuration(hand.spec.rebootTimeoutMs)), bootID: evidence.node.bootID };
-  }
+async function forcedWithin(view: ClusterView, hand: NodeInHand, dueMs: number, signal: AbortSignal): Promise<boolean> {
+  await showStep(view, hand, 'Reboot', 'not Ready, and still in its old boot: a forced reboot is asked for');
+  const pod = rebootPod(hand, 'forced');
+  await createPod(view.client, pod.metadata.namespace, pod);
+  const atMs = Math.max(dueMs, Date.now() + contactNeededMs(hand));
+  return (await answerInTime(view, hand, { atMs, signal }, (either) => untilItLeft(view, hand, either))) === true;
 }
 
-function evidenceNow(view: ClusterView, hand: NodeInHand): Evidence {
-  const node = sameNode(view, hand.node);
-  const report = view.kairosNodes.get(hand.node.name)?.status;
-  return {
-    sourceBootID: hand.bootID,
-    target: hand.target,
-    node: { bootID: node?.bootID ?? '', ready: node?.ready ?? false },
-    ...(report === undefined ? {} : { report }),
-  };
+/** Whether a forced reboot was asked for in the boot that wrote the image. */
+export function wasForced(view: ClusterView, hand: NodeInHand): boolean {
+  const { namespace, name } = rebootPod(hand, 'forced').metadata;
+  return view.pods.get(`${namespace}/${name}`) !== undefined;
 }
 
-function verdictNow(view: ClusterView, hand: NodeInHand): (Judgement & { bootID: string }) | undefined {
-  if (sameNode(view, hand.node) === undefined) {
-    return {
-      verdict: 'Lost',
-      message: `node ${hand.node.name} was deleted, or replaced by another one, during its upgrade`,
-      bootID: '',
-    };
-  }
-  const evidence = evidenceNow(view, hand);
-  const judged = judge(evidence);
-  return judged === undefined ? undefined : { ...judged, bootID: evidence.node.bootID };
-}
+/** Whether the node has left the boot that wrote the image, or is not there any more. */
+const hasLeft = (view: ClusterView, hand: NodeInHand) => sameNode(view, hand.node)?.bootID !== hand.bootID;
+
+export const untilItLeft = (view: ClusterView, hand: NodeInHand, signal: AbortSignal): Promise<true> =>
+  view.nodes.waitFor(hand.node.name, () => (hasLeft(view, hand) ? true : undefined), signal);

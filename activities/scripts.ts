@@ -10,7 +10,7 @@
  * At most once per boot: running it twice without a reboot in between overwrites the fallback image. The lock lives in
  * the host's /run, which is gone with the boot; a second run waits for the first and only repeats its outcome. The lock
  * is a hard link to a file that already holds the process id: whoever finds it taken also finds by whom.
- * A pod that starts in another boot than it was made for does nothing.
+ * A pod that starts in another boot than it was made for (exit code 76), or cannot tell (77), does nothing.
  *
  * The kubelet's mounts over /etc are taken off so that the image's own files are copied. The stamp written into this
  * container's root is copied with it, and so tells the agent later which image it runs in. The termination log is
@@ -26,7 +26,10 @@ trap '' TERM
 host="\${HOST_DIR:-/host}"
 root="\${IMAGE_ROOT:-}"
 report="\${TERMINATION_LOG:-/dev/termination-log}"
-actual=$(nsenter -t 1 -m -- cat /proc/sys/kernel/random/boot_id) || actual=unreadable
+if ! actual=$(nsenter -t 1 -m -- cat /proc/sys/kernel/random/boot_id 2>&1); then
+  echo "the boot id cannot be read: nothing done: $actual" | tee "$report"
+  exit 77
+fi
 if [ "$actual" != "$BOOT_ID" ]; then
   echo "made for boot $BOOT_ID, but this is boot $actual: nothing done" | tee "$report"
   exit 76
@@ -67,16 +70,82 @@ echo "$code" > "$lock/outcome.new" && mv "$lock/outcome.new" "$lock/outcome"
 exit "$code"
 `;
 
-/**
- * Reboots the machine, if it still is in the boot that this pod was made for. The boot id is read through the host's
- * mount namespace immediately before, so the pod may be repeated as often as one likes: it reboots once.
- */
-export const REBOOT_SCRIPT = `
+const IN_THIS_BOOT = `
 set -u
 actual=$(nsenter -t 1 -m -- cat /proc/sys/kernel/random/boot_id) || exit 1
 if [ "$actual" != "$BOOT_ID" ]; then
   echo "this is boot $actual already: nothing to do"
   exit 0
-fi
+fi`;
+
+/**
+ * Reboots the machine, if it still is in the boot that this pod was made for. The boot id is read through the host's
+ * mount namespace immediately before, so the pod may be repeated as often as one likes: it reboots once.
+ */
+export const REBOOT_SCRIPT = `${IN_THIS_BOOT}
 nsenter -i -m -t 1 -- reboot
+`;
+
+/**
+ * The same for a machine whose shutdown hangs: services are not stopped any more. What is not on the disk yet is given
+ * ten seconds; a file system that hangs must not hold the reboot. Where one \`-f\` still asks the service manager, which
+ * may be what hangs, the second goes to the kernel.
+ */
+export const FORCED_REBOOT_SCRIPT = `${IN_THIS_BOOT}
+nsenter -m -t 1 -- sync &
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  sleep 1
+  kill -0 $! 2>/dev/null || break
+done
+nsenter -i -m -t 1 -- reboot -f
+sleep 10
+nsenter -i -m -t 1 -- reboot -f -f
+`;
+
+/**
+ * Reads what a node runs, in the place of its agent, into the termination log, of which the API keeps 4096 bytes: one
+ * word says what the rest of the line is (policy/node-evidence.ts reads it). Every part has its bound, and only what
+ * decides is taken. The links of /etc are followed as the machine would, not into this container's own /usr.
+ */
+export const EVIDENCE_SCRIPT = `
+set -u
+host="\${HOST_DIR:-/host}"
+report="\${TERMINATION_LOG:-/dev/termination-log}"
+# text of a file of the machine
+text() {
+  path=$1
+  for _ in 1 2 3 4 5 6 7 8; do
+    [ -L "$host$path" ] || break
+    to=$(readlink "$host$path")
+    case "$to" in /*) path=$to ;; *) path="\${path%/*}/$to" ;; esac
+  done
+  if [ -f "$host$path" ]; then cat "$host$path"; fi
+}
+fields='^[[:space:]]*(export[[:space:]]+)?KAIROS_(RELEASE|VERSION|SOFTWARE_VERSION|SOFTWARE_VERSION_PREFIX)='
+# lines that are longer than any version are of no use, and a part of one would be wrong
+release() { text "/etc/$1" | grep -E "$fields" | grep -vE '.{150}' | tail -n 8 | sed "s/^/$1 /"; }
+efi="$host/sys/firmware/efi/efivars"
+vendor=4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+{
+  printf 'boot-id %s\\n' "$(text /proc/sys/kernel/random/boot_id | head -c 64)"
+  found=$(release kairos-release)
+  [ -n "$found" ] || found=$(release os-release)
+  printf '%s\\n' "$found"
+  if [ -f "$host/etc/kairos-operator/target" ]; then
+    printf 'stamp-boot %s\\n' "$(text /etc/kairos-operator/target | sed -n 's/.*"sourceBootID" *: *"\\([^"]*\\)".*/\\1/p' | head -c 64)"
+  fi
+  for sentinel in recovery_mode autoreset_mode passive_mode active_mode live_mode uki_boot_mode; do
+    [ ! -e "$host/run/cos/$sentinel" ] || printf 'run-cos %s\\n' "$sentinel"
+  done
+  # The firmware is asked where nothing else tells the slot: each question may stop the machine for a moment.
+  if { grep -q 'rd\\.immucore\\.uki' "$host/proc/cmdline" || [ -e "$host/run/cos/uki_boot_mode" ]; } && [ -d "$efi" ]; then
+    # four bytes of attributes, then UTF-16
+    entry=$(tail -c +5 "$efi/LoaderEntrySelected-$vendor" | tr -d '\\000' | head -c 100)
+    [ -z "$entry" ] || printf 'loader-entry %s\\n' "$entry"
+    device=no
+    [ ! -e "$efi/LoaderDevicePartUUID-$vendor" ] || device=yes
+    printf 'loader-device %s\\n' "$device"
+  fi
+  printf 'cmdline %s\\n' "$(text /proc/cmdline | tr '\\n' ' ' | head -c 2048)"
+} > "$report" 2> /dev/null
 `;

@@ -18,9 +18,7 @@ export async function settleWave(
     sameNode(view, node) !== undefined &&
     (sameNode(view, node)?.owner === nodeWorkflowID(context.cluster, node) ||
       sameAttempt(view.kairosNodes.get(node.name)?.status.inHand?.request, context.request));
-  await waitInActivity(undefined, (signal) =>
-    untilSeen(view, () => (nodes.some(inHand) ? undefined : true), signal),
-  );
+  await waitInActivity(undefined, (signal) => untilSeen(view, () => (nodes.some(inHand) ? undefined : true), signal));
   const verdicts: Record<string, number> = {};
   const failed: WaveResult['failed'] = [];
   for (const { name } of nodes) {

@@ -1,25 +1,33 @@
 import type { NodeInHand } from '../api/messages.ts';
+import { defined } from '../kube/defined.ts';
 import { isReason } from '../kube/errors.ts';
-import { type JobView, createJob, deleteJob } from '../kube/jobs.ts';
+import { type JobView, createJob, deleteJob, readJob } from '../kube/jobs.ts';
 import type { PodView } from '../kube/pods.ts';
+import { type WriteOutcome, writeOutcome } from '../policy/write-outcome.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { lookNow } from './contact.ts';
 import { type WriteStep, writeJob } from './manifests.ts';
 import { showStep } from './step-status.ts';
-import { waitInActivity } from './waiting.ts';
+import { pause, waitInActivity } from './waiting.ts';
 
 export type WriteAnswer =
   | { outcome: 'Written' }
   | { outcome: 'BootChanged' }
   | { outcome: 'Failed'; message: string }
-  /** The API server refuses the Job: nothing has been done to the node. */
+  /** Nothing has been done to the node: the API server refuses the Job, or the Job could not begin. */
   | { outcome: 'NotWritten'; message: string };
+
+/** How often a Job is looked at whose pod says nothing: somebody may have deleted one of them. */
+const LOOK_AT_JOB_MS = 20_000;
+const AGAIN_MS = 1000;
 
 /**
  * Writes the image by a Job that runs at most once per boot: its name is made of the node's UID and the boot id, so
  * repeating this finds the same Job, and the lock on the host covers the rest. It is never killed, and has no deadline
  * once it runs. The pod is watched, not the Job, which is complete a second later.
  *
- * A pod of which no container ever started (the kubelet refused it) is made again; nothing else is.
+ * A pod of which no container ever started (the kubelet refused it) is made again. So is one that somebody deleted:
+ * the lock lets its successor only wait for it, and repeat its outcome.
  */
 export async function writeImage(
   view: ClusterView,
@@ -28,32 +36,59 @@ export async function writeImage(
   assertCluster(view, hand.cluster);
   const label = step === 'upgrade' ? 'Upgrade' : 'Recovery';
   await showStep(view, hand, label, `writing ${hand.target.image}`);
+  return waitInActivity(undefined, async (signal) => {
+    for (;;) {
+      const answer = await writeOnce(view, hand, step, signal);
+      if (answer !== undefined) return answer;
+      await pause(AGAIN_MS, signal);
+    }
+  });
+}
+
+/** Undefined: its pod is gone without having run to an end, and is to be made again. */
+async function writeOnce(
+  view: ClusterView,
+  hand: NodeInHand,
+  step: WriteStep,
+  signal: AbortSignal,
+): Promise<WriteAnswer | undefined> {
+  if (sameNode(view, hand.node)?.bootID !== hand.bootID) return { outcome: 'BootChanged' };
   const manifest = writeJob(hand, step);
   const { namespace, name } = manifest.metadata;
-  for (;;) {
-    if (sameNode(view, hand.node)?.bootID !== hand.bootID) return { outcome: 'BootChanged' };
-    let job: JobView;
-    try {
-      job = await createJob(view.client, namespace, manifest);
-    } catch (error) {
-      if (!isReason(error, 'Forbidden', 'Invalid') || hasPod(view, name)) throw error;
-      return { outcome: 'NotWritten', message: `${(error as Error).message}; its image was not touched` };
+  let job: JobView;
+  try {
+    job = await createJob(view.client, namespace, manifest);
+  } catch (error) {
+    if (!isReason(error, 'Forbidden', 'Invalid') || hasPod(view, name)) throw error;
+    return { outcome: 'NotWritten', message: `${(error as Error).message}; its image was not touched` };
+  }
+  const ended = await waitForWriter(view, hand, job, signal);
+  switch (ended.outcome) {
+    case 'Written':
+    case 'BootChanged':
+      return { outcome: ended.outcome };
+    case 'NotTouched':
+      return { outcome: 'NotWritten', message: ended.message };
+    case 'Failed': {
+      // A machine that rebooted while it wrote ends its pod as failed, and says so on its Node, in either order.
+      const { node } = await lookNow(view, hand, signal);
+      if (node?.uid !== hand.node.uid || node.bootID !== hand.bootID) return { outcome: 'BootChanged' };
+      return { outcome: 'Failed', message: ended.message };
     }
-    const answer = await waitInActivity(undefined, (signal) => waitForWriter(view, hand, job.uid, signal));
-    if (answer.outcome === 'Refused') {
+    case 'Refused':
+    case 'AnotherBoot':
+    case 'Gone':
       await deleteJob(view.client, namespace, name, { uid: job.uid });
-      continue;
-    }
-    return answer;
+      return undefined;
   }
 }
 
 /** Whether the Job has ever had a pod: from then on nobody can say that the image was not touched. */
 const hasPod = (view: ClusterView, job: string) => [...view.pods.values()].some((pod) => pod.owner?.name === job);
 
-type Ended = WriteAnswer | { outcome: 'Refused' };
+type Ended = WriteOutcome | { outcome: 'BootChanged' | 'Gone' };
 
-async function waitForWriter(view: ClusterView, hand: NodeInHand, jobUID: string, signal: AbortSignal): Promise<Ended> {
+async function waitForWriter(view: ClusterView, hand: NodeInHand, job: JobView, signal: AbortSignal): Promise<Ended> {
   const ended = new AbortController();
   const either = AbortSignal.any([signal, ended.signal]);
   const bootChanged = view.nodes.waitFor<Ended>(
@@ -64,30 +99,51 @@ async function waitForWriter(view: ClusterView, hand: NodeInHand, jobUID: string
   const writer = view.pods.waitFor<Ended>(
     undefined,
     () => {
-      for (const pod of view.pods.values()) {
-        const answer = pod.owner?.uid === jobUID ? outcomeOf(pod) : undefined;
-        if (answer !== undefined) return answer;
+      for (const pod of podsOf(view, job)) {
+        const answer = outcomeOf(hand.node.name, pod);
+        // It did nothing, since the machine is in another boot: the Node is about to say so.
+        if (answer !== undefined && answer.outcome !== 'AnotherBoot') return answer;
       }
       return undefined;
     },
     either,
   );
+  const waits = [writer, bootChanged, untilGone(view, job, either)];
   try {
-    return await Promise.race([writer, bootChanged]);
+    return await Promise.race(waits);
   } finally {
     ended.abort(new Error('answered'));
-    await Promise.allSettled([writer, bootChanged]);
+    await Promise.allSettled(waits);
   }
 }
 
-function outcomeOf(pod: PodView): Ended | undefined {
-  if (pod.phase === 'Succeeded') return { outcome: 'Written' };
-  if (pod.phase !== 'Failed') return undefined;
+const podsOf = (view: ClusterView, { uid }: JobView) => [...view.pods.values()].filter((pod) => pod.owner?.uid === uid);
+
+/** Resolves when nothing is left that could end: a Job that was deleted, or has ended, and has no pod any more. */
+async function untilGone(view: ClusterView, job: JobView, signal: AbortSignal): Promise<Ended> {
+  for (let gone = 0; gone < 2;) {
+    await pause(LOOK_AT_JOB_MS, signal);
+    // Twice in a row: what the watch of pods is about to deliver must not be overlooked.
+    gone = podsOf(view, job).length === 0 && (await isOver(view, job)) ? gone + 1 : 0;
+  }
+  return { outcome: 'Gone' };
+}
+
+async function isOver(view: ClusterView, { namespace, name, uid }: JobView): Promise<boolean> {
+  try {
+    const now = await readJob(view.client, namespace, name);
+    return now.uid !== uid || now.deleting || now.ended !== undefined;
+  } catch (error) {
+    return isReason(error, 'NotFound');
+  }
+}
+
+function outcomeOf(node: string, pod: PodView): WriteOutcome | undefined {
   const container = pod.containers[0];
-  if (container?.started !== true) return { outcome: 'Refused' };
-  const log = container.terminated?.message?.trim() ?? 'it left no message';
-  return {
-    outcome: 'Failed',
-    message: `kairos-agent upgrade ended with ${container.terminated?.exitCode ?? 'no exit code'}: ${log.slice(-1500)}`,
-  };
+  const { phase, reason, message } = pod;
+  return writeOutcome(node, {
+    phase,
+    started: container?.started === true,
+    ...defined({ reason, message, terminated: container?.terminated }),
+  });
 }

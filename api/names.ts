@@ -10,7 +10,7 @@ export const PAUSE_ANNOTATION = 'kairos.io/pause';
 export const RETRY_ANNOTATION = 'kairos.io/retry';
 /** The label set on Nodes that run Kairos. */
 export const MANAGED_LABEL = 'kairos.io/managed';
-/** The label on every pod and Job of ours that works on a node; its value is the step: pre-pull, upgrade, recovery, reboot. */
+/** The label on every pod and Job of ours that works on a node; its value is the step: pre-pull, upgrade, recovery, reboot, evidence. */
 export const STEP_LABEL = 'kairos.io/upgrade-step';
 /** The label that names the node of such a pod or Job (cut and hashed above 63 characters). */
 export const NODE_LABEL = 'kairos.io/node';

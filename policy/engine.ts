@@ -31,23 +31,45 @@ export function decideEngine(resource: NodeOpUpgrade | undefined, engine: Engine
       : { action: 'nothing' };
   }
   if (engine.state === 'Open') return openWorkflow(engine.memo, wanted);
-  const { uid = '', generation = 0, annotations = {} } = wanted.metadata;
+  const memo = engine.state !== 'NotFound' && engine.memo?.uid === wanted.metadata.uid ? engine.memo : undefined;
   const status = wanted.status?.rollout;
-  const retry = annotations[RETRY_ANNOTATION];
-  const asked = retry === undefined ? {} : { retry };
-  const memo = engine.state === 'NotFound' ? undefined : engine.memo;
-  const sameSpec = memo?.uid === uid && memo.generation === generation;
-  if (status?.generation === generation && isFinal(status.phase)) {
-    if (retry === undefined || retry === status.retry) return { action: 'nothing' };
-    // The workflow that answered this value is closed, and said nothing.
-    const answered = sameSpec && memo.retry === retry && memo.attempt > status.attempt;
-    const before = Math.max(status.attempt, memo?.uid === uid ? memo.attempt : 0);
-    return answered ? closedWorkflow(engine, wanted) : { action: 'start', attempt: before + 1, ...asked };
-  }
+  const ended = status?.generation === wanted.metadata.generation && isFinal(status?.phase);
+  return ended ? afterEnd(wanted, status, engine, memo) : beforeEnd(wanted, status, engine, memo);
+}
+
+const asks = (retry: string | undefined) => (retry === undefined ? {} : { retry });
+const retryOf = ({ metadata }: NodeOpUpgrade) => metadata.annotations?.[RETRY_ANNOTATION];
+
+/** The attempt of this generation has ended: only a new value of the annotation opens the next one. */
+function afterEnd(
+  wanted: NodeOpUpgrade,
+  status: RolloutStatus,
+  engine: EngineState,
+  memo: RolloutMemo | undefined,
+): EngineDecision {
+  const retry = retryOf(wanted);
+  if (retry === undefined || retry === status.retry) return { action: 'nothing' };
+  // The workflow that answered this value is closed, and said nothing.
+  const answered = memo?.generation === status.generation && memo.retry === retry && memo.attempt > status.attempt;
+  if (answered) return closedWorkflow(engine, wanted);
+  return { action: 'start', attempt: Math.max(status.attempt, memo?.attempt ?? 0) + 1, ...asks(retry) };
+}
+
+/** Nothing says that this generation has ended: its workflow was never started, was lost, or could not say so. */
+function beforeEnd(
+  wanted: NodeOpUpgrade,
+  status: RolloutStatus | undefined,
+  engine: EngineState,
+  memo: RolloutMemo | undefined,
+): EngineDecision {
+  const generation = wanted.metadata.generation ?? 0;
+  if (memo?.generation === generation) return closedWorkflow(engine, wanted);
   const attempt = nextAttempt(status, generation);
-  if (memo === undefined || memo.uid !== uid) return { action: 'start', attempt, ...asked };
-  if (!sameSpec) return { action: 'start', attempt: Math.max(attempt, memo.attempt + 1), ...asked };
-  return closedWorkflow(engine, wanted);
+  return {
+    action: 'start',
+    attempt: memo === undefined ? attempt : Math.max(attempt, memo.attempt + 1),
+    ...asks(retryOf(wanted)),
+  };
 }
 
 /** A new generation opens the next attempt; the same one, without an end, is still the one that is open. */
@@ -88,9 +110,12 @@ function openWorkflow(memo: RolloutMemo | undefined, { metadata, status }: NodeO
   return paused?.by === 'kubectl' ? { action: 'resume' } : { action: 'nothing' };
 }
 
+/** Characters of a reason that a rollout keeps. */
+const LONGEST_REASON = 900;
+
 /** Why a NodeOpUpgrade is to be paused, by its annotation, or undefined. `false` means what it says. */
 export function pauseReason(annotations: Readonly<Record<string, string>>): string | undefined {
   const text = annotations[PAUSE_ANNOTATION]?.trim();
   if (text === undefined || text === 'false') return undefined;
-  return text === '' ? 'no reason given' : text.slice(0, 1000);
+  return text === '' ? 'no reason given' : text.slice(0, LONGEST_REASON);
 }

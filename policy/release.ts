@@ -31,6 +31,13 @@ const NEEDED_FIELDS = [
 
 const OS_RELEASE_FIELDS = ['ID', 'VERSION_ID', 'PRETTY_NAME'] as const;
 
+export interface PickedRelease {
+  /** `undefined` when the machine does not run Kairos. */
+  readonly fields: Record<string, string> | undefined;
+  /** What was left out or cut, a sentence each. */
+  readonly left: readonly string[];
+}
+
 /**
  * The assignments of a shell-sourceable file (`/etc/kairos-release`, `/etc/os-release`): quotes and escapes as in
  * the shell, comments, several assignments on a line, the last one of a key wins. Nothing is expanded. A line that
@@ -58,31 +65,49 @@ export function parseReleaseFile(text: string): Record<string, string> {
  * `undefined` when there is no `KAIROS_*` field: the machine does not run Kairos.
  */
 export function pickReleaseFields(kairosRelease?: string, osRelease?: string): Record<string, string> | undefined {
+  return pickRelease(kairosRelease, osRelease).fields;
+}
+
+/** Like {@link pickReleaseFields}, with a sentence in `left` for everything that the limits cost. */
+export function pickRelease(kairosRelease?: string, osRelease?: string): PickedRelease {
   const os = parseReleaseFile(osRelease ?? '');
   const own = kairosFieldsOf(parseReleaseFile(kairosRelease ?? ''));
   // by file and not by field: an image built on an older one may carry that one's KAIROS_RELEASE in its os-release
   const kairos = own.length > 0 ? own : kairosFieldsOf(os);
-  if (kairos.length === 0) return undefined;
+  if (kairos.length === 0) return { fields: undefined, left: [] };
   const all = new Map(kairos);
   for (const key of OS_RELEASE_FIELDS) {
     const value = os[key];
     if (value) all.set(key, value);
   }
   const order = [...new Set([...NEEDED_FIELDS, ...all.keys()])].filter((key) => all.has(key));
-  return Object.fromEntries(order.slice(0, MAX_FIELDS).map((key) => [key, tidy(all.get(key) ?? '')]));
+  const kept = order.slice(0, MAX_FIELDS);
+  const long = kept.filter((key) => (all.get(key) ?? '').length > MAX_VALUE);
+  return {
+    fields: Object.fromEntries(kept.map((key) => [key, tidy(all.get(key) ?? '')])),
+    left: [
+      ...(long.length > 0 ? [`what is beyond ${MAX_VALUE} characters of ${nameSome(long)} of the release files`] : []),
+      ...(order.length > kept.length ? [`${nameSome(order.slice(MAX_FIELDS))} of the release files`] : []),
+    ],
+  };
+}
+
+function nameSome(keys: readonly string[]): string {
+  const named = keys.slice(0, 3).join(', ');
+  return keys.length > 3 ? `${named} and ${keys.length - 3} more` : named;
 }
 
 /**
  * The version that the fields describe, as the Kairos triple `v4.0.3-k3sv1.33.9+k3s1`, or `v4.0.3` where there is no
  * Kubernetes distribution. Old images already name the distribution in KAIROS_VERSION
  * (`v3.2.4-36-g24ca209-v1.32.0-k3s1`); builds that were never released may be a bare commit. `undefined` when the
- * fields name no version. Image tags are free text and say nothing about the version, so none is looked at.
+ * fields name no version, or a distribution whose version cannot be read: without it, it would be another version. Image tags are free text and say nothing about the version, so none is looked at.
  */
 export function versionOf(fields: Record<string, string>): string | undefined {
   const release = word(fields['KAIROS_RELEASE']);
   const version = word(fields['KAIROS_VERSION']);
   const named = release ?? version;
-  if (named === undefined) return undefined;
+  if (named === undefined || isUnreadable(fields['KAIROS_SOFTWARE_VERSION'])) return undefined;
   const { base, distribution } = splitVersion(named);
   const legacy = version === undefined ? undefined : splitVersion(version);
   const software = softwareOf(fields) ?? distribution ?? (legacy?.base === base ? legacy.distribution : undefined);
@@ -138,6 +163,10 @@ function writeDistribution(prefix: string | undefined, number: string, build: st
 function word(value: string | undefined): string | undefined {
   const trimmed = value?.trim();
   return trimmed && trimmed.length <= MAX_VERSION && /^[\w.+~:-]+$/.test(trimmed) ? trimmed : undefined;
+}
+
+function isUnreadable(value: string | undefined): boolean {
+  return Boolean(value?.trim()) && word(value) === undefined;
 }
 
 function kairosFieldsOf(fields: Record<string, string>): [string, string][] {

@@ -8,7 +8,7 @@ import type { ImageRegistry, RegisteredImage } from './images.ts';
 import type { ContainerExit } from './machine-process.ts';
 import type { Machine } from './machine.ts';
 import { kubeletPod, now, podStatus, statusAfterPowerLoss, type KubeletPod, type Terminated } from './pod-status.ts';
-import { inBackground, untilWritten } from './retry.ts';
+import { KUBELET_WATCH, inBackground, untilWritten } from './retry.ts';
 import type { Timings } from './timings.ts';
 
 export interface KubeletOptions {
@@ -44,6 +44,7 @@ export function startKubelets(options: KubeletOptions): Kubelets {
     path: '/api/v1/pods',
     query: { labelSelector: STEP_LABEL },
     project: (object) => kubeletPod(object, STEP_LABEL),
+    timings: KUBELET_WATCH,
   });
   pods.onChange((_key, pod, before) => {
     if (pod !== undefined) consider(pod);
@@ -108,7 +109,8 @@ export function startKubelets(options: KubeletOptions): Kubelets {
     const machine = options.machine(pod.node);
     if (machine === undefined || machine.bootID === undefined) return undefined;
     if (pod.containers > 1) {
-      return { exitCode: 128, terminationLog: 'the simulator runs pods of one container only', output: '' };
+      const terminationLog = 'the simulator runs pods of one container only';
+      return { exitCode: 128, outOfMemory: false, terminationLog, output: '' };
     }
     const { command, env } = pod.container;
     const container = machine.run({
@@ -186,7 +188,7 @@ function describeExit(pod: KubeletPod, exit: ContainerExit, startedAt: string): 
   const message = exit.terminationLog === '' && fallBack ? exit.output : exit.terminationLog;
   return {
     exitCode: exit.exitCode,
-    reason: failed ? 'Error' : 'Completed',
+    reason: exit.outOfMemory ? 'OOMKilled' : failed ? 'Error' : 'Completed',
     startedAt,
     finishedAt: now(),
     ...(message === '' ? {} : { message: message.slice(-TERMINATION_MESSAGE_BYTES) }),

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { appendFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Faults } from './machine.ts';
 import { unwatch, watch } from './watchdog.ts';
 
 export interface ContainerOptions {
@@ -17,6 +18,8 @@ export interface ContainerOptions {
 
 export interface ContainerExit {
   readonly exitCode: number;
+  /** The kernel killed it for want of memory. */
+  readonly outOfMemory: boolean;
   /** What the container wrote to its termination log. */
   readonly terminationLog: string;
   /** The last 2 KiB of its output. */
@@ -34,8 +37,9 @@ interface Surroundings {
   /** The machine's folder. */
   readonly machine: string;
   readonly root: string;
+  readonly faults: Faults;
   /** Called when a command in the container reboots the machine. */
-  readonly onReboot: () => void;
+  readonly onReboot: (forced: boolean) => void;
   /** Called when the container begins to write an image; what it returns, when that has ended. */
   readonly onWrite: (recovery: boolean) => (exitCode: number) => void;
 }
@@ -74,6 +78,8 @@ export function runContainer(options: ContainerOptions, around: Surroundings): R
       SIM_IMAGE: options.imageName ?? options.imageFolder,
       SIM_UPGRADE_SECONDS: String(options.upgradeMs / 1000),
       SIM_PAUSE_SECONDS: PAUSE_SECONDS,
+      ...(around.faults.upgradeFails !== undefined && { SIM_UPGRADE_FAILS: around.faults.upgradeFails }),
+      ...(around.faults.upgradeOutOfMemory === true && { SIM_UPGRADE_OUT_OF_MEMORY: 'yes' }),
     },
   });
   const { pid } = child;
@@ -81,6 +87,7 @@ export function runContainer(options: ContainerOptions, around: Surroundings): R
 
   let output = '';
   let killed = false;
+  let outOfMemory = false;
   const keep = (data: Buffer): void => {
     output = (output + data.toString()).slice(-TAIL_BYTES);
   };
@@ -89,7 +96,8 @@ export function runContainer(options: ContainerOptions, around: Surroundings): R
   let writeEnded: ((exitCode: number) => void) | undefined;
   const heard = (line: string): void => {
     const [what, happened, detail] = line.split(' ');
-    if (what === 'reboot') around.onReboot();
+    if (what === 'reboot') around.onReboot(happened === '-f');
+    else if (what === 'out-of-memory') outOfMemory = true;
     else if (happened === 'started') writeEnded = around.onWrite(detail === 'yes');
     else if (happened === 'ended') writeEnded?.(Number(detail));
   };
@@ -110,7 +118,7 @@ export function runContainer(options: ContainerOptions, around: Surroundings): R
         );
       }
       rmSync(folder, { recursive: true, force: true });
-      resolve(killed ? undefined : { exitCode, terminationLog: report, output });
+      resolve(killed ? undefined : { exitCode, outOfMemory, terminationLog: report, output });
     };
     child.once('close', (code) => end(code ?? 137));
     child.once('error', (error) => {

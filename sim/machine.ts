@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { appendFileSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { reachedUserspace, throughGrub, type Slot } from './grub.ts';
 import { openDisk, type MachineDisk } from './machine-disk.ts';
 import { runContainer, type ContainerOptions, type RunningContainer } from './machine-process.ts';
@@ -26,6 +27,23 @@ export interface WriteRecord {
   durationMs: number | undefined;
 }
 
+/** What is wrong with a machine; changed at any time, and asked when it matters. */
+export interface Faults {
+  /**
+   * `ignored`: a reboot that is asked for does nothing. `hangs`: its kubelet falls silent, but starts pods, and the
+   * machine stays up until a reboot is forced.
+   */
+  reboot?: 'ignored' | 'hangs';
+  /** `kairos-agent upgrade` ends with this error. */
+  upgradeFails?: string;
+  /** The kernel kills `kairos-agent upgrade`, and all of its container, for want of memory. */
+  upgradeOutOfMemory?: boolean;
+  /** The operator's agent does not start at the next boot. */
+  noAgent?: boolean;
+  /** The recovery system starts Kubernetes, as that of Kairos does not. */
+  kubernetesInRecovery?: boolean;
+}
+
 export interface MachineOptions {
   readonly name: string;
   /** Absolute path of its own folder. */
@@ -42,6 +60,7 @@ export interface Machine {
   /** What the running system shows as `/`. */
   readonly root: string;
   readonly disk: MachineDisk;
+  readonly faults: Faults;
   readonly power: Power;
   /** Of the system that runs; undefined when none does. */
   readonly bootID: string | undefined;
@@ -63,6 +82,8 @@ export interface Machine {
   settled(): Promise<Power>;
   /** Calls back at each change; returns the way out. */
   onPower(listener: (power: Power) => void): () => void;
+  /** Calls back when it hangs on its way down; returns the way out. */
+  onHang(listener: () => void): () => void;
   /** Starts a container's command on it. Throws when it does not run. */
   run(options: ContainerOptions): RunningContainer;
 }
@@ -87,6 +108,12 @@ export function buildMachine(options: MachineOptions): Machine {
   const writes: WriteRecord[] = [];
   const containers = new Set<RunningContainer>();
   const listeners = new Set<(power: Power) => void>();
+  const hangListeners = new Set<() => void>();
+  const faults: Faults = {};
+
+  function say(line: string): void {
+    appendFileSync(join(folder, 'console.log'), `${line}\n`);
+  }
 
   function turn(to: Power): void {
     power = to;
@@ -98,11 +125,14 @@ export function buildMachine(options: MachineOptions): Machine {
     disk.writeGrub(pass.state);
     const { slot } = pass;
     if (slot === undefined || count > MAX_KERNELS) {
+      say('GRUB: nothing that boots');
       turn('stuck');
       return;
     }
+    say(`GRUB: starting ${slot}${pass.upgradeFailure ? ', as the upgraded image did not boot' : ''}`);
     timer = setTimeout(() => {
       if (!disk.boots(slot)) {
+        say(`Kernel panic - not syncing: no init found in ${slot}. Rebooting in 5 seconds..`);
         startKernel(count + 1, bootMs);
         return;
       }
@@ -140,7 +170,12 @@ export function buildMachine(options: MachineOptions): Machine {
     const started = runContainer(container, {
       machine: folder,
       root: disk.root,
-      onReboot: () => {
+      faults,
+      onReboot: (forced) => {
+        if (faults.reboot !== undefined && !forced) {
+          if (faults.reboot === 'hangs') for (const listener of hangListeners) listener();
+          return;
+        }
         // Of this boot only: a late word must not take down the next one.
         const goDown = (): void => (running?.bootID === bootID ? reboot() : undefined);
         timer = setTimeout(goDown, SHUTDOWN_MS);
@@ -161,6 +196,7 @@ export function buildMachine(options: MachineOptions): Machine {
     folder,
     root: disk.root,
     disk,
+    faults,
     get power() {
       return power;
     },
@@ -195,6 +231,10 @@ export function buildMachine(options: MachineOptions): Machine {
     onPower(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    onHang(listener) {
+      hangListeners.add(listener);
+      return () => hangListeners.delete(listener);
     },
     run,
   };

@@ -6,7 +6,7 @@ import type { Kubelets } from './kubelet.ts';
 import { readRelease } from './machine-disk.ts';
 import type { Machine } from './machine.ts';
 import { POWER_LABEL, statusAfterBoot, statusWithoutHeartbeat, type NodeIdentity } from './node-object.ts';
-import { untilWritten } from './retry.ts';
+import { inBackground, untilWritten } from './retry.ts';
 
 /** What really happened to a machine: the ground that a benchmark's ideal and a chaos test's verdict stand on. */
 export interface NodeRecording {
@@ -84,7 +84,7 @@ export function connectMachine(options: SimulatedNodeOptions): SimulatedNode {
     if (outage !== undefined) outage.toMs ??= Date.now();
     await kubelets.nodeUp(identity.name, signal);
     await setPower('on', signal);
-    agents.run(machine, signal);
+    if (machine.faults.noAgent !== true) agents.run(machine, signal);
   }
 
   async function down(signal: AbortSignal): Promise<void> {
@@ -97,16 +97,25 @@ export function connectMachine(options: SimulatedNodeOptions): SimulatedNode {
   }
 
   const leave = machine.onPower((power) => {
-    if (power === 'running') begin(up);
+    const runsKubernetes =
+      power === 'running' || (power === 'recovery' && machine.faults.kubernetesInRecovery === true);
+    if (runsKubernetes) begin(up);
     if (power !== 'off') return;
     if (outages.at(-1)?.toMs !== undefined || outages.length === 0) outages.push({ fromMs: Date.now() });
     begin(down);
+  });
+
+  // Its kubelet is silent as that of a machine without power, but whatever runs on it goes on.
+  const leaveHang = machine.onHang(() => {
+    const { signal } = phase;
+    inBackground(down(signal), signal, options.onError);
   });
 
   return {
     told: () => last,
     stop() {
       leave();
+      leaveHang();
       phase.abort();
     },
     recording() {

@@ -83,21 +83,17 @@ export class Engine {
       ...(retry === undefined ? {} : { retry }),
       ...(nodes === undefined ? {} : { nodes }),
     };
-    try {
-      await this.#call(() =>
-        this.#client.workflow.start(WORKFLOW_NAMES.rollout, {
-          workflowId: workflowID,
-          taskQueue: taskQueue(this.#cluster),
-          args: [input],
-          memo: { ...memo },
-          staticSummary: summary.slice(0, 190),
-          workflowTaskTimeout: input.timing.workflowTaskMs,
-          ...(this.#searchAttributes ? { typedSearchAttributes: this.#attributes(workflowID, input) } : {}),
-        }),
-      );
-    } catch (error) {
-      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-    }
+    await this.#startOnce(() =>
+      this.#client.workflow.start(WORKFLOW_NAMES.rollout, {
+        workflowId: workflowID,
+        taskQueue: taskQueue(this.#cluster),
+        args: [input],
+        memo: { ...memo },
+        staticSummary: summary.slice(0, 190),
+        workflowTaskTimeout: input.timing.workflowTaskMs,
+        ...this.#attributes(workflowID, input),
+      }),
+    );
   }
 
   async cancel(workflowID: string): Promise<void> {
@@ -113,19 +109,16 @@ export class Engine {
    * success: whoever has the node in hand finds the same.
    */
   async startNode(workflowID: string, input: NodeUpgradeInput, summary: string): Promise<void> {
-    try {
-      await this.#call(() =>
-        this.#client.workflow.start(WORKFLOW_NAMES.nodeUpgrade, {
-          workflowId: workflowID,
-          taskQueue: taskQueue(this.#cluster),
-          args: [input],
-          staticSummary: summary.slice(0, 190),
-          workflowTaskTimeout: input.timing.workflowTaskMs,
-        }),
-      );
-    } catch (error) {
-      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-    }
+    await this.#startOnce(() =>
+      this.#client.workflow.start(WORKFLOW_NAMES.nodeUpgrade, {
+        workflowId: workflowID,
+        taskQueue: taskQueue(this.#cluster),
+        args: [input],
+        staticSummary: summary.slice(0, 190),
+        workflowTaskTimeout: input.timing.workflowTaskMs,
+        ...this.#attributes(input.rolloutID, input, input.node.name),
+      }),
+    );
   }
 
   /** Sends a signal; Temporal keeps it until a worker takes it. A workflow that has closed meanwhile needs none. */
@@ -164,16 +157,32 @@ export class Engine {
     return ids;
   }
 
-  #attributes(workflowID: string, input: RolloutInput) {
+  /** A database that was lost took the search attributes along: they are added again, and the start is repeated. */
+  async #startOnce(start: () => Promise<unknown>): Promise<void> {
+    try {
+      await this.#call(start);
+    } catch (error) {
+      if (error instanceof WorkflowExecutionAlreadyStartedError) return;
+      if (!wordsOf(error).includes('SearchAttributes')) throw error;
+      await this.addSearchAttributes();
+      await this.#call(start);
+    }
+  }
+
+  #attributes(rolloutID: string, input: { spec: { image: string } }, node?: string) {
+    if (!this.#searchAttributes) return {};
     const value = (name: string, text: string) => ({
       key: defineSearchAttributeKey(name, 'KEYWORD'),
       value: text.slice(0, 200),
     });
-    return [
-      value(SEARCH_ATTRIBUTE_NAMES.cluster, this.#cluster.id),
-      value(SEARCH_ATTRIBUTE_NAMES.rollout, workflowID),
-      value(SEARCH_ATTRIBUTE_NAMES.target, input.spec.image),
-    ];
+    return {
+      typedSearchAttributes: [
+        value(SEARCH_ATTRIBUTE_NAMES.cluster, this.#cluster.id),
+        value(SEARCH_ATTRIBUTE_NAMES.rollout, rolloutID),
+        value(SEARCH_ATTRIBUTE_NAMES.target, input.spec.image),
+        ...(node === undefined ? [] : [value(SEARCH_ATTRIBUTE_NAMES.node, node)]),
+      ],
+    };
   }
 
   async #call<T>(call: () => Promise<T>): Promise<T> {
@@ -185,7 +194,7 @@ export class Engine {
       if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError)
         this.#reached();
       else {
-        const message = `Temporal does not answer: ${(error as Error).message}; nothing new is started, nodes in hand stay as they are`;
+        const message = `Temporal does not answer: ${wordsOf(error)}; nothing new is started, nodes in hand stay as they are`;
         this.#failure = { message: message.slice(0, 1000), since: this.#failure?.since ?? new Date().toISOString() };
       }
       throw error;
@@ -198,6 +207,13 @@ export class Engine {
     this.#failure = undefined;
     this.#onReturn();
   }
+}
+
+/** What a gRPC error says: its own message is only what was tried. */
+function wordsOf(error: unknown): string {
+  const { message, cause } = error as Error & { cause?: { details?: string; message?: string } };
+  const details = cause?.details ?? cause?.message;
+  return details === undefined || message.includes(details) ? message : `${message}: ${details}`;
 }
 
 function stateOf(name: string): Exclude<EngineState['state'], 'NotFound'> {

@@ -64,7 +64,7 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
     for (const node of nodes.values()) wantRecovery(node.name);
   };
   // Its database may be another one now: everything is looked at again.
-  context.engine.onReturn(lookAtAll);
+  context.engine.onReturn(() => void keepAttributes(context).then(lookAtAll));
   const lease = holdLease(context.client, {
     namespace: context.namespace,
     name: 'kairos-watcher',
@@ -76,6 +76,7 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
   });
   const probing = probeUntil(context, signal);
   while (!signal.aborted) {
+    await keepAttributes(context);
     lookAtAll();
     await cancelOrphans(context, rollouts);
     await pause(RESYNC_MS, signal).catch(() => undefined);
@@ -91,6 +92,15 @@ function asksAnew(now: NodeOpUpgrade | undefined, before: NodeOpUpgrade | undefi
   };
   const earlier = asked(before);
   return asked(now).some((value, index) => value !== earlier[index]);
+}
+
+/** A database that was lost took the search attributes along, and workflows that write them would stand still. */
+async function keepAttributes({ engine, log }: WatcherContext): Promise<void> {
+  try {
+    await engine.addSearchAttributes();
+  } catch (error) {
+    log.debug({ error: (error as Error).message }, 'search attributes could not be added');
+  }
 }
 
 async function probeUntil({ engine }: WatcherContext, signal: AbortSignal): Promise<void> {

@@ -147,18 +147,18 @@ async function takeToVerdict(
 
       show('soaking');
       const soaked = await wait.soakNode(hand);
-      if (soaked.outcome === 'Unsteady') return await end('Lost', soaked.message);
+      if (soaked.outcome === 'Unsteady') return await end(soaked.verdict ?? 'Lost', soaked.message);
       hand.bootID = judged.bootID;
       if (!hand.spec.upgradeRecovery) return await end('Succeeded', judged.message);
     }
     show('writing the recovery image');
     const recovery = await wait.writeImage({ hand, step: 'recovery' });
     return recovery.outcome === 'Written'
-      ? await end('Succeeded', `runs ${hand.target.version}; the recovery image is written, too`)
+      ? await end('Succeeded', `node ${hand.node.name} runs ${hand.target.version}; the recovery image is written, too`)
       : await end(
           'UpgradeFailed',
           recovery.outcome === 'BootChanged'
-            ? 'the node rebooted while its recovery image was written'
+            ? `node ${hand.node.name} rebooted while its recovery image was written: set kairos.io/retry to write it again`
             : recovery.message,
         );
   } catch (error) {

@@ -5,7 +5,10 @@ import { activitiesFor } from './activity-proxies.ts';
 import type { PauseMessage, ResumeMessage, RolloutState } from './messages.ts';
 import { showPhase } from './search-attributes.ts';
 
-const FINAL: readonly string[] = ['Completed', 'Failed', 'Cancelled'];
+/** Characters of a reason that the resource holds. */
+const LONGEST_REASON = 900;
+
+const FINAL: ReadonlySet<string> = new Set(['Completed', 'Failed', 'Cancelled']);
 
 /** Where a rollout stands, and the one place from which that is written into its resource. */
 export class RolloutRecord {
@@ -48,7 +51,7 @@ export class RolloutRecord {
   /** Why a pause or a resume cannot be taken, or undefined. What was written with kubectl is lifted with kubectl. */
   refusal(by: 'kubectl' | 'temporal', resumes: boolean): string | undefined {
     const { phase, paused } = this.state;
-    if (FINAL.includes(phase) || phase === 'Cancelling')
+    if (FINAL.has(phase) || phase === 'Cancelling')
       return `rollout ${this.context.rolloutID} is ${phase}: there is nothing to pause or resume`;
     if (by === 'kubectl' || paused?.by !== 'kubectl') return undefined;
     const { namespace, name } = this.context.request;
@@ -58,7 +61,7 @@ export class RolloutRecord {
   }
 
   pause({ reason = 'no reason given', by = 'temporal' }: PauseMessage): void {
-    this.state.paused = { by, reason: reason.slice(0, 1000), since: new Date().toISOString() };
+    this.state.paused = { by, reason: reason.slice(0, LONGEST_REASON), since: new Date().toISOString() };
   }
 
   resume(_message: ResumeMessage): void {
@@ -107,7 +110,7 @@ export class RolloutRecord {
       ...(state.wave === undefined ? {} : { wave: state.wave }),
       ...(version === undefined ? {} : { version }),
     };
-    const final = FINAL.includes(shown);
+    const final = FINAL.has(shown);
     if (final) showPhase(this.input.timing, shown);
     await activitiesFor(this.input.timing).call.reportRollout({ context, status, final });
   }

@@ -4,7 +4,6 @@ import {
   condition,
   executeChild,
   isCancellation,
-  setCurrentDetails,
   setHandler,
 } from '@temporalio/workflow';
 import {
@@ -13,25 +12,13 @@ import {
   TimeoutFailure,
   WorkflowExecutionAlreadyStartedError,
 } from '@temporalio/common';
-import {
-  nodeWorkflowID,
-  type NodeRef,
-  type NodeResult,
-  type Target,
-  type WaveInput,
-  type WaveResult,
-} from '../api/messages.ts';
-import type { Verdict } from '../api/types.ts';
+import { nodeWorkflowID, type NodeRef, type NodeResult, type WaveInput, type WaveResult } from '../api/messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import { pauseSignal, resumeSignal } from './messages.ts';
 import { attributesFor } from './search-attributes.ts';
 import { nodeUpgrade } from './node-upgrade.ts';
-
-interface Pulled {
-  node: NodeRef;
-  target: Target;
-}
+import { WaveState, type Pulled } from './wave-state.ts';
 
 /**
  * Upgrades a group of nodes, never more than `place.budget` in hand at once. A sliding window: a slow node holds up
@@ -207,120 +194,4 @@ function withoutResult(state: WaveState, node: NodeRef, error: unknown): NodeRes
   if (!(error instanceof ChildWorkflowFailure)) throw error;
   const message = `its workflow did not end by itself: ${errorText(error)}`;
   return { node: name, outcome: 'Ended', verdict: 'Unverified', message };
-}
-
-/** What a wave knows while it runs. */
-class WaveState {
-  readonly waiting: NodeRef[];
-  readonly pulled: Pulled[] = [];
-  readonly context;
-  /** The waits that hold no node: they end when the wave stops. */
-  readonly ahead = new CancellationScope();
-  /** The waits for a place: they end with a pause, so that a gate's deadline does not run while nothing may start. */
-  places = new CancellationScope({ cancellable: true, parent: this.ahead });
-  pulling = 0;
-  idle = 0;
-  running = 0;
-  stopped: string | undefined;
-  private paused: string | undefined;
-  private readonly verdicts: Record<string, number> = {};
-  private readonly failures: WaveResult['failed'] = [];
-  private readonly targets: Record<string, Target>;
-  private readonly input: WaveInput;
-
-  constructor(input: WaveInput) {
-    this.input = input;
-    this.waiting = [...input.nodes];
-    this.targets = { ...input.targets };
-    if (input.paused !== undefined) this.pause(input.paused);
-    this.context = { cluster: input.cluster, rolloutID: input.rolloutID, request: input.request, spec: input.spec };
-  }
-
-  mayPull(): boolean {
-    const ahead = this.pulling + this.pulled.length;
-    return (
-      this.paused === undefined &&
-      this.pulling < this.input.spec.prePullAhead &&
-      ahead < this.input.spec.prePullAhead + this.idle
-    );
-  }
-
-  mayStart(): boolean {
-    return this.pulled.length > 0 && this.paused === undefined && this.stopped === undefined;
-  }
-
-  /** Whether no node will become ready any more: nothing to pull, nothing pulled, nothing that may come back. */
-  isOver(): boolean {
-    if (this.stopped !== undefined) return true;
-    return this.waiting.length + this.pulling + this.pulled.length + this.running === 0;
-  }
-
-  /** Remembers what an image is; answers why the rollout must stop when the same tag now is something else. */
-  learn(target: Target): string | undefined {
-    const known = (this.targets[target.architecture] ??= target);
-    if (
-      known.version === target.version &&
-      (known.digest === undefined || target.digest === undefined || known.digest === target.digest)
-    )
-      return undefined;
-    return `image ${target.image} changed during the rollout: it was ${known.version} (${known.digest ?? 'no digest'}) and now is ${target.version} (${target.digest ?? 'no digest'}): name the image by its digest`;
-  }
-
-  get isPaused(): boolean {
-    return this.paused !== undefined;
-  }
-
-  pause(reason: string | undefined): void {
-    this.paused = reason ?? 'paused';
-    this.places.cancel();
-    this.show();
-  }
-
-  resume(): void {
-    if (this.paused === undefined) return;
-    this.paused = undefined;
-    this.places = new CancellationScope({ cancellable: true, parent: this.ahead });
-    this.show();
-  }
-
-  stop(why: string): void {
-    if (this.stopped !== undefined) return;
-    this.stopped = why;
-    this.ahead.cancel();
-  }
-
-  end(result: NodeResult): void {
-    const verdict: Verdict = result.verdict ?? 'Unverified';
-    this.verdicts[verdict] = (this.verdicts[verdict] ?? 0) + 1;
-    if (result.cancelled) this.stop('cancelled');
-    const withdrawn = result.cancelled === true && verdict === 'Cancelled';
-    if (!withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget') this.fail(result, verdict);
-    this.show();
-  }
-
-  /** A node that somebody took out of the rollout by itself is no reason to stop, but for the control plane. */
-  private fail(result: NodeResult, verdict: Verdict): void {
-    if (this.failures.length < 100) this.failures.push({ name: result.node, verdict, message: result.message });
-    const stops = this.input.spec.stopOnFailure && verdict !== 'Cancelled';
-    if (stops || this.input.place.group === 'control-plane')
-      this.stop(`node ${result.node} ended as ${verdict}: ${result.message}`);
-  }
-
-  result(): WaveResult {
-    const ended = Object.values(this.verdicts).reduce((sum, count) => sum + count, 0);
-    return {
-      verdicts: this.verdicts,
-      failed: this.failures,
-      untouched: this.input.nodes.length - ended,
-      targets: this.targets,
-      ...(this.stopped === undefined ? {} : { stopped: this.stopped }),
-    };
-  }
-
-  private show(): void {
-    const done = Object.entries(this.verdicts).map(([verdict, count]) => `${verdict}: ${count}`);
-    setCurrentDetails(
-      `wave **${this.input.name}**, ${this.input.nodes.length} nodes\n\n${done.join(', ')}${this.paused === undefined ? '' : `\n\npaused: ${this.paused}`}`,
-    );
-  }
 }

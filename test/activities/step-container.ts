@@ -16,7 +16,9 @@ const COMMANDS: Record<string, string> = {
   nsenter: `
 case "$*" in
   '-t 1 -m -- cat /proc/sys/kernel/random/boot_id') exec cat "$STUBS/boot-id" ;;
-  '-i -m -t 1 -- reboot') echo reboot >> "$STUBS/calls" ;;
+  '-m -t 1 -- sync') echo sync >> "$STUBS/calls"; while [ -f "$STUBS/sync-hangs" ]; do sleep 1; done ;;
+  '-i -m -t 1 -- reboot' | '-i -m -t 1 -- reboot -f' | '-i -m -t 1 -- reboot -f -f')
+    echo "$*" | sed 's/^.*-- //' >> "$STUBS/calls" ;;
   *) echo "nsenter is not called like this: $*" >&2; exit 64 ;;
 esac`,
   mount: `
@@ -55,7 +57,7 @@ export class StepContainer {
     this.goOn();
   }
 
-  write(path: string, text: string): void {
+  write(path: string, text: string | Uint8Array): void {
     mkdirSync(dirname(join(this.folder, path)), { recursive: true });
     writeFileSync(join(this.folder, path), text);
   }

@@ -18,8 +18,9 @@ import { isFinal } from '../../policy/engine.ts';
 import { startCluster, type NodeRecording, type SimulatedCluster } from '../../sim/cluster.ts';
 import { kairosImage } from '../../sim/images.ts';
 import { startObserver, type Observer } from '../../sim/observer.ts';
+import { patientClient } from '../../sim/patient-client.ts';
 import { startProduct, type Product } from '../../sim/product.ts';
-import { startTemporal } from '../../sim/temporal-server.ts';
+import { startTemporal, type TemporalServer } from '../../sim/temporal-server.ts';
 import { resolveTool } from '../../tools/resolve.ts';
 
 const NAMESPACE = 'kairos-system';
@@ -40,6 +41,9 @@ export interface Stage {
   readonly client: KubeClient;
   readonly ref: ClusterRef;
   readonly temporal: Client;
+  readonly temporalServer: TemporalServer;
+  /** Holds everything: logs, and the database of Temporal. */
+  readonly folder: string;
   readonly observer: Observer;
   readonly kairosNodes: Reflector<KairosNodeView>;
   /** Which nodes were out together (cordoned or not Ready), at each change; a mark alone takes no node out. */
@@ -52,9 +56,15 @@ export interface Stage {
   recording(name: string): NodeRecording;
   /** Creates a NodeOpUpgrade for these nodes, all of them without a list, with a short soak. */
   upgrade(name: string, image: string, nodes?: string[], spec?: Partial<NodeOpUpgradeSpec>): Promise<void>;
+  /** Changes the image of a NodeOpUpgrade; the answer is its new generation. */
+  editImage(name: string, image: string): Promise<number>;
   deleteUpgrade(name: string): Promise<void>;
-  /** Its status once it has ended, by its rollout and by the watcher. */
-  ended(name: string): Promise<NodeOpUpgradeStatus>;
+  /** Runs kubectl as the administrator. Throws with what it said when it fails. */
+  kubectl(...args: string[]): Promise<string>;
+  /** The status of a NodeOpUpgrade as it is now; undefined before it has one. */
+  status(name: string): NodeOpUpgradeStatus | undefined;
+  /** Its status once this generation (the first one by default) has ended, by its rollout and by the watcher. */
+  ended(name: string, generation?: number): Promise<NodeOpUpgradeStatus>;
   rolloutID(name: string): string;
   /** Runs the `temporal` CLI against this Temporal. Throws with what it said when it fails. */
   temporalCLI(...args: string[]): Promise<string>;
@@ -68,8 +78,15 @@ export interface Stage {
   stop(): Promise<void>;
 }
 
+export interface StageSize {
+  readonly controlPlaneNodes: number;
+  readonly workerNodes: number;
+  /** See ClusterOptions: for tests that take the API server away. */
+  readonly outliveApiServer?: boolean;
+}
+
 /** Starts a cluster, Temporal and the operator; resolves when every agent has reported. Leaves nothing when it throws. */
-export async function startStage(size: { controlPlaneNodes: number; workerNodes: number }): Promise<Stage> {
+export async function startStage(size: StageSize): Promise<Stage> {
   const folder = mkdtempSync(path.join(tmpdir(), 'kairos-e2e-'));
   const before = children();
   const undo: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
@@ -101,14 +118,16 @@ export async function startStage(size: { controlPlaneNodes: number; workerNodes:
     keep(product, () => product.stop());
     const connection = await Connection.connect({ address: server.address });
     keep(connection, () => connection.close());
-    const observer = startObserver(client, STEP_LABEL);
-    const kairosNodes = watchKairosNodes(client);
-    const upgrades = watchNodeOpUpgrades(client);
+    const eyes = patientClient(client);
+    const observer = startObserver(eyes, STEP_LABEL);
+    const kairosNodes = watchKairosNodes(eyes);
+    const upgrades = watchNodeOpUpgrades(eyes);
     for (const watch of [observer, kairosNodes, upgrades]) keep(watch, () => watch.stop());
     await Promise.all([observer.synced(), kairosNodes.synced(), upgrades.synced()]);
     const ref = await readClusterIdentity(client, CLUSTER_NAME);
     const temporal = new Client({ connection });
-    const parts = { folder, cluster, product, client, ref, temporal, observer, kairosNodes, upgrades };
+    const told = { ref, temporal, temporalServer: server, observer, kairosNodes, upgrades };
+    const parts = { folder, cluster, product, client, ...told };
     const stage = stageOf(parts, server.address, stop);
     const all = size.controlPlaneNodes + size.workerNodes;
     const reported = () => [...kairosNodes.values()].filter(({ status }) => status.bootID !== undefined).length;
@@ -122,7 +141,7 @@ export async function startStage(size: { controlPlaneNodes: number; workerNodes:
 
 interface Parts extends Pick<
   Stage,
-  'cluster' | 'product' | 'client' | 'ref' | 'temporal' | 'observer' | 'kairosNodes'
+  'cluster' | 'product' | 'client' | 'ref' | 'temporal' | 'temporalServer' | 'observer' | 'kairosNodes'
 > {
   folder: string;
   upgrades: Reflector<NodeOpUpgrade>;
@@ -189,11 +208,28 @@ function stageOf(parts: Parts, temporalAddress: string, stop: () => Promise<void
         },
       });
     },
+    async editImage(name, image) {
+      const request = { verb: 'merge-patch', path: `${UPGRADES}/${name}`, body: { spec: { image } } } as const;
+      const { metadata } = await client.request<{ metadata: { generation: number } }>(request);
+      return metadata.generation;
+    },
     deleteUpgrade: async (name) => void (await remove(`${UPGRADES}/${name}`)),
-    async ended(name) {
+    async ended(name, generation = 1) {
       const status = () => upgrades.get(`${NAMESPACE}/${name}`)?.status;
-      const isOver = (now: NodeOpUpgradeStatus | undefined) => isFinal(now?.rollout?.phase) && isFinal(now?.phase);
+      const isOver = (now: NodeOpUpgradeStatus | undefined) =>
+        isFinal(now?.rollout?.phase) &&
+        isFinal(now?.phase) &&
+        now?.rollout?.generation === generation &&
+        now.observedGeneration === generation;
       return present(await until(`NodeOpUpgrade ${name} ends`, status, isOver, 90_000), name);
+    },
+    status: (name) => upgrades.get(`${NAMESPACE}/${name}`)?.status,
+    async kubectl(...args) {
+      const program = await resolveTool('kubectl');
+      const kubeconfig = cluster.controlPlane.adminKubeconfig;
+      const done = spawnSync(program, ['--kubeconfig', kubeconfig, ...args], { encoding: 'utf8' });
+      if (done.status !== 0) throw new Error(`kubectl ${args.join(' ')}: ${done.stderr}`);
+      return done.stdout.trim();
     },
     async temporalCLI(...args) {
       const program = await resolveTool('temporal');

@@ -2,7 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { BOOT_STATES } from '../../api/schemas/kairos-node.ts';
 import type { KairosNodeAgentStatus, Verdict } from '../../api/types.ts';
-import { type Evidence, judge, judgeOverdue } from '../../policy/verdict.ts';
+import type { PodReading } from '../../policy/node-evidence.ts';
+import { type Evidence, judge, judgeByPod, judgeGone, judgeOverdue } from '../../policy/verdict.ts';
 
 const OLD = { KAIROS_VERSION: 'v4.0.2' };
 const NEW = { KAIROS_VERSION: 'v4.0.3' };
@@ -11,7 +12,7 @@ const STAMP = { image: 'i', sourceBootID: 'boot-1' };
 const evidence = (report: KairosNodeAgentStatus | undefined, more: Partial<Evidence> = {}): Evidence => ({
   sourceBootID: 'boot-1',
   target: { version: 'v4.0.3' },
-  node: { bootID: 'boot-2', ready: true },
+  node: { name: 'n-1', bootID: 'boot-2', ready: true },
   ...(report === undefined ? {} : { report }),
   ...more,
 });
@@ -33,7 +34,25 @@ describe('the evidence from the new boot', () => {
       /stamp/,
     ],
     ['unknown slot, on the target, without a stamp', report({ bootState: 'unknown' }), 'Unverified', /neither/],
-    ['active, on the old version', report({ release: OLD }), 'WrongVersion', /runs v4\.0\.2, wanted v4\.0\.3/],
+    [
+      'active, on the old version',
+      report({ release: OLD }),
+      'WrongVersion',
+      /node n-1 runs v4\.0\.2, wanted v4\.0\.3 from its active image/,
+    ],
+    [
+      'unknown slot, on the old version',
+      report({ release: OLD, bootState: 'unknown' }),
+      'WrongVersion',
+      /from which slot is not known/,
+    ],
+    [
+      'unknown slot, with the stamp of another upgrade',
+      report({ bootState: 'unknown', stamp: { sourceBootID: 'boot-0' } }),
+      'WrongVersion',
+      /boot-0/,
+    ],
+    ['a stamp that does not say whose it is', report({ stamp: {} }), 'WrongVersion', /\(boot unknown\)/],
     [
       'active, with the stamp of another upgrade',
       report({ stamp: { sourceBootID: 'boot-0' } }),
@@ -41,13 +60,34 @@ describe('the evidence from the new boot', () => {
       /boot-0/,
     ],
     ['active, with an unreadable release', report({ release: {} }), 'WrongVersion', /an unknown version/],
-    ['passive, on the old version', report({ bootState: 'passive', release: OLD }), 'RolledBack', /passive/],
-    ['passive, with a version that looks alike', report({ bootState: 'passive' }), 'RolledBack', /passive/],
+    [
+      'passive, on the old version',
+      report({ bootState: 'passive', release: OLD }),
+      'RolledBack',
+      /node n-1 fell back to its passive image and runs v4\.0\.2; find out on its console why/,
+    ],
+    [
+      'passive, with a version that looks alike',
+      report({ bootState: 'passive' }),
+      'RolledBack',
+      /node n-1 fell back to its passive image and runs v4\.0\.3, the version that was wanted, but from the image/,
+    ],
     ['passive, even with the stamp', report({ bootState: 'passive', stamp: STAMP }), 'RolledBack', /passive/],
     ['recovery', report({ bootState: 'recovery' }), 'RolledBack', /recovery/],
     ['a live medium', report({ bootState: 'livecd', stamp: STAMP }), 'WrongVersion', /remove it/],
   ])('%s', (_, seen, verdict, message) => {
     expect(judge(evidence(seen))).toEqual({ verdict, message: expect.stringMatching(message) });
+  });
+
+  it('names the node and the next step in every verdict that is no success', () => {
+    for (const bootState of BOOT_STATES)
+      for (const release of [OLD, NEW])
+        for (const stamp of [undefined, { sourceBootID: 'boot-0' }]) {
+          const seen = report({ bootState, release, ...(stamp === undefined ? {} : { stamp }) });
+          const judged = judge(evidence(seen));
+          if (judged?.verdict === 'Succeeded') continue;
+          expect(judged?.message).toMatch(/node n-1 .*(: |; |before )(look|find|remove|compare|see) /);
+        }
   });
 
   it('accepts a version in another spelling', () => {
@@ -84,6 +124,10 @@ const anyReport = fc.record<KairosNodeAgentStatus>(
   },
   { requiredKeys: [] },
 );
+const anyReading: fc.Arbitrary<PodReading> = fc.record(
+  { report: anyReport, seen: fc.constantFrom('was refused', 'did not start') },
+  { requiredKeys: ['seen'] },
+);
 const anyEvidence: fc.Arbitrary<Evidence> = fc.record(
   {
     sourceBootID: fc.constantFrom('boot-1', 'boot-2'),
@@ -98,9 +142,17 @@ const MANY = { numRuns: 2000 };
 describe('whatever the evidence', () => {
   it('a success is proven: new boot, Ready, reported from that boot, not a fallback, on the target', () => {
     fc.assert(
-      fc.property(anyEvidence, fc.boolean(), (seen, overdue) => {
-        const judged = overdue ? judgeOverdue(seen, '30m') : judge(seen);
+      fc.property(anyEvidence, anyReading, fc.constantFrom('at once', 'late', 'by pod'), (told, reading, when) => {
+        const judged =
+          when === 'by pod'
+            ? judgeByPod(told, '30m', reading)
+            : when === 'late'
+              ? judgeOverdue(told, '30m')
+              : judge(told);
         if (judged?.verdict !== 'Succeeded') return;
+        const byPod = when === 'by pod' && judge(told) === undefined;
+        const { report: from } = byPod ? reading : told;
+        const seen = { ...told, ...(from === undefined ? {} : { report: from }) };
         expect(seen.node.ready).toBe(true);
         expect(seen.node.bootID).not.toBe(seen.sourceBootID);
         expect(seen.report?.bootID).toBe(seen.node.bootID);
@@ -138,6 +190,65 @@ describe('whatever the evidence', () => {
       MANY,
     );
   });
+
+  it('gives one of the verdicts of a new boot, or one of those of silence, and never both kinds', () => {
+    fc.assert(
+      fc.property(anyEvidence, fc.boolean(), (seen, forced) => {
+        const { bootID, ready } = seen.node;
+        const fresh = bootID !== '' && bootID !== seen.sourceBootID && ready && seen.report?.bootID === bootID;
+        const now = judge(seen);
+        expect(now !== undefined).toBe(fresh);
+        const late = judgeOverdue(seen, '30m', { forced });
+        if (fresh) expect(['Succeeded', 'RolledBack', 'WrongVersion', 'Unverified']).toContain(now?.verdict);
+        else if (!ready) expect(late.verdict).toBe('Lost');
+        else expect(late.verdict).toBe(bootID === seen.sourceBootID ? 'NeverRebooted' : 'Unverified');
+      }),
+      MANY,
+    );
+  });
+
+  it('a pod is only believed where the agent is silent, and about the boot that the Node is in', () => {
+    fc.assert(
+      fc.property(anyEvidence, anyReading, (seen, reading) => {
+        const judged = judgeByPod(seen, '30m', reading);
+        const without = judgeOverdue(seen, '30m');
+        if (judge(seen) !== undefined || without.verdict !== 'Unverified') expect(judged).toEqual(without);
+        else if (reading.report?.bootID !== seen.node.bootID) expect(judged.verdict).toBe('Unverified');
+        else if (seen.node.bootID !== '')
+          expect(judged.verdict).toBe(judge({ ...seen, report: reading.report })?.verdict);
+      }),
+      MANY,
+    );
+  });
+});
+
+describe('a node that only a pod can speak for', () => {
+  const read = (bootReport: KairosNodeAgentStatus | undefined, seen = 'ended with 1'): PodReading =>
+    bootReport === undefined ? { seen } : { report: bootReport, seen };
+  const silent = evidence(report({ bootID: 'boot-1' }));
+
+  it.each<[string, PodReading, Verdict, RegExp]>([
+    [
+      'the stamp',
+      read(report({ stamp: STAMP })),
+      'Succeeded',
+      /stamp of this upgrade; read by a pod on node n-1, since/,
+    ],
+    ['a fallback', read(report({ bootState: 'passive', release: OLD })), 'RolledBack', /read by a pod/],
+    ['nothing', read(undefined), 'Unverified', /last reported from boot boot-1 .*; a pod .* there ended with 1$/],
+    ['another boot', read(report({ bootID: 'boot-9' }), 'read boot boot-9'), 'Unverified', /there read boot boot-9$/],
+  ])('which read %s', (_, reading, verdict, message) => {
+    expect(judgeByPod(silent, '30m', reading)).toEqual({ verdict, message: expect.stringMatching(message) });
+  });
+});
+
+describe('a node that is gone', () => {
+  it.each([
+    ['was deleted', undefined, /node n-1 was deleted during its upgrade/],
+    ['was made again', 'uid-2', /node n-1 was deleted and made again \(UID uid-2 is another node\)/],
+  ])('because it %s is Lost', (_, replacedBy, message) => {
+    expect(judgeGone('n-1', replacedBy)).toEqual({ verdict: 'Lost', message: expect.stringMatching(message) });
+  });
 });
 
 describe('at the deadline', () => {
@@ -158,7 +269,7 @@ describe('at the deadline', () => {
       'a node in a new boot, not Ready',
       evidence(report(), { node: { bootID: 'boot-2', ready: false } }),
       'Lost',
-      /not Ready 30m/,
+      /not Ready 30m .* is in the new boot boot-2: look at its console/,
     ],
     ['a Ready node without a report', evidence(undefined), 'Unverified', /has not reported/],
     [
@@ -170,5 +281,13 @@ describe('at the deadline', () => {
     ['a report that came at the last moment', evidence(report({ stamp: STAMP })), 'Succeeded', /stamp/],
   ])('%s', (_, seen, verdict, message) => {
     expect(judgeOverdue(seen, '30m')).toEqual({ verdict, message: expect.stringMatching(message) });
+  });
+
+  it.each([
+    [true, /boot-1, in which the image was written, also after a forced reboot was asked for: look at its console/],
+    [false, /boot-1, in which the image was written, as far as is known: look at its console/],
+  ])('a silent node says whether it was forced: %s', (forced, message) => {
+    const seen = evidence(undefined, { node: { name: 'n-1', bootID: 'boot-1', ready: false } });
+    expect(judgeOverdue(seen, '30m', { forced }).message).toMatch(message);
   });
 });

@@ -143,7 +143,11 @@ describe('a rollout', () => {
     });
     await until('w-1 drains', () => script.nodes('drainNode').length === 1);
     await handle.signal('pause', { reason: 'lunch' });
-    expect(await handle.query('state')).toMatchObject({ phase: 'Running', wave: 'workers', paused: 'lunch' });
+    expect(await handle.query('state')).toMatchObject({
+      phase: 'Running',
+      wave: 'workers',
+      paused: { by: 'temporal', reason: 'lunch' },
+    });
     slow.open();
     await until('w-1 has ended', () => script.ends().length === 1);
     await new Promise((resolve) => setTimeout(resolve, 500));

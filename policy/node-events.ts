@@ -1,0 +1,183 @@
+import type { KairosNodeStatus, Verdict } from '../api/types.ts';
+import { type Notice, freshNotices, retryCommand } from './events.ts';
+import { isFailure } from './placement.ts';
+
+type InHand = NonNullable<KairosNodeStatus['inHand']>;
+type LastAttempt = NonNullable<KairosNodeStatus['lastAttempt']>;
+type Asker = NonNullable<LastAttempt['request']>;
+
+export interface TalkingNode {
+  name: string;
+  uid: string;
+  status: KairosNodeStatus;
+}
+
+/** What is said about a KairosNode that now is this: at most five Normal Events in an upgrade that goes well. */
+export function newsOfNode(before: TalkingNode | undefined, now: TalkingNode, atMs: number): Notice[] {
+  const earlier = before?.uid === now.uid ? before : undefined;
+  const fresh = freshNotices(earlier && noticesOfNode(earlier), noticesOfNode(now), atMs);
+  const givenBack = earlier === undefined ? undefined : givenBackNotice(earlier.status, now.status);
+  return givenBack === undefined ? fresh : [...fresh, givenBack];
+}
+
+/** What of this belongs to the NodeOpUpgrade, too: a node that failed, and what holds one up, once for all its nodes. */
+export function newsForUpgrade(node: TalkingNode, news: readonly Notice[]): Notice[] {
+  const { lastAttempt } = node.status;
+  return news.flatMap((notice): Notice[] => {
+    if (notice.reason === lastAttempt?.verdict && isFailure(lastAttempt.verdict) && lastAttempt.request !== undefined)
+      return [nodeFailed(lastAttempt.request, { ...lastAttempt, name: node.name }, notice.at)];
+    if (notice.reason !== 'DrainBlocked' && notice.reason !== 'PullFailing') return [];
+    return [{ ...notice, key: sharedKey(notice), message: `node ${node.name}: ${notice.message}` }];
+  });
+}
+
+/** Said from the node as soon as it has ended, and from its rollout, which also names nodes that were never in hand. */
+export function nodeFailed(
+  { generation, attempt }: Pick<Asker, 'generation' | 'attempt'>,
+  { name, verdict, message = '' }: { name: string; verdict: Verdict; message?: string | undefined },
+  at: string | undefined,
+): Notice {
+  return {
+    key: `${generation}/${attempt}/${name}/${verdict}`,
+    type: 'Warning',
+    reason: 'NodeFailed',
+    message: `node ${name}: ${verdict}: ${message}`,
+    ...(at === undefined ? {} : { at }),
+  };
+}
+
+/** One that belongs to all nodes which meet it: the key of a blocker or of an image begins with those of the node. */
+const sharedKey = ({ key }: Notice) => key.slice(key.indexOf('|') + 1);
+
+function noticesOfNode({ name, status }: TalkingNode): Notice[] {
+  const { inHand, upgradeState } = status;
+  return [
+    ...(upgradeState === 'InProgress' && inHand !== undefined ? progress(inHand, status) : pull(status)),
+    ...verdict(name, status),
+    ...corrected(status),
+  ];
+}
+
+function progress(inHand: InHand, status: KairosNodeStatus): Notice[] {
+  const { request, startedAt, image, version, from, bootID } = inHand;
+  const { step, stepSince, message = '', bootState, observedVersion } = status;
+  const key = `${asked(request)}/${startedAt}`;
+  const at = stepSince === undefined ? {} : { at: stepSince };
+  const normal = (reason: string, text: string): Notice => ({ key, type: 'Normal', reason, message: text, ...at });
+  const who = request.kind === 'NodeOpUpgrade' ? `${request.namespace}/${request.name}` : 'its own spec.image';
+  const taken: Notice = {
+    ...normal(
+      'TakenInHand',
+      `by ${who}, attempt ${request.attempt}: ${from === undefined ? '' : `from ${from} `}to ${version} (${image}); workflow ${status.workflowID ?? ''}`,
+    ),
+    at: startedAt,
+  };
+  const rebooted =
+    (step === 'Reboot' || step === 'Verify' || step === 'Soak') &&
+    status.bootID !== undefined &&
+    status.bootID !== bootID;
+  const newBoot = `its agent reports from a new boot, slot ${bootState ?? 'unknown'}, version ${observedVersion ?? 'unknown'}`;
+  return [
+    taken,
+    ...(step === 'Drain' ? blocked(key, message, at) : []),
+    ...(step === 'Upgrade'
+      ? [normal('Drained', `the drain is over; ${message}; from here on the node is taken to its verdict`)]
+      : []),
+    ...(step === 'Reboot' ? [normal('ImageWritten', `the image is written; ${message}`)] : []),
+    ...(step === 'Reboot' && message.includes('forced')
+      ? [{ ...normal('RebootForced', `${message}; look at the console of the machine`), type: 'Warning' as const }]
+      : []),
+    ...(rebooted ? [normal('Rebooted', newBoot)] : []),
+  ];
+}
+
+/** What holds a drain, once for each budget: many pods may wait for one. */
+function blocked(key: string, message: string, at: { at?: string }): Notice[] {
+  const held = /^pod (\S+?) is held by (.*); asking again$/.exec(message);
+  if (held === null) return [];
+  const [, pod = '', by = ''] = held;
+  const [namespace = ''] = pod.split('/');
+  const look = by.startsWith('PodDisruptionBudget ')
+    ? `kubectl get pdb -n ${namespace}: let it allow a disruption (another replica elsewhere, a lower minAvailable), or delete the pod`
+    : 'it is asked again until it goes';
+  return [
+    {
+      key: `${key}|${namespace}/${by}`,
+      type: 'Warning',
+      reason: 'DrainBlocked',
+      message: `pod ${pod} is held by ${by}. ${look}. At strategy.drain.timeout the node is given back as Failed, untouched`,
+      ...at,
+    },
+  ];
+}
+
+/** A kubelet says why only now and then: in between it says that it waits before it tries again. */
+const PULL_TROUBLE =
+  /^pulling (\S+): ((?:ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError|RegistryUnavailable)\b.*)$/s;
+const BARE_BACK_OFF = /^ImagePullBackOff\s+Back-off pulling image(?:\s+"[^"]*")?\s*$/;
+
+function pull({ message = '' }: KairosNodeStatus): Notice[] {
+  const trouble = PULL_TROUBLE.exec(message);
+  if (trouble === null) return [];
+  const [, image = '', words = ''] = trouble;
+  if (BARE_BACK_OFF.test(words)) return [];
+  return [
+    {
+      key: `|${image}`,
+      type: 'Warning',
+      reason: 'PullFailing',
+      message: `cannot pull ${image}: ${words}. The node is untouched. Check the name of the image, that the node reaches the registry, and spec.imagePullSecrets; it is tried until strategy.prePull.timeout`,
+    },
+  ];
+}
+
+function verdict(name: string, { lastAttempt }: KairosNodeStatus): Notice[] {
+  if (lastAttempt === undefined) return [];
+  const { verdict: word, message = '', request, specGeneration, retry = '', image, finishedAt } = lastAttempt;
+  const failed = isFailure(word);
+  const next = failed && request !== undefined ? `. To try again: ${retryCommand(request, name)}` : '';
+  return [
+    {
+      key: [request === undefined ? lastAttempt.rollout : asked(request), specGeneration, retry, image].join('/'),
+      type: failed ? 'Warning' : 'Normal',
+      reason: word,
+      message: `${cut(message, 1000 - next.length)}${next}`,
+      at: finishedAt,
+    },
+  ];
+}
+
+/** Evidence that came after the end of an attempt. */
+function corrected({ conditions = [], lastAttempt }: KairosNodeStatus): Notice[] {
+  const found = conditions.find(({ type, status }) => type === 'VerdictCorrected' && status === 'True');
+  if (found === undefined || lastAttempt === undefined) return [];
+  const { request, rollout, verdict: word, message = '' } = lastAttempt;
+  return [
+    {
+      key: `${request === undefined ? rollout : asked(request)}/${word}`,
+      type: isFailure(word) ? 'Warning' : 'Normal',
+      reason: found.type,
+      message: `now ${word}: ${cut(message, 400)}; ${found.message}`,
+      at: found.lastTransitionTime,
+    },
+  ];
+}
+
+/** Out of our hand without a verdict: its workflow was lost, or it rebooted by itself, before its image was touched. */
+function givenBackNotice(before: KairosNodeStatus, now: KairosNodeStatus): Notice | undefined {
+  const gone = before.upgradeState === 'InProgress' && before.inHand !== undefined && now.inHand === undefined;
+  if (!gone || now.upgradeState === 'InProgress') return undefined;
+  if (before.lastAttempt?.finishedAt !== now.lastAttempt?.finishedAt) return undefined;
+  const { request, startedAt } = before.inHand ?? { request: undefined, startedAt: '' };
+  return {
+    key: `${request === undefined ? '' : asked(request)}/${startedAt}`,
+    type: 'Warning',
+    reason: 'GivenBack',
+    message: now.message ?? 'back in service, its image was not touched',
+  };
+}
+
+const asked = ({ kind, namespace, name, uid, generation, attempt }: Asker) =>
+  [kind, namespace, name, uid, generation, attempt].join('/');
+
+const cut = (text: string, length: number) => (text.length <= length ? text : `${text.slice(0, length - 1)}…`);

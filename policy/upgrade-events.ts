@@ -1,0 +1,97 @@
+import type { Condition, NodeOpUpgrade, RolloutStatus } from '../api/types.ts';
+import { isFinal } from './engine.ts';
+import { type Notice, freshNotices, retryCommand } from './events.ts';
+import { nodeFailed } from './node-events.ts';
+
+/** A rollout that fails on hundreds of nodes names the first ones here, the first hundred in its status. */
+const FAILED_SAID = 10;
+
+/** What is said about a NodeOpUpgrade that now is this. */
+export function newsOfUpgrade(before: NodeOpUpgrade | undefined, now: NodeOpUpgrade, atMs: number): Notice[] {
+  const earlier = before?.metadata.uid === now.metadata.uid ? before : undefined;
+  const fresh = freshNotices(earlier && noticesOfUpgrade(earlier), noticesOfUpgrade(now), atMs);
+  return earlier === undefined ? fresh : [...fresh, ...returned(earlier, now), ...resumed(earlier, now)];
+}
+
+function noticesOfUpgrade(upgrade: NodeOpUpgrade): Notice[] {
+  const rollout = upgrade.status?.rollout;
+  return [
+    ...(rollout === undefined ? [] : rolloutNotices(upgrade, rollout)),
+    ...(upgrade.status?.conditions ?? []).flatMap((condition) => conditionNotices(condition, rollout)),
+  ];
+}
+
+function rolloutNotices({ metadata }: NodeOpUpgrade, rollout: RolloutStatus): Notice[] {
+  const { generation, attempt, phase, wave, message = '', paused, image, startedAt, finishedAt } = rollout;
+  const key = `${generation}/${attempt}`;
+  const object = `-n ${metadata.namespace} nodeopupgrade ${metadata.name}`;
+  const notices: Notice[] = [];
+  const say = (reason: string, text: string, more: Partial<Notice> = {}) =>
+    notices.push({ key, type: 'Normal', reason, message: text, ...more });
+  if (startedAt !== undefined)
+    say('Started', `attempt ${attempt}: ${image ?? ''}; workflow ${rollout.workflowID}`, { at: startedAt });
+  if (wave !== undefined && !isFinal(phase) && message.startsWith(`wave ${wave}:`))
+    say('WaveStarted', message, { key: `${key}/${wave}` });
+  if (paused !== undefined) {
+    const lift =
+      paused.by === 'kubectl'
+        ? `kubectl annotate ${object} kairos.io/pause-`
+        : `temporal workflow signal --workflow-id ${rollout.workflowID} --name resume --input '{}'`;
+    const text = `by ${paused.by}: ${paused.reason}; nodes in hand are finished, no further one is started. To go on: ${lift}`;
+    say('Paused', text, { key: `${key}/${paused.since}`, at: paused.since });
+  }
+  if (phase === 'Cancelling') say('Cancelling', message);
+  const ended = isFinal(phase);
+  for (const node of (rollout.failed ?? []).slice(0, FAILED_SAID))
+    notices.push(nodeFailed(rollout, node, ended ? finishedAt : undefined));
+  if (ended) {
+    const request = { kind: 'NodeOpUpgrade', namespace: metadata.namespace ?? '', name: metadata.name };
+    const command = retryCommand(request, '');
+    const next = phase === 'Completed' || message.includes('kairos.io/retry') ? '' : `. To try again: ${command}`;
+    const text = `attempt ${attempt}: ${message.slice(0, 1000 - next.length - 20)}${next}`;
+    say(phase, text, {
+      type: phase === 'Failed' ? 'Warning' : 'Normal',
+      ...(finishedAt === undefined ? {} : { at: finishedAt }),
+    });
+  }
+  return notices;
+}
+
+/** What the watcher says itself: that Temporal is away, that nothing moves, that nobody carries it out. */
+function conditionNotices(condition: Condition, rollout: RolloutStatus | undefined): Notice[] {
+  const { type, status, reason, message, lastTransitionTime } = condition;
+  const say = (word: string, key: string): Notice[] => [
+    { key, type: 'Warning', reason: word, message, at: lastTransitionTime },
+  ];
+  if (type === 'EngineReachable' && status === 'False') return say('TemporalUnreachable', '');
+  if (type === 'Progressing' && status === 'False' && (reason === 'Waiting' || reason === 'NotStarted'))
+    return say(reason, `${rollout?.generation ?? 0}/${rollout?.attempt ?? 0}`);
+  if (type === 'NamespaceNotEnabled' && status === 'True') return say(type, '');
+  return [];
+}
+
+function returned(before: NodeOpUpgrade, now: NodeOpUpgrade): Notice[] {
+  const engine = (upgrade: NodeOpUpgrade) =>
+    upgrade.status?.conditions?.find(({ type }) => type === 'EngineReachable')?.status;
+  if (engine(before) !== 'False' || engine(now) !== 'True') return [];
+  return [
+    { key: '', type: 'Normal', reason: 'TemporalReturned', message: 'Temporal answers again: the rollout goes on' },
+  ];
+}
+
+/** What kubectl paused is resumed by kubectl only; anything else was resumed through Temporal. */
+function resumed(before: NodeOpUpgrade, now: NodeOpUpgrade): Notice[] {
+  const [was, is] = [before.status?.rollout, now.status?.rollout];
+  const paused = was?.paused;
+  if (paused === undefined || is === undefined || is.paused !== undefined || isFinal(is.phase)) return [];
+  if (was?.attempt !== is.attempt || was.generation !== is.generation) return [];
+  const how = paused.by === 'kubectl' ? 'the annotation kairos.io/pause is gone' : 'by a message through Temporal';
+  return [
+    {
+      key: `${is.generation}/${is.attempt}/${paused.since}`,
+      type: 'Normal',
+      reason: 'Resumed',
+      message: `${how}; it was paused since ${paused.since}: ${paused.reason}`,
+    },
+  ];
+}

@@ -1,0 +1,125 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { writeImage } from '../../activities/write-image.ts';
+import { MINUTE, SECOND, StepWorld, elapse } from './step-world.ts';
+
+let world: StepWorld;
+beforeEach(() => {
+  jest.useFakeTimers();
+  world = new StepWorld();
+});
+afterEach(() => {
+  jest.useRealTimers();
+});
+
+const write = async () => {
+  const step = world.run((view, hand) => writeImage(view, { hand, step: 'upgrade' }));
+  await elapse(0);
+  world.writer('writer');
+  await elapse(0);
+  return step;
+};
+const ended = (exitCode: number, message = '') => ({
+  phase: exitCode === 0 ? 'Succeeded' : 'Failed',
+  containerStatuses: [{ name: 'upgrade', restartCount: 0, state: { terminated: { exitCode, message } } }],
+});
+const jobs = () => world.requests.filter((request) => request.startsWith('create kairos-upgrade')).length;
+
+describe('the writing of an image', () => {
+  it('has no deadline, and ends with its pod', async () => {
+    const step = await write();
+    await elapse(24 * 60 * MINUTE);
+    expect(step.answer).toBeUndefined();
+    world.pod('writer', ended(0));
+    await elapse(0);
+    expect(step.answer).toEqual({ outcome: 'Written' });
+    expect(jobs()).toBe(1);
+  });
+
+  it('fails with the end of what the agent said', async () => {
+    const step = await write();
+    world.pod('writer', ended(13, 'no space'));
+    await elapse(0);
+    expect(step.answer).toEqual({
+      outcome: 'Failed',
+      message: expect.stringMatching(/^node n-1: kairos-agent upgrade ended with 13: no space/),
+    });
+  });
+
+  it('is looked at in the new boot where the machine rebooted itself, whatever its pod said first', async () => {
+    const step = await write();
+    world.watching = false;
+    world.node({ bootID: 'boot-2', ready: false });
+    world.watching = true;
+    world.pod('writer', ended(255));
+    await elapse(0);
+    expect(step.answer).toEqual({ outcome: 'BootChanged' });
+  });
+
+  it('that found itself in another boot waits until the Node says so', async () => {
+    const step = await write();
+    world.pod('writer', ended(76, 'made for boot boot-1'));
+    await elapse(5 * MINUTE);
+    expect(step.answer).toBeUndefined();
+    world.node({ bootID: 'boot-2' });
+    await elapse(0);
+    expect(step.answer).toEqual({ outcome: 'BootChanged' });
+  });
+
+  it('that could not tell its boot has touched nothing', async () => {
+    const step = await write();
+    world.pod('writer', ended(77, 'denied'));
+    await elapse(0);
+    expect(step.answer).toEqual({ outcome: 'NotWritten', message: expect.stringMatching(/denied.*not touched/) });
+  });
+
+  it('whose pod kubelet refused is begun again', async () => {
+    const step = await write();
+    world.pod('writer', { phase: 'Failed', reason: 'OutOfpods' });
+    await elapse(2 * SECOND);
+    expect({ jobs: jobs(), answer: step.answer }).toEqual({ jobs: 2, answer: undefined });
+  });
+
+  it('whose pod somebody deleted is asked for again: the lock lets that one only repeat the outcome', async () => {
+    const step = await write();
+    world.removePod('writer');
+    await elapse(2 * MINUTE);
+    // Its Job may still make another one.
+    expect(jobs()).toBe(1);
+    world.endJob();
+    await elapse(MINUTE);
+    expect(jobs()).toBe(2);
+    world.writer('second');
+    world.pod('second', ended(75, 'an earlier run in this boot was cut off: not run again'));
+    await elapse(0);
+    expect(step.answer).toEqual({ outcome: 'Failed', message: expect.stringMatching(/ended with 75: .*cut off/) });
+  });
+
+  it('is not begun again for a pod that the watch is slow to deliver', async () => {
+    const step = world.run((view, hand) => writeImage(view, { hand, step: 'upgrade' }));
+    await elapse(0);
+    world.endJob();
+    await elapse(30 * SECOND);
+    world.writer('writer');
+    world.pod('writer', ended(0));
+    await elapse(0);
+    expect(step.answer).toEqual({ outcome: 'Written' });
+    expect(jobs()).toBe(1);
+  });
+
+  it('is not begun again while a pod of it is there, whatever its Job says', async () => {
+    await write();
+    world.endJob();
+    await elapse(10 * MINUTE);
+    expect(jobs()).toBe(1);
+  });
+
+  it('that the API server does not allow has touched nothing', async () => {
+    world.forbidden = 'kairos-upgrade';
+    const step = world.run((view, hand) => writeImage(view, { hand, step: 'upgrade' }));
+    await elapse(0);
+    expect(step.answer).toEqual({
+      outcome: 'NotWritten',
+      message: expect.stringMatching(/Forbidden; its image was not/),
+    });
+  });
+});
