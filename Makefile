@@ -56,3 +56,11 @@ test: check tools build ## everything: format, lint, types, unit, server and end
 .PHONY: bench-kube
 bench-kube: tools build ## the Kubernetes client under 10,000 faults (FAULTS=1000 SEED=7)
 	@node bench/kube-faults.ts
+
+.PHONY: bench-agent
+bench-agent: node_modules/.package-lock.json ## the agent's memory over many looks (POLLS=20000; minutes)
+	@node bench/agent-memory.ts
+
+.PHONY: chaos
+chaos: tools build ## the demo under chaos, many seeds in a row (SEEDS=20 SEED=1 NODES=6)
+	@node sim/demo/chaos-seeds.ts

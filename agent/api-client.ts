@@ -14,18 +14,19 @@ export interface ApiServer {
 }
 
 interface ApiRequest {
-  readonly method: 'POST' | 'PATCH';
+  readonly method: 'GET' | 'POST' | 'PATCH';
   readonly path: string;
-  readonly contentType: string;
-  readonly body: unknown;
+  readonly contentType?: string;
+  readonly body?: unknown;
 }
 
 export interface ApiClient {
   /**
-   * Sends one request; resolves when it was accepted. Throws {@link ApiError} for every other answer and the
-   * system's error where none came, also after the deadline. Sends nothing twice.
+   * Sends one request; resolves with the parsed answer when it was accepted, `undefined` where that is no JSON. Throws
+   * {@link ApiError} for every other answer and the system's error where none came, also after the deadline. Sends
+   * nothing twice.
    */
-  send(request: ApiRequest): Promise<void>;
+  send(request: ApiRequest): Promise<unknown>;
   close(): void;
 }
 
@@ -45,8 +46,8 @@ export class ApiError extends Error {
 }
 
 const DEADLINE_MS = 10_000;
-/** Shorter than the API server keeps an idle connection, so that we never write to one that it is closing. */
-const IDLE_SOCKET_MS = 30_000;
+/** Shorter than the 90 s of the API server, so that we never write to one that it is closing; longer than a check. */
+const IDLE_SOCKET_MS = 60_000;
 const MAX_ANSWER_BYTES = 1024 * 1024;
 
 /** A client with one kept-alive connection. Certificates are always checked. Does nothing before the first request. */
@@ -69,6 +70,7 @@ export function connectTo(server: ApiServer, signal: AbortSignal): ApiClient {
       ]);
       const answer = await exchange(server, { ...request, agent: agentFor(ca), token }, signal);
       if (answer.code < 200 || answer.code > 299) throw errorFrom(request, answer);
+      return parse(answer.text);
     },
     close() {
       connection?.agent.destroy();
@@ -90,7 +92,7 @@ async function exchange(
 ): Promise<Answer> {
   signal.throwIfAborted();
   const { deadlineMs = DEADLINE_MS } = server;
-  const body = JSON.stringify(request.body);
+  const body = request.body === undefined ? '' : JSON.stringify(request.body);
   const sent = httpsRequest({
     host: server.host,
     port: server.port,
@@ -100,8 +102,8 @@ async function exchange(
     headers: {
       accept: 'application/json',
       authorization: `Bearer ${request.token}`,
-      'content-type': request.contentType,
-      'content-length': Buffer.byteLength(body),
+      ...(request.contentType === undefined ? {} : { 'content-type': request.contentType }),
+      ...(body === '' ? {} : { 'content-length': Buffer.byteLength(body) }),
       'user-agent': 'kairos-agent',
     },
   });
@@ -112,8 +114,14 @@ async function exchange(
   signal.addEventListener('abort', stop, { once: true });
   try {
     return await new Promise<Answer>((resolve, reject) => {
+      let isAnswered = false;
       sent.on('error', reject);
+      // an answer of another protocol closes the connection without an error
+      sent.on('close', () => {
+        if (!isAnswered) reject(new Error(`${server.host}:${server.port} closed the connection without an answer`));
+      });
       sent.on('response', (response) => {
+        isAnswered = true;
         readAnswer(response).then(resolve, (error: unknown) => reject(sent.errored ?? error));
       });
       sent.end(body);
@@ -147,19 +155,26 @@ function errorFrom(request: ApiRequest, answer: Answer): ApiError {
 
 /** Kubernetes answers with a Status object; a proxy in between may answer with anything. */
 function statusOf(text: string): { reason: string; message: string } {
+  const status = parse(text) as { reason?: unknown; message?: unknown } | null | undefined;
+  if (status === undefined) return { reason: 'Unknown', message: text.slice(0, 200) };
+  const textOf = (value: unknown, otherwise: string) => (typeof value === 'string' ? value : otherwise);
+  return { reason: textOf(status?.reason, 'Unknown'), message: textOf(status?.message, '').slice(0, 500) };
+}
+
+function parse(text: string): unknown {
   try {
-    const status = JSON.parse(text) as { reason?: unknown; message?: unknown } | null;
-    const textOf = (value: unknown, otherwise: string) => (typeof value === 'string' ? value : otherwise);
-    return { reason: textOf(status?.reason, 'Unknown'), message: textOf(status?.message, '').slice(0, 500) };
+    return JSON.parse(text);
   } catch {
-    return { reason: 'Unknown', message: text.slice(0, 200) };
+    return undefined;
   }
 }
 
 async function readPart(file: string, option: string): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (error) {
-    throw new Error(`cannot read ${option} ${file}: mount the projected service account token there`, { cause: error });
-  }
+  const hint = 'mount the projected service account token there';
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new Error(`cannot read ${option} ${file}: ${hint}`, { cause });
+  });
+  // without certificates Node would fall back to those of public authorities, and tell one of their servers the token
+  if (text.trim() === '') throw new Error(`${option} ${file} is empty: ${hint}`);
+  return text.trim();
 }

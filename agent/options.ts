@@ -43,6 +43,7 @@ export function settingsFrom(env: Environment): AgentSettings {
       tokenFile: given('TOKEN_FILE') ?? '/var/run/secrets/kairos.io/agent/token',
     },
     reportIntervalMs: check(() => durationMs('REPORT_INTERVAL', given('REPORT_INTERVAL') ?? '1h'), 0),
+    checkIntervalMs: check(() => durationMs('CHECK_INTERVAL', given('CHECK_INTERVAL') ?? '30s'), 0),
     pollIntervalMs: check(() => durationMs('POLL_INTERVAL', given('POLL_INTERVAL') ?? '10s'), 0),
     version: given('AGENT_VERSION') ?? 'unknown',
     healthPort: check(() => {

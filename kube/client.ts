@@ -135,14 +135,47 @@ async function watch(access: ClusterAccess, o: Watch): Promise<void> {
   }
 }
 
-/** A 401 means that nothing was done: the call is repeated once, in the time it has left, if there may be newer credentials. */
+/**
+ * A 401 or 403 means that nothing was done, so the call may be repeated, in the time it has left. 401: if there may be
+ * newer credentials. 403: an API server that starts forbids everything to everybody until it has read its roles, and is
+ * not ready either; only what a ready one forbids is forbidden.
+ */
 async function sendWithFreshCredentials(access: ClusterAccess, call: Parameters<typeof send>[1]): Promise<Answer> {
   const startedAt = performance.now();
+  const again = () =>
+    send(access, { ...call, deadlineMs: Math.max(1, call.deadlineMs - (performance.now() - startedAt)) });
   try {
     return await send(access, call);
   } catch (error) {
-    const outdated = error instanceof KubeError && error.code === 401 && access.refresh();
-    if (!outdated) throw error;
-    return send(access, { ...call, deadlineMs: Math.max(1, call.deadlineMs - (performance.now() - startedAt)) });
+    if (!(error instanceof KubeError)) throw error;
+    if (error.code === 401 && access.refresh()) return again();
+    if (error.code !== 403) throw error;
+    await mustBeReady(access, call, error);
+    return again();
+  }
+}
+
+async function mustBeReady(access: ClusterAccess, call: Parameters<typeof send>[1], refused: KubeError): Promise<void> {
+  const { deadlineMs, signal } = call;
+  const question = { verb: 'get', method: 'GET', path: '/readyz', query: {}, body: undefined, repeatable: true };
+  try {
+    // Its answer is a word, not JSON: only the headers are waited for.
+    const answer = await send(access, {
+      ...question,
+      contentType: 'application/json',
+      deadlineMs,
+      signal,
+      stream: true,
+    });
+    answer.stream?.destroy();
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw new KubeError(`${refused.message}; the API server is not ready: ${(error as Error).message}`, {
+      verb: refused.verb,
+      path: refused.path,
+      reason: 'ServiceUnavailable',
+      retryable: true,
+      code: 503,
+    });
   }
 }

@@ -1,4 +1,5 @@
-import type { Condition, KairosNodeStatus, NodeOpUpgrade, NodeOpUpgradeStatus } from '../api/types.ts';
+import type { KairosNodeStatus, NodeOpUpgrade, NodeOpUpgradeStatus } from '../api/types.ts';
+import { conditionsOf, type Around, type EngineHealth } from './conditions.ts';
 import { byName } from './order.ts';
 import { isFailure } from './placement.ts';
 
@@ -11,12 +12,14 @@ export interface SummarizedNode {
 
 /**
  * The part of a NodeOpUpgrade's status that the watcher writes: counts and nodes in flight from the KairosNodes, the
- * phase and the end from `status.rollout`, which the rollout writes. `nodes` are those whose status names the rollout.
+ * phase and the end from `status.rollout`, which the rollout writes, and the conditions. `nodes` are those whose status
+ * names the rollout.
  */
 export function summarize(
   upgrade: NodeOpUpgrade,
   nodes: readonly SummarizedNode[],
-  engine: { reachable: boolean; message: string; since: string },
+  engine: EngineHealth,
+  around: Pick<Around, 'atMs' | 'inTheWay'>,
 ): Omit<NodeOpUpgradeStatus, 'rollout' | 'lastUpdated'> {
   const generation = upgrade.metadata.generation ?? 0;
   const rollout = upgrade.status?.rollout?.generation === generation ? upgrade.status.rollout : undefined;
@@ -39,10 +42,9 @@ export function summarize(
     ).length;
   const total = rollout?.total ?? 0;
   const done = Math.max(sum(false), count(false));
-  return {
-    phase: rollout?.phase ?? 'Pending',
+  const counted = {
+    phase: rollout?.phase ?? ('Pending' as const),
     message: rollout?.message ?? (engine.reachable ? 'waiting for its rollout to start' : engine.message),
-    observedGeneration: generation,
     nodes: {
       total,
       done,
@@ -50,13 +52,21 @@ export function summarize(
       failed: Math.max(sum(true), count(true)),
       summary: `${done}/${total}`,
     },
+  };
+  const lastEndedAt = ended
+    .map(({ status }) => status.lastAttempt?.finishedAt ?? '')
+    .sort()
+    .at(-1);
+  return {
+    ...counted,
+    observedGeneration: generation,
     inFlight: inFlight.slice(0, LISTED).map(({ name, status }) => ({
       name,
       ...(status.step === undefined ? {} : { step: status.step }),
       ...(status.stepSince === undefined ? {} : { since: status.stepSince }),
       ...(status.message === undefined ? {} : { message: status.message.slice(0, 1024) }),
     })),
-    conditions: [engineCondition(engine, generation)],
+    conditions: conditionsOf(upgrade, rollout, counted, engine, { ...around, lastEndedAt }),
   };
 }
 
@@ -69,18 +79,4 @@ function endedIn({ lastAttempt }: KairosNodeStatus, { metadata }: NodeOpUpgrade,
     request.generation === metadata.generation &&
     request.attempt === attempt
   );
-}
-
-function engineCondition(
-  engine: { reachable: boolean; message: string; since: string },
-  generation: number,
-): Condition {
-  return {
-    type: 'EngineReachable',
-    status: engine.reachable ? 'True' : 'False',
-    reason: engine.reachable ? 'Connected' : 'Unreachable',
-    message: engine.message,
-    observedGeneration: generation,
-    lastTransitionTime: engine.since,
-  };
 }

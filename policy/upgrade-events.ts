@@ -57,7 +57,7 @@ function rolloutNotices({ metadata }: NodeOpUpgrade, rollout: RolloutStatus): No
   return notices;
 }
 
-/** What the watcher says itself: that Temporal is away, that nothing moves, that nobody carries it out. */
+/** What the watcher says itself: that Temporal is away, that nothing moves. */
 function conditionNotices(condition: Condition, rollout: RolloutStatus | undefined): Notice[] {
   const { type, status, reason, message, lastTransitionTime } = condition;
   const say = (word: string, key: string): Notice[] => [
@@ -66,7 +66,6 @@ function conditionNotices(condition: Condition, rollout: RolloutStatus | undefin
   if (type === 'EngineReachable' && status === 'False') return say('TemporalUnreachable', '');
   if (type === 'Progressing' && status === 'False' && (reason === 'Waiting' || reason === 'NotStarted'))
     return say(reason, `${rollout?.generation ?? 0}/${rollout?.attempt ?? 0}`);
-  if (type === 'NamespaceNotEnabled' && status === 'True') return say(type, '');
   return [];
 }
 

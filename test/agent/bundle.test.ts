@@ -26,6 +26,13 @@ describe('the bundle of the agent', () => {
     const text = readFileSync(bundle.outfile, 'utf8');
     expect(text).not.toMatch(/\brequire\(/);
     expect(bundle.bytes).toBeLessThan(40 * 1024);
+    const network = /^node:(https?2?|net|tls|dgram|dns.*|child_process|worker_threads|cluster|module|vm)$/;
+    // out by https alone; http answers the kubelet
+    expect([...new Set(bundle.imports.filter((name) => network.test(name)))].sort()).toEqual([
+      'node:http',
+      'node:https',
+    ]);
+    expect(text).not.toMatch(/\bfetch\(|\bWebSocket\b|\bimport\(/);
   });
 
   it('names every wrong setting and ends with 1', async () => {

@@ -1,43 +1,12 @@
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { symlinkSync, unlinkSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterEach, describe, expect, it } from '@jest/globals';
-import { bootStateOf } from '../../agent/boot-state.ts';
+import { chmodSync, mkdirSync, rmSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { readEvidence } from '../../agent/evidence.ts';
+import { kairosNodeAgentStatus } from '../../api/schemas/kairos-node.ts';
 import { HADRON, makeMachine, type TestMachine } from './machine.ts';
-
-const uki = 'console=tty1 rd.immucore.uki net.ifnames=1';
-const grub = 'BOOT_IMAGE=(loop0)/boot/vmlinuz console=tty1';
-
-describe('the boot state', () => {
-  it.each([
-    ['active', { cmdline: `${grub} root=LABEL=COS_ACTIVE cos-img/filename=/cOS/active.img` }],
-    ['passive', { cmdline: `${grub} root=LABEL=COS_PASSIVE cos-img/filename=/cOS/passive.img` }],
-    ['passive', { cmdline: `${grub} root=LABEL=COS_PASSIVE cos-img/filename=/cOS/passive.img upgrade_failure` }],
-    ['passive', { cmdline: `${grub} root=LABEL=COS_PASSIVE comment=was_COS_ACTIVE_before` }],
-    ['recovery', { cmdline: `${grub} root=LABEL=COS_SYSTEM cos-img/filename=/cOS/recovery.img recovery-mode` }],
-    ['recovery', { cmdline: `${grub} root=live:LABEL=COS_RECOVERY rd.live.squashimg=/cOS/recovery.squashfs` }],
-    ['recovery', { cmdline: `${grub} root=LABEL=COS_SYSTEM kairos.reset` }],
-    ['livecd', { cmdline: `${grub} root=live:CDLABEL=COS_LIVE rd.live.dir=/` }],
-    ['livecd', { cmdline: `${grub} netboot rd.neednet=1` }],
-    ['active', { cmdline: `${grub} kairos.ram`, sentinels: ['active_mode', 'in_ram_mode'] }],
-    ['passive', { cmdline: grub, sentinels: ['passive_mode', 'upgrade_failure'] }],
-    ['recovery', { cmdline: grub, sentinels: ['autoreset_mode'] }],
-    ['livecd', { sentinels: ['live_mode'] }],
-    ['active', { cmdline: uki, sentinels: ['uki_boot_mode'], loaderEntry: 'active.conf' }],
-    ['active', { cmdline: uki, loaderEntry: 'active+2-1.conf' }],
-    ['passive', { cmdline: uki, loaderEntry: 'passive+3.conf' }],
-    ['recovery', { cmdline: uki, loaderEntry: 'recovery.conf' }],
-    ['recovery', { cmdline: uki, loaderEntry: 'statereset.conf' }],
-    ['passive', { cmdline: `${uki} note=COS_ACTIVE`, sentinels: ['uki_boot_mode'], loaderEntry: 'passive.conf' }],
-    ['unknown', { cmdline: uki, loaderEntry: 'norole.conf' }],
-    ['unknown', { cmdline: grub }],
-    ['unknown', { cmdline: '' }],
-    ['unknown', {}],
-  ])('is %s for %j', (expected, evidence) => {
-    expect(bootStateOf(evidence)).toBe(expected);
-  });
-});
+import { asOrdinaryUser } from './ordinary-user.ts';
 
 describe('the evidence of a machine', () => {
   let machine: TestMachine;
@@ -72,22 +41,6 @@ describe('the evidence of a machine', () => {
     expect(evidence?.stamp).toEqual(stamp);
   });
 
-  it.each([
-    ['no JSON', 'image=registry/hadron:v2'],
-    ['empty', ''],
-    ['another type', '["image"]'],
-    ['null', 'null'],
-    [
-      'of fields that are unknown, no text or too long',
-      JSON.stringify({ other: 'x', image: 7, digest: 'd'.repeat(301) }),
-    ],
-    ['binary', randomBytes(100_000)],
-  ])('leaves out a stamp that is %s', async (_, content) => {
-    const evidence = await read({ ...HADRON, 'etc/kairos-operator/target': content });
-    expect(evidence).toBeDefined();
-    expect(evidence?.stamp).toBeUndefined();
-  });
-
   it('comes from os-release on images from before kairos-release', async () => {
     const evidence = await read({
       'etc/os-release': 'ID=opensuse-leap\nKAIROS_VERSION="v3.2.4-36-g24ca209-v1.32.0-k3s1"\nHOME_URL=x\n',
@@ -106,13 +59,6 @@ describe('the evidence of a machine', () => {
     expect((await readEvidence(machine.root))?.release).toMatchObject({ ID: 'linked' });
   });
 
-  it('names the loader entry of a machine with trusted boot', async () => {
-    const variable = 'sys/firmware/efi/efivars/LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f';
-    const content = Buffer.concat([Buffer.from([6, 0, 0, 0]), Buffer.from('passive+1-2.conf\0', 'utf16le')]);
-    const evidence = await read({ ...HADRON, 'proc/cmdline': uki, [variable]: content });
-    expect(evidence?.bootState).toBe('passive');
-  });
-
   it.each([
     ['a plain distribution', { 'etc/os-release': 'ID=ubuntu\nVERSION_ID="24.04"\n' }],
     ['no release files', { 'etc/hostname': 'a\n' }],
@@ -122,20 +68,134 @@ describe('the evidence of a machine', () => {
     expect(await read(files)).toBeUndefined();
   });
 
-  it('keeps to the limits of the resource on hostile files', async () => {
-    const lines = Array.from({ length: 5000 }, (_, n) => `KAIROS_X${n}="${'y'.repeat(3000)}"`);
-    const evidence = await read({
-      ...HADRON,
-      'etc/kairos-release': `KAIROS_VERSION=v1.0.0\n__proto__=x\n${lines.join('\n')}`,
-      'proc/sys/kernel/random/boot_id': 'z'.repeat(1000),
-    });
-    expect(Object.keys(evidence?.release ?? {}).length).toBeLessThanOrEqual(64);
-    expect(Object.values(evidence?.release ?? {}).every((value) => value.length <= 1024)).toBe(true);
-    expect(evidence?.observedVersion).toBe('v1.0.0');
-    expect(evidence?.bootID).toBeUndefined();
-  });
-
   it('is an error where nothing is mounted: that is no machine without Kairos', async () => {
     await expect(read({})).rejects.toThrow('mount the machine');
+  });
+});
+
+describe('the evidence of a hostile machine', () => {
+  let machine: TestMachine;
+  let left: string[];
+  beforeEach(() => {
+    machine = makeMachine(HADRON);
+    chmodSync(machine.root, 0o755);
+    left = [];
+  });
+  afterEach(() => machine.remove());
+
+  const at = (path: string) => join(machine.root, path);
+  const read = () => readEvidence(machine.root, left);
+  const schema = kairosNodeAgentStatus.omit({ agentVersion: true, reportedAt: true });
+  const KAIROS = 'etc/kairos-release';
+  const FILES = [...Object.keys(HADRON), 'etc/kairos-operator/target'];
+
+  const HOSTILE: [string, (path: string) => void][] = [
+    ['missing', () => {}],
+    ['empty', (path) => writeFileSync(path, '')],
+    ['a directory', (path) => mkdirSync(path)],
+    ['a pipe that nobody writes to', (path) => execFileSync('mkfifo', [path])],
+    ['a link to itself', (path) => symlinkSync(path.split('/').at(-1) ?? '', path)],
+    ['a link to a device that never ends', (path) => symlinkSync('/dev/zero', path)],
+    ['a gibibyte of nothing', (path) => (writeFileSync(path, ''), truncateSync(path, 1024 ** 3))],
+    ['binary', (path) => writeFileSync(path, randomBytes(100_000))],
+    ['no UTF-8', (path) => writeFileSync(path, Buffer.alloc(5000, 0xff))],
+    ['one endless line', (path) => writeFileSync(path, `KAIROS_VERSION="${'v'.repeat(500_000)}"`)],
+    ['a million empty lines', (path) => writeFileSync(path, '\n'.repeat(1_000_000))],
+    ['JSON of the wrong kind', (path) => writeFileSync(path, '[[[[{}]]]]')],
+  ];
+
+  describe.each(HOSTILE)('of which one file is %s', (_, make) => {
+    it.each(FILES)('is one that the resource holds, or none: %s', async (path) => {
+      rmSync(at(path), { force: true });
+      mkdirSync(dirname(at(path)), { recursive: true });
+      make(at(path));
+      const evidence = await read();
+      // without that file, nothing says that it is a Kairos machine
+      expect(evidence === undefined).toBe(path === KAIROS);
+      if (evidence !== undefined) expect(schema.safeParse(evidence).error).toBeUndefined();
+      expect(left.every((sentence) => sentence.length < 300)).toBe(true);
+    });
+  });
+
+  it.each([
+    ['a directory', 'no regular file', (path: string) => mkdirSync(path)],
+    ['longer than it may be', 'longer than 65536 bytes', (path: string) => writeFileSync(path, '#\n'.repeat(50_000))],
+  ])('says which file is %s', async (_, words, make) => {
+    for (const path of [KAIROS, 'etc/os-release']) {
+      rmSync(at(path));
+      make(at(path));
+    }
+    await read();
+    expect(left).toEqual([
+      expect.stringContaining(`/${KAIROS} is ${words}`),
+      expect.stringContaining('/etc/os-release'),
+    ]);
+  });
+
+  it('never holds half a value of a file that is too long', async () => {
+    const head = 'KAIROS_VERSION=v4.0.3\n';
+    // the limit falls into the value of the second line
+    const filler = '#'.repeat(64 * 1024 - head.length - 'KAIROS_RELEASE=v4.0.'.length - 1);
+    machine.write({ [KAIROS]: `${head}${filler}\nKAIROS_RELEASE=v4.0.3\n` });
+    expect((await read())?.release).not.toHaveProperty('KAIROS_RELEASE');
+    // the same with letters of two bytes each, which are half as many characters
+    const wide = `#${'ß'.repeat(filler.length / 2)}`;
+    machine.write({ [KAIROS]: `${head}${wide}\nKAIROS_RELEASE=v4.0.3\n` });
+    expect((await read())?.release).not.toHaveProperty('KAIROS_RELEASE');
+  });
+
+  it('keeps to the limits of the resource, and says what they cost', async () => {
+    const lines = Array.from({ length: 5000 }, (_, n) => `KAIROS_X${n}=y`);
+    const refused = ['__proto__=x', 'KAIROS_=x', 'KAIROS_a.b/c=x', `KAIROS_${'Y'.repeat(400)}=x`, 'KAIROS_lower=x'];
+    const named = 'KAIROS_VERSION=v1.0.0';
+    const long = `KAIROS_FLAVOR="${'😀'.repeat(1500)}"`;
+    machine.write({ [KAIROS]: [named, long, ...refused, ...lines].join('\n') });
+    machine.write({ 'proc/sys/kernel/random/boot_id': 'z'.repeat(1000) });
+    const evidence = await read();
+    expect(schema.safeParse(evidence).error).toBeUndefined();
+    expect(Object.keys(evidence?.release ?? {})).toHaveLength(64);
+    expect(
+      Object.keys(evidence?.release ?? {}).filter(
+        (key) => !/^(KAIROS_[A-Z0-9_]+|ID|VERSION_ID|PRETTY_NAME)$/.test(key),
+      ),
+    ).toEqual([]);
+    expect(evidence?.release?.['KAIROS_FLAVOR']).toHaveLength(1024);
+    expect([evidence?.observedVersion, evidence?.bootID]).toEqual(['v1.0.0', undefined]);
+    expect(left).toEqual([
+      `/${KAIROS} is longer than 65536 bytes: the rest was not read`,
+      'what is beyond 1024 characters of KAIROS_FLAVOR of the release files',
+      expect.stringMatching(/^KAIROS_X\d+, KAIROS_X\d+, KAIROS_X\d+ and \d+ more of the release files$/),
+    ]);
+  });
+
+  it('goes without what the machine forbids to read, and says so', async () => {
+    machine.write({ 'etc/kairos-operator/target': '{"sourceBootID":"b-1"}' });
+    const forbidden = [
+      'etc/os-release',
+      'proc/cmdline',
+      'proc/sys/kernel/random/boot_id',
+      'etc/kairos-operator/target',
+    ];
+    for (const path of forbidden) chmodSync(at(path), 0);
+    const evidence = await asOrdinaryUser(read);
+    expect(evidence).toMatchObject({ observedVersion: 'v4.0.3-k3sv1.33.9+k3s1', bootState: 'unknown', stamp: {} });
+    for (const path of forbidden) expect(left).toContainEqual(expect.stringContaining(`/${path}: it must be readable`));
+    expect(evidence).not.toHaveProperty('bootID');
+  });
+
+  it.each([
+    ['its own release file', [KAIROS]],
+    ['both release files', [KAIROS, 'etc/os-release']],
+  ])('is an error and not none where it forbids to read %s', async (_, paths) => {
+    for (const path of paths) chmodSync(at(path), 0);
+    const reading = asOrdinaryUser(read);
+    await expect(reading).rejects.toThrow(`cannot read /${KAIROS} of the machine: it must be readable for everybody`);
+    await expect(reading).rejects.toMatchObject({ cause: { code: 'EACCES' } });
+  });
+
+  it('is an error where the only release file that may say Kairos is forbidden', async () => {
+    rmSync(at(KAIROS));
+    chmodSync(at('etc/os-release'), 0);
+    await asOrdinaryUser(() => expect(read()).rejects.toThrow('cannot read /etc/os-release of the machine'));
   });
 });

@@ -13,6 +13,7 @@ export interface SeenRequest {
   readonly url: string;
   readonly token: string;
   readonly contentType: string;
+  /** Of a GET: nothing. */
   readonly body: { metadata: Record<string, unknown>; spec?: unknown; status?: Record<string, unknown> };
 }
 
@@ -26,6 +27,11 @@ export class FakeApiServer {
   /** The only token that is accepted. */
   token = 'first';
   connections = 0;
+  /** Requests that came and were not answered yet, and the most of them at once. */
+  pending = 0;
+  mostPending = 0;
+  /** How long each answer takes. */
+  delayMs = 0;
   /** Answers instead of the server, as long as it is set. */
   fault: Fault | undefined;
   #server: Server | undefined;
@@ -72,6 +78,9 @@ export class FakeApiServer {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.pending += 1;
+    this.mostPending = Math.max(this.mostPending, this.pending);
+    response.once('close', () => (this.pending -= 1));
     const chunks: Buffer[] = [];
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
     const seen: SeenRequest = {
@@ -79,11 +88,13 @@ export class FakeApiServer {
       url: request.url ?? '',
       token: (request.headers.authorization ?? '').replace('Bearer ', ''),
       contentType: request.headers['content-type'] ?? '',
-      body: JSON.parse(Buffer.concat(chunks).toString('utf8')) as SeenRequest['body'],
+      body: JSON.parse(Buffer.concat(chunks).toString('utf8') || '{}') as SeenRequest['body'],
     };
     this.requests.push(seen);
+    if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
     if (this.fault) this.fault(seen, response);
     else if (seen.token !== this.token) refuse(response, 401, 'Unauthorized');
+    else if (seen.method === 'GET') this.#read(seen, response);
     else if (seen.method === 'POST') this.#create(seen, response);
     else this.#applyStatus(seen, response);
   }
@@ -93,6 +104,18 @@ export class FakeApiServer {
     if (this.nodes.has(name)) return refuse(response, 409, 'AlreadyExists');
     this.nodes.set(name, {});
     response.writeHead(201).end('{}');
+  }
+
+  #read({ url }: SeenRequest, response: ServerResponse): void {
+    const name = /kairosnodes\/([^/?]+)/.exec(url)?.[1] ?? '';
+    const status = this.nodes.get(name);
+    if (status === undefined) return refuse(response, 404, 'NotFound');
+    response.writeHead(200).end(JSON.stringify({ metadata: { name }, status }));
+  }
+
+  /** What the agents wrote, in order; reading is no writing. */
+  get writes(): SeenRequest[] {
+    return this.requests.filter(({ method }) => method !== 'GET');
   }
 
   #applyStatus({ url, body }: SeenRequest, response: ServerResponse): void {

@@ -15,6 +15,7 @@ describe('the settings of the agent', () => {
         tokenFile: '/var/run/secrets/kairos.io/agent/token',
       },
       reportIntervalMs: 3_600_000,
+      checkIntervalMs: 30_000,
       pollIntervalMs: 10_000,
       version: 'unknown',
       healthPort: undefined,

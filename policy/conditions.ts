@@ -1,0 +1,120 @@
+import type { Condition, NodeOpUpgrade, NodeOpUpgradeStatus, RolloutStatus } from '../api/types.ts';
+import { isFinal } from './engine.ts';
+
+/** How long nothing may be in hand before that is worth a word: between two nodes it is for a moment. */
+const STILL_MS = 60_000;
+
+/** What is known around a rollout, for what it may wait for. */
+export interface Around {
+  atMs: number;
+  /** When the last of its nodes ended, if any has. */
+  lastEndedAt?: string | undefined;
+  /** In words, what keeps nodes from being started: nodes that are out, pulls that fail. Asked only where nothing moves. */
+  inTheWay: () => string;
+}
+
+export interface EngineHealth {
+  reachable: boolean;
+  message: string;
+  since: string;
+}
+
+type Said = Pick<Condition, 'status' | 'reason' | 'message'>;
+type Counted = Pick<NodeOpUpgradeStatus, 'phase' | 'message' | 'nodes'>;
+
+const yes = (reason: string, message: string): Said => ({ status: 'True', reason, message });
+const no = (reason: string, message: string): Said => ({ status: 'False', reason, message });
+
+/**
+ * The conditions of a NodeOpUpgrade, for people and for `kubectl wait`. The time of a transition is that of the known
+ * condition as long as its status is the same.
+ */
+export function conditionsOf(
+  upgrade: NodeOpUpgrade,
+  rollout: RolloutStatus | undefined,
+  counted: Counted,
+  engine: EngineHealth,
+  around: Around,
+): Condition[] {
+  const known = upgrade.status?.conditions ?? [];
+  const generation = upgrade.metadata.generation ?? 0;
+  const condition = (type: string, said: Said, since = new Date(around.atMs).toISOString()): Condition => {
+    const before = known.find((one) => one.type === type);
+    return {
+      type,
+      ...said,
+      observedGeneration: generation,
+      lastTransitionTime: before?.status === said.status ? before.lastTransitionTime : since,
+    };
+  };
+  const { phase = 'Pending', message = '' } = counted;
+  const ended = isFinal(rollout?.phase);
+  const notYet = no(phase, 'it has not ended');
+  return [
+    condition('EngineReachable', engineSaid(engine), engine.since),
+    condition('Progressing', progress(upgrade, rollout, counted, engine, around)),
+    condition('Paused', paused(upgrade, rollout)),
+    condition('Degraded', degraded(counted)),
+    condition('Completed', phase === 'Completed' ? yes('Completed', message) : ended ? no(phase, message) : notYet),
+    condition('Ended', ended ? yes(phase, message) : notYet),
+  ];
+}
+
+function engineSaid({ reachable, message }: EngineHealth): Said {
+  return reachable ? yes('Connected', message) : no('Unreachable', message);
+}
+
+function progress(
+  upgrade: NodeOpUpgrade,
+  rollout: RolloutStatus | undefined,
+  { phase = 'Pending', message = '', nodes }: Counted,
+  engine: EngineHealth,
+  around: Around,
+): Said {
+  if (isFinal(phase)) return no(phase, message);
+  if (!engine.reachable) return no('TemporalUnreachable', engine.message);
+  if (rollout === undefined || phase === 'Pending') return beginning(upgrade, around);
+  const inHand = nodes?.inFlight ?? 0;
+  if (phase === 'Paused' && inHand === 0) return no('Paused', message);
+  if (phase !== 'Running' || inHand > 0) return yes(phase, message);
+  const since = [rollout.startedAt ?? '', around.lastEndedAt ?? ''].sort().at(-1) ?? '';
+  if (since === '' || around.atMs - Date.parse(since) < STILL_MS) return yes(phase, message);
+  return no('Waiting', `no node is in hand since ${since}: ${around.inTheWay()}`);
+}
+
+/** Not begun: the worker takes it up within seconds, or there is none. */
+function beginning(upgrade: NodeOpUpgrade, { atMs }: Around): Said {
+  const before = upgrade.status?.conditions?.find(({ type }) => type === 'Progressing');
+  const waited =
+    before?.reason === 'Pending' &&
+    before.observedGeneration === upgrade.metadata.generation &&
+    atMs - Date.parse(before.lastTransitionTime) >= STILL_MS;
+  if (!waited && before?.reason !== 'NotStarted') return yes('Pending', 'waiting for its rollout to start');
+  return no(
+    'NotStarted',
+    'its rollout has not begun: does a worker run? kubectl get pods -A -l app.kubernetes.io/part-of=kairos-operator; the log of the watcher says whether a worker takes its tasks',
+  );
+}
+
+function paused({ metadata }: NodeOpUpgrade, rollout: RolloutStatus | undefined): Said {
+  const pause = rollout?.paused;
+  if (pause === undefined || rollout === undefined || isFinal(rollout.phase))
+    return no('NotPaused', 'nodes are started in their turn');
+  const lift =
+    pause.by === 'kubectl'
+      ? `kubectl annotate -n ${metadata.namespace} nodeopupgrade ${metadata.name} kairos.io/pause-`
+      : `temporal workflow signal --workflow-id ${rollout.workflowID} --name resume --input '{}'`;
+  const reason = pause.by === 'kubectl' ? 'ByAnnotation' : 'ByTemporal';
+  return yes(reason, `since ${pause.since}: ${pause.reason}; to go on: ${lift}`);
+}
+
+function degraded({ phase, message = '', nodes }: Counted): Said {
+  const failed = nodes?.failed ?? 0;
+  if (failed > 0)
+    return yes(
+      'NodesFailed',
+      `${failed} nodes did not reach the target: see status.rollout.failed, and kubectl get kairosnodes`,
+    );
+  if (phase === 'Failed') return yes('RolloutFailed', message);
+  return no('NoFailures', 'no node has failed');
+}
