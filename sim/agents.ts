@@ -1,14 +1,11 @@
-import { fork, type ChildProcess } from 'node:child_process';
-import { mkdirSync, openSync, closeSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { KubeClient } from '../kube/client.ts';
 import { startReflector } from '../kube/reflector.ts';
 import type { AgentSettings } from '../agent/options.ts';
-import { managedProcess } from './processes.ts';
-import { inBackground, untilWritten } from './retry.ts';
-import { unwatch, watch } from './watchdog.ts';
+import { agentProcesses, sharedAgentProcess } from './agent-processes.ts';
+import { KUBELET_WATCH, inBackground, untilWritten } from './retry.ts';
 
 export type AgentMode = 'process-per-node' | 'one-process';
 
@@ -25,6 +22,11 @@ export interface AgentsOptions {
 export interface Agents {
   /** Runs the agent of a machine until `signal` is aborted, which is the loss of its power. */
   run(node: { name: string; folder: string; root: string }, signal: AbortSignal): void;
+  /**
+   * SIGKILL to the process that runs the agent of this node (where all share one: to all); it is started again after
+   * `downMs`. False when none runs.
+   */
+  kill(node: string, downMs: number): boolean;
   stop(): Promise<void>;
 }
 
@@ -47,13 +49,11 @@ const RENEW_AFTER = 0.8;
 const POLL_INTERVAL_MS = 10_000;
 const REPORT_INTERVAL_MS = 3_600_000;
 
-const HOST_PROGRAM = fileURLToPath(new URL('agent-host.ts', import.meta.url));
-const AGENT_PROGRAM = fileURLToPath(new URL('../agent/main.ts', import.meta.url));
-
 export function startAgents(options: AgentsOptions): Agents {
   const { client } = options;
   const server = new URL(options.apiServer.url);
-  const host = options.mode === 'one-process' ? startHost(join(options.folder, 'logs')) : undefined;
+  const logs = join(options.folder, 'logs');
+  const processes = options.mode === 'one-process' ? sharedAgentProcess(logs) : agentProcesses(logs, options.onError);
   // By node: the DaemonSet has one pod on each.
   const pods = startReflector<AgentPod & { deleting: boolean }>(client, {
     path: `/api/v1/namespaces/${NAMESPACE}/pods`,
@@ -64,6 +64,7 @@ export function startAgents(options: AgentsOptions): Agents {
       uid,
       deleting: deletionTimestamp !== undefined,
     }),
+    timings: KUBELET_WATCH,
   });
 
   /** As kubelet mounts it: bound to the pod, and with it to the node, whose name the token then carries. */
@@ -115,8 +116,7 @@ export function startAgents(options: AgentsOptions): Agents {
         await sleep(200, undefined, { signal });
         continue;
       }
-      if (host === undefined) inBackground(runProcess(settings, options.folder, life), life, options.onError);
-      else host.run(settings, life);
+      processes.run(settings, life);
       await keepToken(() => writeToken(pod, tokenFile, life), life);
     }
   }
@@ -125,9 +125,10 @@ export function startAgents(options: AgentsOptions): Agents {
     run(node, signal) {
       inBackground(serve(node, signal), signal, options.onError);
     },
+    kill: (node, downMs) => processes.kill(node, downMs),
     async stop() {
       pods.stop();
-      await host?.stop();
+      await processes.stop();
     },
   };
 }
@@ -137,61 +138,4 @@ async function keepToken(renew: () => Promise<boolean>, life: AbortSignal): Prom
     await sleep(TOKEN_SECONDS * 1000 * RENEW_AFTER, undefined, { signal: life }).catch(() => undefined);
     if (!life.aborted) await renew().catch(() => undefined);
   }
-}
-
-/** The agent as the DaemonSet's image starts it; started again when it ends, killed when `life` is over. */
-async function runProcess(settings: AgentSettings, folder: string, life: AbortSignal): Promise<void> {
-  const agent = managedProcess({
-    name: `agent-${settings.nodeName}`,
-    command: process.execPath,
-    args: ['--no-warnings', AGENT_PROGRAM],
-    env: {
-      NODE_NAME: settings.nodeName,
-      HOST_ROOT: settings.hostRoot,
-      KUBERNETES_SERVICE_HOST: settings.apiServer.host,
-      KUBERNETES_SERVICE_PORT: String(settings.apiServer.port),
-      TOKEN_FILE: settings.apiServer.tokenFile,
-      CA_FILE: settings.apiServer.caFile,
-      REPORT_INTERVAL: `${settings.reportIntervalMs}ms`,
-      POLL_INTERVAL: `${settings.pollIntervalMs}ms`,
-      AGENT_VERSION: settings.version,
-    },
-    logFile: join(folder, 'logs', `agent-${settings.nodeName}.log`),
-  });
-  life.addEventListener('abort', () => void agent.kill('SIGKILL'), { once: true });
-  while (!life.aborted) {
-    await agent.start();
-    await agent.ended();
-    await sleep(1000, undefined, { signal: life });
-  }
-}
-
-/** One process for the agents of all machines: for simulations with hundreds of them. */
-function startHost(logs: string) {
-  mkdirSync(logs, { recursive: true });
-  const log = openSync(join(logs, 'agent-host.log'), 'a');
-  const child: ChildProcess = fork(HOST_PROGRAM, [], {
-    detached: true,
-    execArgv: ['--no-warnings'],
-    stdio: ['ignore', log, log, 'ipc'],
-  });
-  closeSync(log);
-  const { pid } = child;
-  if (pid !== undefined) watch(pid);
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  void ended.then(() => (pid === undefined ? undefined : unwatch(pid)));
-  const tell = (message: object): void => {
-    if (child.connected) child.send(message);
-  };
-  return {
-    run(settings: AgentSettings, life: AbortSignal): void {
-      if (life.aborted) return;
-      tell({ start: settings });
-      life.addEventListener('abort', () => tell({ stop: settings.nodeName }), { once: true });
-    },
-    async stop(): Promise<void> {
-      child.kill('SIGKILL');
-      await ended;
-    },
-  };
 }

@@ -30,6 +30,11 @@ export interface ClusterOptions {
   readonly timings?: Partial<Timings>;
   readonly agents: AgentMode;
   readonly auditLog?: boolean;
+  /**
+   * Whether nodes stay Ready while the API server is away for some seconds, as real ones do, whose leases are ten
+   * times as long; a node that loses its power is then marked NotReady by the simulator. Default: above 50 nodes.
+   */
+  readonly outliveApiServer?: boolean;
   /** Told of what should not happen in the simulator itself. Default: thrown as an unhandled rejection. */
   readonly onError?: (error: unknown) => void;
 }
@@ -55,6 +60,13 @@ export interface SimulatedCluster {
    */
   holdDown(name: string, options?: { at?: 'now' | 'power-off' }): void;
   release(name: string): void;
+  /**
+   * SIGKILL to the process that runs the agent of a node (with `one-process`, of all nodes); its container runtime
+   * starts it again after `downMs`, default 1000. False when none runs there.
+   */
+  killAgent(name: string, options?: { downMs?: number }): boolean;
+  /** kwok anew: after outages of the API server it waits ever longer, up to half a minute, before it connects again. */
+  restartKwok(): Promise<void>;
   recordings(): NodeRecording[];
   /** Stops every process; the folder stays. */
   stop(): Promise<void>;
@@ -70,6 +82,7 @@ const DEPLOY = fileURLToPath(new URL('../deploy', import.meta.url));
 const SHORT_LEASES_UP_TO = 50;
 const SHORT_LEASE_SECONDS = 4;
 const LONG_LEASE_SECONDS = 600;
+const NODE_LEASES = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
 const NOT_READY_AFTER_MS = 4000;
 /** Nodes that come up at once. */
 const TOGETHER = 40;
@@ -81,7 +94,7 @@ const TOGETHER = 40;
 export async function startCluster(options: ClusterOptions): Promise<SimulatedCluster> {
   const { folder } = options;
   const count = options.controlPlaneNodes + options.workerNodes;
-  const longLeases = count > SHORT_LEASES_UP_TO;
+  const longLeases = options.outliveApiServer ?? count > SHORT_LEASES_UP_TO;
   const timings = { ...DEFAULT_TIMINGS, ...options.timings };
   const onError =
     options.onError ??
@@ -165,7 +178,7 @@ export async function startCluster(options: ClusterOptions): Promise<SimulatedCl
       const batch = names.slice(from, from + TOGETHER);
       await Promise.all(batch.map(([name, isControlPlane]) => joinNode(name, isControlPlane)));
     }
-    return simulatedCluster({ controlPlane, kwok, images, client, members, joinNode, stop });
+    return simulatedCluster({ controlPlane, kwok, images, agents, client, members, joinNode, stop });
   } catch (error) {
     await stop();
     throw error;
@@ -176,6 +189,7 @@ interface Parts {
   controlPlane: ControlPlane;
   kwok: ManagedProcess;
   images: ImageRegistry;
+  agents: Agents;
   client: KubeClient;
   members: Map<string, Member>;
   joinNode(name: string, controlPlane: boolean): Promise<void>;
@@ -225,6 +239,13 @@ function simulatedCluster(parts: Parts): SimulatedCluster {
       if (at === 'now') machine.powerOff();
     },
     release: (name) => member(name).machine.release(),
+    async restartKwok() {
+      await kwok.kill('SIGKILL');
+      // It minds only nodes whose lease it holds, and each process of it is another holder.
+      await client.request({ verb: 'delete', path: NODE_LEASES });
+      await kwok.start();
+    },
+    killAgent: (name, { downMs = 1000 } = {}) => parts.agents.kill(name, downMs),
     recordings: () => [...members.values()].map(({ node }) => node.recording()),
     stop: parts.stop,
   };

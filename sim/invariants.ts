@@ -12,6 +12,16 @@ export interface Evidence {
   readonly nodes: readonly NodeView[];
   readonly kairosNodes: readonly KairosNodeView[];
   readonly recordings: readonly NodeRecording[];
+  /** How often the image of a node must have been written; once where nothing is said. */
+  readonly writes?: Readonly<Record<string, number>>;
+}
+
+/** What a rollout left behind whose image does not boot. */
+export interface FallbackEvidence extends Evidence {
+  /** The node that fell back. */
+  readonly fallen: string;
+  /** The version that it ran before. */
+  readonly from: string;
 }
 
 export interface Invariant {
@@ -27,17 +37,59 @@ export function checkInvariants(evidence: Evidence): Invariant[] {
     { name: `never more than ${evidence.maxUnavailable} workers out`, broken: workerBudget(evidence) },
     budgets(evidence),
     { name: 'every node verified on the target by its agent, from a new boot', broken: verified(evidence) },
-    {
-      name: 'nothing left cordoned or marked',
-      broken: evidence.nodes.filter((node) => node.unschedulable || node.owner !== undefined).map((node) => node.name),
-    },
-    {
-      name: "each node's upgrade ran exactly once",
-      broken: evidence.recordings
-        .filter(({ upgradeRuns }) => upgradeRuns.length !== 1)
-        .map(({ node, upgradeRuns }) => `${node}: ${upgradeRuns.length} runs`),
-    },
+    nothingLeft(evidence),
+    written(evidence),
   ];
+}
+
+/** The promises of an upgrade whose image did not boot: one node pays for it, for the time of its reboots. */
+export function checkFallback(evidence: FallbackEvidence): Invariant[] {
+  const { fallen, from, nodes } = evidence;
+  const writes = Object.fromEntries(nodes.map(({ name }) => [name, name === fallen ? 1 : 0]));
+  return [
+    { name: `${fallen} fell back, and serves ${from} from its passive image`, broken: fellBack(evidence) },
+    { name: 'no other node was touched', broken: touched(evidence) },
+    budgets(evidence),
+    nothingLeft(evidence),
+    { ...written({ ...evidence, writes }), name: `the image was written exactly once, on ${fallen}` },
+  ];
+}
+
+function nothingLeft({ nodes }: Evidence): Invariant {
+  const left = nodes.filter((node) => node.unschedulable || node.owner !== undefined);
+  return { name: 'nothing left cordoned or marked', broken: left.map((node) => node.name) };
+}
+
+function written({ recordings, writes = {} }: Evidence): Invariant {
+  const others = Object.entries(writes).map(([node, times]) => `, ${node} ${times} times`);
+  const wrong = recordings.filter(({ node, upgradeRuns }) => upgradeRuns.length !== (writes[node] ?? 1));
+  return {
+    name: `each node's upgrade ran exactly once${others.join('')}`,
+    broken: wrong.map(({ node, upgradeRuns }) => `${node}: ${upgradeRuns.length} runs`),
+  };
+}
+
+function fellBack({ fallen, from, nodes, kairosNodes, recordings }: FallbackEvidence): string[] {
+  const node = nodes.find(({ name }) => name === fallen);
+  const status = kairosNodes.find(({ name }) => name === fallen)?.status ?? {};
+  const boot = recordings.find((recording) => recording.node === fallen)?.boots.at(-1);
+  if (node === undefined || boot === undefined) return ['no node fell back'];
+  return [
+    node.ready ? [] : ['not Ready'],
+    boot.slot === 'passive' && status.bootState === 'passive' ? [] : [`runs from ${boot.slot}`],
+    boot.bootID === node.bootID && status.bootID === node.bootID ? [] : ['its report is not from its present boot'],
+    status.observedVersion === from ? [] : [`runs ${status.observedVersion ?? 'unknown'}`],
+    status.lastAttempt?.verdict === 'RolledBack' ? [] : [`verdict ${status.lastAttempt?.verdict ?? 'none'}`],
+  ].flat();
+}
+
+function touched({ fallen, moments, kairosNodes, recordings }: FallbackEvidence): string[] {
+  const out = moments.flatMap(({ controlPlane, workers }) => [...controlPlane, ...workers]);
+  const tried = kairosNodes.filter(({ status }) => status.lastAttempt !== undefined).map(({ name }) => name);
+  const down = recordings
+    .filter(({ boots, outages }) => boots.length > 1 || outages.length > 0)
+    .map(({ node }) => node);
+  return [...new Set([...out, ...tried, ...down])].filter((name) => name !== fallen);
 }
 
 /** With one node its pods go down with it, and no budget can hold: that is not asked, and said. */

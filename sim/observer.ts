@@ -48,16 +48,26 @@ export function startObserver(client: KubeClient, stepLabel: string): Observer {
   let armed = false;
   let firstPodAtMs: number | undefined;
   const nodes = watchNodes(client);
+  let changed = false;
   nodes.onChange((name, now, before) => {
     if (now?.unschedulable === true && before?.unschedulable !== true) cordonedAt.set(name, Date.now());
-    if ((now !== undefined && isOut(now)) === (before !== undefined && isOut(before))) return;
+    if ((now !== undefined && isOut(now)) === (before !== undefined && isOut(before)) || changed) return;
+    changed = true;
+    queueMicrotask(lookWhoIsOut);
+  });
+  /**
+   * Once all changes that came together are in. After the API server was away a list brings many at once, node by
+   * node: halfway through it, one node that is out now and another that no longer is would seem to be out together.
+   */
+  function lookWhoIsOut(): void {
+    changed = false;
     const out = [...nodes.values()].filter(isOut);
     moments.push({
       atMs: Date.now(),
       controlPlane: out.filter((node) => node.controlPlane).map((node) => node.name),
       workers: out.filter((node) => !node.controlPlane).map((node) => node.name),
     });
-  });
+  }
   const budgets = startReflector<Budget>(client, {
     path: '/apis/policy/v1/poddisruptionbudgets',
     project: ({ metadata, status }) => {

@@ -22,6 +22,19 @@ export async function freePort(): Promise<number> {
   );
 }
 
+/**
+ * The port that somebody asked for, for `who`.
+ * @throws Error that names both when somebody else listens there
+ */
+export async function fixedPort(port: number, who: string): Promise<number> {
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    throw new Error(`${who} cannot use port ${port}: choose one from 1 to 65535`);
+  if (await canListen(port)) return port;
+  throw new Error(
+    `${who} wants port ${port} of 127.0.0.1, and it is taken (or may not be opened by this user): stop what listens there (ss -ltnp shows it), or choose another port`,
+  );
+}
+
 function canListen(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();

@@ -3,6 +3,9 @@ import { KubeError, isReason } from '../kube/errors.ts';
 
 const RETRY_MS = 300;
 
+/** A kubelet that waits half a minute for an API server which is back would be the simulator's own slowness. */
+export const KUBELET_WATCH = { retryMaximumMs: 1000 } as const;
+
 /**
  * Repeats a write until the API server has taken it, as kubelet does: it may itself be down. An object that is gone
  * ends it with undefined. Rejects with `signal.reason` on abort, and with what is not worth repeating.

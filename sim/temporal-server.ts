@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { resolveTool } from '../tools/resolve.ts';
-import { freePort } from './ports.ts';
+import { fixedPort, freePort } from './ports.ts';
 import { managedProcess, type ManagedProcess } from './processes.ts';
 
 export interface TemporalServerOptions {
@@ -36,11 +36,11 @@ const TUNING = [
 ];
 const PRAGMAS = ['journal_mode=wal', 'synchronous=full'];
 
-/** Starts the server that `temporal server start-dev` is, on 127.0.0.1 only. Throws ProcessError when it does not come up. */
+/** Starts the server that `temporal server start-dev` is, on 127.0.0.1 only. Throws ProcessError when it does not come up, an Error when a port is taken. */
 export async function startTemporal(options: TemporalServerOptions): Promise<TemporalServer> {
   const { folder } = options;
-  const port = options.port ?? (await freePort());
-  const uiPort = options.uiPort ?? (await freePort());
+  const port = await portFor(options.port, 'Temporal');
+  const uiPort = await portFor(options.uiPort, "Temporal's UI");
   mkdirSync(folder, { recursive: true });
   const server = managedProcess({
     name: 'temporal',
@@ -74,6 +74,8 @@ export async function startTemporal(options: TemporalServerOptions): Promise<Tem
     stop: () => server.stop(),
   };
 }
+
+const portFor = (asked: number | undefined, who: string) => (asked === undefined ? freePort() : fixedPort(asked, who));
 
 /** Whether the default namespace answers, asked through the UI's API: no gRPC client is needed here. */
 async function namespaceServed(uiPort: number, signal: AbortSignal): Promise<boolean> {

@@ -1,9 +1,11 @@
 import { rmSync } from 'node:fs';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runDemo } from './demo.ts';
 import { readDemoOptions } from './options.ts';
 
-const folder = fileURLToPath(new URL('../../build/demo', import.meta.url));
+/** `main.ts [folder]`: what is in it is removed first. */
+const folder = path.resolve(process.argv[2] ?? fileURLToPath(new URL('../../build/demo', import.meta.url)));
 const stopping = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {

@@ -1,13 +1,13 @@
 import type { KairosNodeView } from '../../kube/kairos-nodes.ts';
 import type { NodeView } from '../../kube/nodes.ts';
-import type { Reflector } from '../../kube/reflector.ts';
 import { formatDuration } from '../../policy/duration.ts';
 import { orderNodes } from '../../policy/order.ts';
 
 /** One row a node: what it ran, what it runs, how its upgrade ended and how long it was out. */
-export function printTable(kairosNodes: readonly KairosNodeView[], nodes: Reflector<NodeView>): void {
+export function printTable(kairosNodes: readonly KairosNodeView[], nodes: readonly NodeView[]): void {
+  const members = new Set(nodes.filter((node) => node.controlPlane).map(({ name }) => name));
   const { controlPlane, workers } = orderNodes(
-    kairosNodes.map((node) => ({ ...node, controlPlane: nodes.get(node.name)?.controlPlane ?? false })),
+    kairosNodes.map((node) => ({ ...node, controlPlane: members.has(node.name) })),
   );
   const rows = [...controlPlane, ...workers].map(({ name, status }) => {
     const { from = '', verdict = '', startedAt, finishedAt } = status.lastAttempt ?? {};

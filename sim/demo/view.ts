@@ -11,6 +11,8 @@ export interface ViewNode {
 }
 
 const ROWS = 40;
+const NOTES = 6;
+const NAME = 15;
 
 /**
  * Shows how an upgrade goes: redrawn in place on a terminal, one line per change of a node's step elsewhere.
@@ -20,11 +22,21 @@ export class LiveView {
   readonly #out: NodeJS.WriteStream;
   readonly #startedAtMs: number;
   readonly #seen = new Map<string, string>();
+  readonly #notes: string[] = [];
   #lines = 0;
 
   constructor(out: NodeJS.WriteStream, startedAtMs: number) {
     this.#out = out;
     this.#startedAtMs = startedAtMs;
+  }
+
+  /** What happened to something that is no node: the last few stand below the table, elsewhere it is a line. */
+  note(part: string, what: string): void {
+    const at = formatDuration(Date.now() - this.#startedAtMs).padStart(6);
+    const line = `${at}  ${part.padEnd(NAME)} ${what}`;
+    if (!this.#out.isTTY) this.#out.write(`${line}\n`);
+    this.#notes.push(line);
+    this.#notes.splice(0, this.#notes.length - NOTES);
   }
 
   draw(nodes: readonly ViewNode[], phase: string, message: string): void {
@@ -43,6 +55,7 @@ export class LiveView {
     const text = [
       `${styleText('bold', phase)}  ${done}/${order.length} done  ${elapsed}  ${message}`.slice(0, width + 8),
       ...rows.map((node) => row(node).slice(0, width + 8)),
+      ...this.#notes.map((line) => styleText('magenta', line.slice(0, width))),
     ];
     this.#out.write(
       `${this.#lines === 0 ? '' : `\u001B[${this.#lines}A`}${text.map((line) => `\u001B[2K${line}\n`).join('')}\u001B[0J`,
@@ -57,7 +70,7 @@ export class LiveView {
     this.#seen.set(node.name, state);
     if (first && state === 'waiting') return;
     const at = formatDuration(Date.now() - this.#startedAtMs).padStart(6);
-    this.#out.write(`${at}  ${node.name.padEnd(12)} ${state.padEnd(12)} ${node.kairos?.status.message ?? ''}\n`);
+    this.#out.write(`${at}  ${node.name.padEnd(NAME)} ${state.padEnd(12)} ${node.kairos?.status.message ?? ''}\n`);
   }
 }
 
