@@ -58,7 +58,7 @@ async function askThePast(view: ClusterView, input: NodeUpgradeInput, node: Node
     if (input.recover !== true && !isSameAttempt(last, input) && rebootsFirst(last, node.bootID))
       return { answer: 'Recover', leftover: heldLeftover(input, 'reboot', last, node.owner) };
   }
-  if (input.recover === true || !isSameAttempt(last, input) || last.verdict === 'Cancelled') return undefined;
+  if (!isSameAttempt(last, input) || last.verdict === 'Cancelled') return undefined;
   return { answer: 'Done', verdict: last.verdict, message: last.message ?? 'ended before in this attempt' };
 }
 
@@ -107,7 +107,7 @@ function closedGate(
   node: NodeView,
   kairos: KairosNodeView | undefined,
 ): string | undefined {
-  const closed = nodeClosed(node, mayTakeOver(input, node, kairos));
+  const closed = nodeClosed(node, mayTakeOver(input, node, kairos), kairos);
   if (closed !== undefined) return closed;
   if (kairos?.status.bootID !== node.bootID) return `node ${node.name}: its agent has not reported from this boot`;
   const rivals = whoIsInTheWay(input.place, node.name, view.outages.values());
@@ -125,10 +125,16 @@ export const endedBefore = (context: RolloutContext, kairos: KairosNodeView | un
   kairos.status.lastAttempt?.verdict !== 'Cancelled' &&
   isSameAttempt(kairos.status.lastAttempt, context);
 
-/** Why a node itself cannot be taken out now, or undefined. `ours`: its mark gives way, and so does its cordon. */
-export function nodeClosed(node: NodeView, ours: boolean): string | undefined {
+/**
+ * Why a node itself cannot be taken out now, or undefined. `ours`: its mark gives way, and so does its cordon. `kairos`
+ * tells whose hand it is in: the mark names the node's workflow only, which is the same for every rollout.
+ */
+export function nodeClosed(node: NodeView, ours: boolean, kairos?: KairosNodeView): string | undefined {
   if (!node.ready) return `node ${node.name} is not Ready`;
-  if (node.owner !== undefined && !ours) return `node ${node.name} is out already: ${node.owner}`;
+  if (node.owner !== undefined && !ours) {
+    const rollout = heldFor(node.owner) === undefined ? kairos?.status.inHand?.rollout : undefined;
+    return `node ${node.name} is out already: ${rollout === undefined ? node.owner : `${rollout} has it in hand`}`;
+  }
   if (node.unschedulable && !ours)
     return `node ${node.name} is cordoned by somebody else: kubectl uncordon ${node.name} when it may be upgraded`;
   return node.pressures.length === 0 ? undefined : `node ${node.name} has ${node.pressures.join(', ')}`;

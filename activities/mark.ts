@@ -1,11 +1,12 @@
 import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
 import type { NodeInHand } from '../api/messages.ts';
 import { KubeError, isReason } from '../kube/errors.ts';
 import { applyKairosNodeSpec } from '../kube/kairos-nodes.ts';
 import { readNode, writeNode, type NodeView } from '../kube/nodes.ts';
 import { isOlder } from '../kube/raw-object.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
-import { type ClusterView, assertCluster } from './cluster-view.ts';
+import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { budgetText, nodeClosed } from './gates.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
@@ -82,12 +83,37 @@ async function takeMarkBack(view: ClusterView, hand: NodeInHand): Promise<void> 
  * Stamps what the node should run, then cordons it. The stamp comes first: a field that somebody else holds means the
  * node is refused before it is disrupted. Both writes may be repeated.
  * @throws KubeError `Conflict` as `Invalid` (not retried) when somebody else holds the KairosNode's spec
+ * @throws ApplicationFailure `MarkLost` (not retried) when the node does not carry our mark any more
  */
 export async function cordonNode(view: ClusterView, hand: NodeInHand): Promise<void> {
   assertCluster(view, hand.cluster);
   await showStep(view, hand, 'Cordon', `cordoning, to upgrade to ${hand.target.version}`);
   await stampSpec(view, hand);
-  await writeNode(view.client, hand.node.name, { unschedulable: true });
+  await cordon(view, hand);
+}
+
+/**
+ * Cordons only the version that carries our mark: of a workflow that was terminated an attempt may still be running,
+ * and must not cordon a node that has been given back meanwhile.
+ */
+async function cordon(view: ClusterView, hand: NodeInHand): Promise<void> {
+  const isOurs = (node: NodeView | undefined) => node?.uid === hand.node.uid && node.owner === hand.workflowID;
+  const seen = sameNode(view, hand.node);
+  let node = seen !== undefined && isOurs(seen) ? seen : await readNode(view.client, hand.node.name);
+  for (;;) {
+    if (!isOurs(node))
+      throw ApplicationFailure.nonRetryable(
+        `node ${hand.node.name} does not carry the mark ${hand.workflowID} any more: somebody freed it, so it is left alone`,
+        'MarkLost',
+      );
+    try {
+      await writeNode(view.client, node.name, { unschedulable: true, resourceVersion: node.resourceVersion });
+      return;
+    } catch (error) {
+      if (!isReason(error, 'Conflict')) throw error;
+      node = await readNode(view.client, hand.node.name);
+    }
+  }
 }
 
 async function stampSpec(view: ClusterView, hand: NodeInHand): Promise<void> {

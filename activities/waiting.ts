@@ -17,24 +17,26 @@ export class DeadlinePassed extends Error {
  * down, or when its deadline has passed. The deadline counts from when the activity was first scheduled, so attempts
  * after a crash do not start it anew.
  *
- * `attempts` splits a deadline: the n-th (from 1) part ends at n times `deadlineMs`.
+ * `says` is what it waits for: it goes with each heartbeat, where `temporal workflow describe` and the UI show it.
  * @throws DeadlinePassed when the deadline passed; the signal's reason when cancelled
  */
 export async function waitInActivity<T>(
   deadlineMs: number | undefined,
   wait: (signal: AbortSignal) => Promise<T>,
-  attempts = 1,
+  says: () => string | undefined = () => undefined,
 ): Promise<T> {
   const context = Context.current();
-  const beat = setInterval(() => context.heartbeat(), Math.max(200, (context.info.heartbeatTimeoutMs ?? 10_000) / 4));
+  const beat = setInterval(
+    () => context.heartbeat(says()),
+    Math.max(200, (context.info.heartbeatTimeoutMs ?? 10_000) / 4),
+  );
   const deadline = new AbortController();
-  const left =
-    deadlineMs === undefined ? undefined : context.info.scheduledTimestampMs + deadlineMs * attempts - Date.now();
+  const left = deadlineMs === undefined ? undefined : context.info.scheduledTimestampMs + deadlineMs - Date.now();
   // Timers hold at most 2^31-1 ms; a deadline beyond that is as good as none for one attempt.
   const timer =
     left === undefined || left > 2_000_000_000
       ? undefined
-      : setTimeout(() => deadline.abort(new DeadlinePassed((deadlineMs ?? 0) * attempts)), Math.max(0, left));
+      : setTimeout(() => deadline.abort(new DeadlinePassed(deadlineMs ?? 0)), Math.max(0, left));
   try {
     return await wait(AbortSignal.any([context.cancellationSignal, deadline.signal]));
   } catch (error) {

@@ -2,13 +2,10 @@ import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from 
 import type { Timing } from '../api/messages.ts';
 import type { Activities } from '../activities/index.ts';
 
-/** Errors that no repetition mends: the workflow decides what becomes of the node. */
-const FINAL_ERRORS = ['Forbidden', 'Invalid', 'WrongCluster', 'NamespaceNotEnabled'];
-
+/** Which errors no repetition mends is said by the activity with each error: the same one may have to be repeated. */
 const retry = (timing: Timing) => ({
   initialInterval: timing.retryInitialMs,
   maximumInterval: timing.retryMaximumMs,
-  nonRetryableErrorTypes: FINAL_ERRORS,
 });
 
 /**
@@ -20,11 +17,16 @@ export function activitiesFor(timing: Timing, summary?: string) {
   const shown = summary === undefined ? {} : { summary };
   return {
     /** Answered by the worker's own view of the cluster: short, no effects, no history beyond a marker. */
-    ask: proxyLocalActivities<Activities>({ startToCloseTimeout: timing.callMs, retry: retry(timing) }),
+    ask: proxyLocalActivities<Activities>({
+      startToCloseTimeout: timing.callMs,
+      cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+      retry: retry(timing),
+    }),
     /** Short calls with an effect. */
     call: proxyActivities<Activities>({
       ...shown,
       startToCloseTimeout: timing.callMs,
+      cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
       retry: retry(timing),
     }),
     /** Waits that heartbeat; a cancel is answered only when the attempt has really stopped. */

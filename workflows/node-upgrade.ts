@@ -23,7 +23,7 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
   const gate = await ask.checkGates(input);
   if (gate.answer === 'Wait') return { node: name, outcome: 'NotStarted', message: gate.reason };
   if (gate.answer === 'Done') {
-    if (input.request.kind === 'KairosNode')
+    if (input.request.kind === 'KairosNode' && input.recover !== true)
       await call.settleNode({ ...input, verdict: gate.verdict, message: gate.message });
     return { node: name, outcome: 'Ended', verdict: gate.verdict, message: gate.message };
   }

@@ -96,14 +96,22 @@ class Rollout {
     const refused = record.refusal(message.by ?? 'temporal', what === 'resume');
     if (refused !== undefined) return refused;
     record[what](message);
-    try {
-      await this.current?.signal(what === 'pause' ? pauseSignal : resumeSignal, message);
-    } catch (error) {
-      // The wave has just ended: the next one is told when it starts.
-      if (isCancellation(error)) throw error;
-    }
+    await this.tell(this.current);
     await record.write();
     return what === 'pause' ? 'paused: nodes in hand are finished, no further one is started' : 'resumed';
+  }
+
+  /** Tells a wave whether it is paused. */
+  private async tell(child: Handle | undefined): Promise<void> {
+    const { paused } = this.record.state;
+    try {
+      await CancellationScope.nonCancellable(async () => {
+        if (paused === undefined) await child?.signal(resumeSignal, {});
+        else await child?.signal(pauseSignal, { reason: paused.reason });
+      });
+    } catch {
+      // The wave has just ended: the next one is told when it starts.
+    }
   }
 
   /** Says at once that the rollout is being cancelled: nodes past the point of no return take their time. */
@@ -161,6 +169,7 @@ class Rollout {
     record.state.wave = name;
     await record.report('Running', `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once`);
     const group = name === 'control-plane' ? 'control-plane' : 'worker';
+    const paused = record.state.paused?.reason;
     const child = await startChild(wave, {
       workflowId: waveWorkflowID(record.context.rolloutID, this.input.request, name),
       args: [
@@ -171,7 +180,7 @@ class Rollout {
           nodes,
           place: { group, budget },
           targets: record.targets,
-          ...(record.state.paused === undefined ? {} : { paused: record.state.paused.reason }),
+          ...(paused === undefined ? {} : { paused }),
         },
       ],
       parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
@@ -180,6 +189,8 @@ class Rollout {
       ...attributesFor({ ...record.context, timing: this.input.timing }),
     });
     this.current = child;
+    // What was asked for while the wave was being started.
+    if (record.state.paused?.reason !== paused) void this.tell(child);
     try {
       const result = await this.resultOf(child, name, nodes);
       record.add(result);

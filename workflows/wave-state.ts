@@ -91,7 +91,8 @@ export class WaveState {
   end(result: NodeResult): void {
     const verdict: Verdict = result.verdict ?? 'Unverified';
     this.verdicts[verdict] = (this.verdicts[verdict] ?? 0) + 1;
-    if (result.cancelled) this.stop('cancelled');
+    // A node that was cancelled by itself past the point of no return has its verdict: no reason to stop the others.
+    if (result.cancelled && CancellationScope.current().consideredCancelled) this.stop('cancelled');
     const withdrawn = result.cancelled === true && verdict === 'Cancelled';
     if (!withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget') this.fail(result, verdict);
     this.show();

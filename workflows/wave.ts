@@ -117,17 +117,19 @@ async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled):
     state.end(result);
     return;
   }
+  const { context, places } = state;
   try {
-    const { context, places } = state;
     const place = await places.run(() =>
       wait.waitForPlace({ ...context, node: next.node, place: input.place, reason: result.message }),
     );
     if (place.open) state.pulled.push(next);
     else state.end({ node: result.node, outcome: 'Ended', verdict: 'Skipped', message: place.reason });
   } catch (error) {
-    if (!isCancellation(error)) throw error;
-    if (state.isPaused && !CancellationScope.current().consideredCancelled) state.pulled.push(next);
-    else state.stop('cancelled');
+    const over = CancellationScope.current().consideredCancelled || state.stopped !== undefined;
+    // Ended by a pause, which may be over meanwhile; and an attempt that fails after its cancel is not repeated.
+    if (!over && places.consideredCancelled) state.pulled.push(next);
+    else if (over || isCancellation(error)) state.stop('cancelled');
+    else throw error;
   }
 }
 

@@ -19,9 +19,12 @@ export interface Call {
 export class Script {
   readonly calls: Call[] = [];
   readonly answers: Answers;
+  /** Comes between a call and its answer: what takes time, or fails before there is an answer. */
+  readonly before: (call: Call) => void | Promise<void>;
 
-  constructor(answers: Answers = {}) {
+  constructor(answers: Answers = {}, before: Script['before'] = () => undefined) {
     this.answers = answers;
+    this.before = before;
   }
 
   /** The inputs of an activity, in order. */
@@ -74,20 +77,23 @@ const smooth: Activities = {
   soakNode: async () => ({ outcome: 'Steady' }),
   endNode: async ({ hand, verdict, message }) => ({ node: hand.node.name, outcome: 'Ended', verdict, message }),
   settleNode: async () => undefined,
+  settleWave: async ({ nodes }) => ({ verdicts: {}, failed: [], untouched: nodes.length }),
 };
 
 /**
  * Activities for a worker that serves many rollouts: each call is recorded in the script of its request, by name, and
  * answered by it; what a script says nothing about goes smoothly.
  */
-export function stubActivities(scripts: ReadonlyMap<string, Script>): Activities {
+export function stubActivities(scripts: { get(request: string): Script | undefined }): Activities {
   const stub =
     <A extends Name>(activity: A, fallback: (input: Input<A>) => Promise<Answer<A>>) =>
     async (input: Input<A>): Promise<Answer<A>> => {
       const { request, node } = subject(input);
       const script = scripts.get(request.name);
       if (script === undefined) throw new Error(`no script for request ${request.name}`);
-      script.calls.push({ activity, node: node?.name, input });
+      const call: Call = { activity, node: node?.name, input };
+      script.calls.push(call);
+      await script.before(call);
       const answer: ((given: Input<A>) => Answer<A> | Promise<Answer<A>>) | undefined = script.answers[activity];
       return answer === undefined ? fallback(input) : answer(input);
     };
