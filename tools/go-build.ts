@@ -2,8 +2,9 @@ import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { access, constants, mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import { promisify } from 'node:util';
+import { CompilerError, Interrupted, runCompiler, takeEffect } from './compiler.ts';
 import { withLock } from './lock.ts';
 import { PINNED, type PinnedTool, type ToolName } from './pinned.ts';
 import type { Progress } from './progress.ts';
@@ -44,66 +45,119 @@ export async function cachedPath(tool: ToolName, options: BuildOptions): Promise
 
 /**
  * The binary from the cache, built into it first where it is missing. A file in the cache is always whole: it is built
- * beside, run once, and renamed. Two callers at once build once. Throws ToolError.
+ * beside, run once, and renamed. Two callers at once build once. Whatever ends a build takes its compilers and its half
+ * files along; after SIGKILL the next build removes the files. Throws ToolError.
  */
 export async function cachedOrBuilt(tool: ToolName, options: BuildOptions): Promise<string> {
   const binary = await cachedPath(tool, options);
   if (await isExecutable(binary)) return binary;
-  await mkdir(join(binary, '..'), { recursive: true });
-  await withLock(`${binary}.lock`, () => build(tool, binary, options), {
-    isDone: () => isExecutable(binary),
-    onWait: (pid) => options.progress.say(`${tool}: waiting for process ${pid}, which is building it`),
-  });
+  const folder = dirname(binary);
+  try {
+    await mkdir(folder, { recursive: true });
+    await withLock(`${binary}.lock`, () => build(tool, binary, options), {
+      isDone: () => isExecutable(binary),
+      onWait: (pid) => options.progress.say(`${tool}: waiting for process ${pid}, which is building it`),
+    });
+  } catch (error) {
+    if (error instanceof Interrupted) {
+      takeEffect(error);
+      throw new ToolError(`${tool}: the build was ${error.message}; nothing is left of it`, { cause: error });
+    }
+    // One who took our lock for abandoned may have removed our half file, and finished.
+    if (await isExecutable(binary)) return binary;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (error instanceof ToolError || code === undefined) throw error;
+    throw new ToolError(`${tool}: the cache folder ${folder} cannot be used (${message}).\n${cacheHint(code)}`, {
+      cause: error,
+    });
+  }
   return binary;
 }
 
 async function build(tool: ToolName, binary: string, options: BuildOptions): Promise<void> {
   const pinned = (options.pinned ?? PINNED)[tool];
   await needGo(tool, pinned, options);
-  const folder = join(binary, '..');
+  const folder = dirname(binary);
   const prefix = `.${tool}.partial`;
-  for (const left of await readdir(folder)) if (left.startsWith(prefix)) await rm(join(folder, left));
-  const partial = join(folder, `${prefix}.${randomUUID()}`);
-  await options.progress.during(`building ${tool} ${pinned.version}`, async () => {
-    try {
-      await run('go', ['build', ...flags(pinned), '-o', partial, pinned.package], {
+  const discard = (name: string) => rm(join(folder, name), { recursive: true, force: true });
+  for (const left of await readdir(folder)) if (left.startsWith(prefix)) await discard(left);
+  const own = `${prefix}.${randomUUID()}`;
+  const partial = join(folder, own, tool);
+  // The compiler's own scratch files, so that they go with ours.
+  const scratch = join(folder, own, 'tmp');
+  await mkdir(scratch, { recursive: true });
+  try {
+    await options.progress.during(`building ${tool} ${pinned.version}`, async () => {
+      await runCompiler(['build', ...flags(pinned), '-o', partial, pinned.package], {
         cwd: join(options.modules ?? MODULES, pinned.module),
-        env: { ...options.env, CGO_ENABLED: '0', GOWORK: 'off' },
-        maxBuffer: 64 * 1024 * 1024,
+        env: { ...options.env, CGO_ENABLED: '0', GOWORK: 'off', GOTMPDIR: scratch },
+      }).catch((error: unknown) => {
+        if (error instanceof Interrupted) throw error;
+        const words = error instanceof CompilerError ? error.words : (error as Error).message;
+        throw new ToolError(`${tool}: go build failed${inLines(words)}\n${hint(tool, pinned, words)}`, {
+          cause: error,
+        });
       });
-    } catch (error) {
-      throw new ToolError(`${tool}: go build failed${reasonOf(error)}\n${hint(tool, pinned)}`, { cause: error });
-    }
-    const version = await versionOf(partial, pinned);
-    if (version !== pinned.version) {
-      throw new ToolError(
-        `${tool}: built from tools/toolchain/${pinned.module}, it answers version ${version ?? 'nothing'} instead of ${pinned.version}`,
-      );
-    }
-    await flush(partial);
-    await rename(partial, binary);
-  });
+      const version = await versionOf(partial, pinned);
+      if (version !== pinned.version) {
+        throw new ToolError(
+          `${tool}: built from tools/toolchain/${pinned.module}, it answers version ${version ?? 'nothing'} instead of ${pinned.version}; remove it from the Go build cache with "go clean -cache" and try again`,
+        );
+      }
+      await flush(partial);
+      await rename(partial, binary);
+    });
+  } finally {
+    await discard(own);
+  }
 }
 
 async function needGo(tool: ToolName, pinned: PinnedTool, options: BuildOptions): Promise<void> {
   try {
     await run('go', ['version'], { env: options.env });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'there is no Go to build it with' : `go does not run (${message.trim()})`;
     throw new ToolError(
-      `${tool} ${pinned.version} is neither installed nor cached, and there is no Go to build it with.\n${hint(tool, pinned)}`,
+      `${tool} ${pinned.version} is neither installed nor cached, and ${why}.\n${installHint(tool, pinned)}`,
     );
   }
 }
 
-function hint(tool: ToolName, pinned: PinnedTool): string {
-  const assets = pinned.kubebuilderAsset ? ', or KUBEBUILDER_ASSETS to the folder that setup-envtest made' : '';
-  return `Install Go 1.26 or newer (https://go.dev/dl), or set ${pinned.environment} to a ${tool} ${minorOf(pinned.version)} binary${assets}.`;
+const TOO_OLD =
+  /requires go >=|go: download go1|toolchain not available|invalid go version|unknown directive: (tool|toolchain)/;
+const NO_NETWORK =
+  /dial tcp|no such host|connection refused|network is unreachable|i\/o timeout|TLS handshake|proxyconnect|module lookup disabled|Bad Gateway|Service Unavailable|40[34] |unexpected EOF/;
+const NO_SPACE = /no space left|disk quota exceeded/;
+const NO_MEMORY = /signal: (killed|SIGKILL)|cannot allocate memory|out of memory/;
+
+/** What to do, by what the compiler said. */
+function hint(tool: ToolName, pinned: PinnedTool, words: string): string {
+  const install = installHint(tool, pinned);
+  // In this order: a full disk also breaks downloads, and too old a Go first tries to download a newer one.
+  if (NO_SPACE.test(words)) return cacheHint('ENOSPC');
+  if (TOO_OLD.test(words)) return `The Go on PATH is too old. ${install}`;
+  if (NO_NETWORK.test(words))
+    return `The Go modules could not be downloaded: check the network, or set GOPROXY to a proxy that can be reached. Without a network, set ${pinned.environment} to a binary of ${tool} ${minorOf(pinned.version)}.`;
+  if (NO_MEMORY.test(words))
+    return 'The machine ran out of memory: close other programs, or set GOFLAGS=-p=1, which takes longer and needs less.';
+  return install;
 }
 
-function reasonOf(error: unknown): string {
-  const stderr = (error as { stderr?: unknown }).stderr;
-  const text = typeof stderr === 'string' ? stderr.trim().split('\n').slice(-8).join('\n') : '';
+function installHint(tool: ToolName, pinned: PinnedTool): string {
+  const assets = pinned.kubebuilderAsset ? ', or KUBEBUILDER_ASSETS to the folder that setup-envtest made' : '';
+  return `Install Go 1.26 or newer (https://go.dev/dl), or set ${pinned.environment} to a binary of ${tool} ${minorOf(pinned.version)}${assets}.`;
+}
+
+function cacheHint(code: string): string {
+  const elsewhere = 'set XDG_CACHE_HOME to a folder (an absolute path)';
+  return code === 'ENOSPC' || code === 'EDQUOT'
+    ? `The disk is full: the whole toolchain takes about 4 GB while it is built, and Go's own cache (go env GOCACHE GOMODCACHE) as much again. Free some, or ${elsewhere} with more.`
+    : `Make it writable, or ${elsewhere} that is.`;
+}
+
+function inLines(words: string): string {
+  const text = words.trim().split('\n').slice(-8).join('\n');
   return text === '' ? '.' : `:\n${text}`;
 }
 

@@ -54,8 +54,8 @@ export async function withLock<T>(
 /** A lock appears with its content: written elsewhere and linked, since others read it as soon as it exists. */
 async function take(file: string): Promise<boolean> {
   const own = `${file}.${randomUUID()}`;
-  await writeFile(own, `${process.pid}\n`);
   try {
+    await writeFile(own, `${process.pid}\n`);
     await link(own, file);
     return true;
   } catch (error) {

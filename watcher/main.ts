@@ -1,49 +1,69 @@
 import { Connection } from '@temporalio/client';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { pino } from 'pino';
-import { readSettings } from '../api/schemas/settings.ts';
-import { connectToCluster } from '../kube/client.ts';
-import { readClusterIdentity } from '../kube/identity.ts';
-import { insist } from '../kube/insist.ts';
 import { watchKairosNodes } from '../kube/kairos-nodes.ts';
 import { watchNodeOpUpgrades } from '../kube/node-op-upgrades.ts';
 import { watchNodes } from '../kube/nodes.ts';
+import { identifyCluster, openCluster } from '../process/api-server.ts';
+import { waitForAccess } from '../process/cluster-access.ts';
+import { runProgram, type Program } from '../process/program.ts';
+import { waitFor } from '../process/surroundings.ts';
+import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
+import { Closings } from './closings.ts';
 import { Engine } from './engine.ts';
+import { WATCHER_MANIFEST, WATCHER_RIGHTS } from './rights.ts';
+import { checkForStrangers, checkForWorkers, holdClusterName, tellWhoWrites } from './start-up.ts';
 import { runWatcher } from './watcher.ts';
 
-const settings = readSettings(process.env, process.pid);
-const log = pino({ name: 'watcher', level: settings.logLevel });
-
-async function main(): Promise<void> {
-  const stopping = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
-  const { signal } = stopping;
-  const client = connectToCluster();
-  const say = (what: string) => (error: unknown) =>
-    log.warn({ error: (error as Error).message }, `${what}: trying again`);
-  const cluster = await insist(
-    () => readClusterIdentity(client, settings.clusterName),
-    say('the API server does not answer'),
-    signal,
+/** Sees drift and starts or ends rollouts, until it is told to stop. */
+async function main(program: Program): Promise<void> {
+  const { settings, log, readiness, signal, stop } = program;
+  const temporal = readTemporalSettings();
+  const client = openCluster();
+  const [{ cluster, namespaces }, connection] = await Promise.all([
+    waitForAccess(client, { rights: WATCHER_RIGHTS, manifest: WATCHER_MANIFEST }, program, stop).then(
+      async (namespaces) => {
+        const cluster = await identifyCluster(client, settings.clusterName, program);
+        await holdClusterName(client, cluster, program);
+        return { cluster, namespaces };
+      },
+    ),
+    connectToTemporal(temporal, () => Promise.resolve(Connection.lazy(temporal.connectionOptions)), program),
+  ]);
+  const engine = new Engine(connection, temporal.namespace, cluster);
+  const attributes = await waitFor(
+    'search attributes',
+    () => engine.addSearchAttributes(),
+    (error) => (error as Error).message,
+    program,
   );
-  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
-  const connection = Connection.lazy(connectionOptions);
-  const engine = new Engine(connection, namespace, cluster);
-  const known = await insist(() => engine.addSearchAttributes(), say('Temporal does not answer'), signal);
-  if (!known)
+  if (!attributes)
     log.warn('Temporal does not take our search attributes: lists by attribute do not work, everything else does');
 
-  const upgrades = watchNodeOpUpgrades(client, settings.namespaces);
-  const kairosNodes = watchKairosNodes(client);
-  const nodes = watchNodes(client);
+  const upgrades = watchNodeOpUpgrades(client, namespaces, log);
+  const kairosNodes = watchKairosNodes(client, log);
+  const nodes = watchNodes(client, log);
+  void Promise.all([upgrades, kairosNodes, nodes].map((reflector) => reflector.synced(signal))).then(
+    () => readiness.has('watcher'),
+    () => undefined,
+  );
+  void tellWhoWrites(client, program);
+  checkForWorkers(connection, temporal.namespace, cluster, program);
+  checkForStrangers(nodes, cluster, program);
   try {
-    const { namespace: own, namespaces } = settings;
-    await runWatcher(
-      { client, cluster, namespace: own, namespaces, engine, log, upgrades, kairosNodes, nodes },
-      settings.identity,
-      signal,
-    );
+    const own = settings.namespace;
+    const closings = new Closings(engine);
+    const context = {
+      client,
+      cluster,
+      namespace: own,
+      namespaces,
+      engine,
+      closings,
+      log,
+      upgrades,
+      kairosNodes,
+      nodes,
+    };
+    await runWatcher(context, settings.identity, signal);
   } finally {
     for (const reflector of [upgrades, kairosNodes, nodes]) reflector.stop();
     await connection.close();
@@ -51,11 +71,4 @@ async function main(): Promise<void> {
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  if (!(error as Error).message.startsWith('stopped by')) {
-    log.fatal({ error: (error as Error).message }, 'watcher ends');
-    process.exitCode = 1;
-  }
-}
+await runProgram('watcher', main);

@@ -4,6 +4,7 @@ import { isReason } from '../kube/errors.ts';
 import { rolloutId } from '../kube/names.ts';
 import { patchNodeOpUpgradeStatus } from '../kube/node-op-upgrades.ts';
 import { isFinal } from '../policy/engine.ts';
+import { inTheWay } from '../policy/in-the-way.ts';
 import { summarize } from '../policy/summary.ts';
 import type { WatcherContext } from './context.ts';
 
@@ -17,7 +18,8 @@ export async function writeStatus(context: WatcherContext, key: string): Promise
   const { namespace = '', name, uid = '' } = upgrade.metadata;
   const workflowID = rolloutId(context.cluster.id, namespace, name);
   const nodes = [...context.kairosNodes.values()].filter((node) => node.status.rollout === workflowID);
-  const summary = withKnownTimes(summarize(upgrade, nodes, context.engine.health()), upgrade);
+  const around = { atMs: Date.now(), inTheWay: () => inTheWay(upgrade.spec.image, nearby(context)) };
+  const summary = summarize(upgrade, nodes, context.engine.health(), around);
   if (sameStatus(upgrade, summary)) return;
   try {
     const status = { ...summary, lastUpdated: new Date().toISOString() };
@@ -35,22 +37,24 @@ export async function writeStatus(context: WatcherContext, key: string): Promise
 
 /** Whether anything of this upgrade may still change. */
 export function isSettled(upgrade: NodeOpUpgrade): boolean {
-  const { rollout, phase } = upgrade.status ?? {};
-  return rollout?.generation === upgrade.metadata.generation && isFinal(rollout?.phase) && phase === rollout?.phase;
+  const { rollout, phase, conditions } = upgrade.status ?? {};
+  const { generation } = upgrade.metadata;
+  // An earlier version wrote no such condition.
+  const ended = conditions?.find(({ type }) => type === 'Ended');
+  const said = ended?.status === 'True' && ended.observedGeneration === generation;
+  return said && rollout?.generation === generation && isFinal(rollout?.phase) && phase === rollout?.phase;
 }
 
 type Summary = ReturnType<typeof summarize>;
 
-/** A condition's transition time changes only with its status; another watcher may have written it. */
-function withKnownTimes(summary: Summary, upgrade: NodeOpUpgrade): Summary {
-  const conditions = summary.conditions?.map((condition) => {
-    const before = upgrade.status?.conditions?.find((known) => known.type === condition.type);
-    return before?.status === condition.status
-      ? { ...condition, lastTransitionTime: before.lastTransitionTime }
-      : condition;
-  });
-  return { ...summary, ...(conditions === undefined ? {} : { conditions }) };
-}
+const nearby = ({ nodes, kairosNodes }: WatcherContext) =>
+  [...nodes.values()].map(({ name, ready, unschedulable, owner }) => ({
+    name,
+    ready,
+    unschedulable,
+    status: kairosNodes.get(name)?.status,
+    ...(owner === undefined ? {} : { owner }),
+  }));
 
 function sameStatus(upgrade: NodeOpUpgrade, summary: Summary): boolean {
   const known: Record<string, unknown> = { ...upgrade.status };

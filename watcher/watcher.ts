@@ -8,8 +8,10 @@ import { heldFor } from '../policy/recovery.ts';
 import type { WatcherContext } from './context.ts';
 import { reconcileDrift } from './drifts.ts';
 import { mayBeLeft, recoverLeftover } from './leftovers.ts';
+import { writeEvents } from './events.ts';
 import { KeyedQueue } from './keyed-queue.ts';
 import { adoptNode } from './node-marks.ts';
+import { tellNotEnabled } from './not-enabled.ts';
 import { isSettled, writeStatus } from './status-writer.ts';
 import { reconcileUpgrade } from './upgrades.ts';
 
@@ -70,7 +72,7 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
     name: 'kairos-watcher',
     identity,
     durationMs: LEASE_MS,
-    onHeld: (held) => void writeWhileHeld(context, held, failed('status')),
+    onHeld: (held) => void writeWhileHeld(context, identity, held, failed('status')),
     onLost: () => log.info('another watcher writes the status now'),
     signal,
   });
@@ -126,13 +128,16 @@ async function cancelOrphans({ engine, upgrades, cluster, log }: WatcherContext,
   }
 }
 
-/** The one writer of status and of marks on Nodes, as long as the Lease is held. */
+/** The one writer of status, of Events and of marks on Nodes, as long as the Lease is held. */
 async function writeWhileHeld(
   context: WatcherContext,
+  identity: string,
   held: AbortSignal,
   failed: (key: string, error: unknown) => void,
 ): Promise<void> {
   const { upgrades, kairosNodes, nodes } = context;
+  writeEvents(context, identity, held);
+  void tellNotEnabled(context, held);
   const adopt = new KeyedQueue((name) => adoptNode(context, name), failed, held);
   const stopListening = [
     kairosNodes.onChange((name, now, before) => {

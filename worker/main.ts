@@ -1,85 +1,53 @@
 import { access } from 'node:fs/promises';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import { pino } from 'pino';
+import { NativeConnection } from '@temporalio/worker';
 import { createActivities } from '../activities/index.ts';
 import { openClusterView } from '../activities/cluster-view.ts';
 import { taskQueue } from '../api/messages.ts';
-import { readSettings } from '../api/schemas/settings.ts';
-import { connectToCluster } from '../kube/client.ts';
-import { readClusterIdentity } from '../kube/identity.ts';
+import { identifyCluster, openCluster } from '../process/api-server.ts';
+import { waitForAccess } from '../process/cluster-access.ts';
+import { runProgram, type Program } from '../process/program.ts';
+import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { WORKFLOW_BUNDLE } from './bundle-path.ts';
-import { insist } from '../kube/insist.ts';
-
-/** Nodes in hand at once that one worker can wait for; each waits in an activity slot. */
-const ACTIVITY_SLOTS = 500;
-/** How long calls in progress may go on; waits are handed to another worker at once. */
-const SHUTDOWN_MS = 20_000;
-
-const settings = readSettings(process.env, process.pid);
-const log = pino({ name: 'worker', level: settings.logLevel });
+import { WORKER_MANIFEST, WORKER_RIGHTS } from './rights.ts';
+import { installRuntime, runWorker } from './run-worker.ts';
+import { watchTemporal } from './temporal-presence.ts';
 
 /** Runs the workflows and the steps of this cluster until it is told to stop. */
-async function main(): Promise<void> {
+async function main(program: Program): Promise<void> {
+  const { settings, log, readiness, signal, stop } = program;
   await access(WORKFLOW_BUNDLE).catch(() => {
-    throw new Error(`${WORKFLOW_BUNDLE} is missing: run npm run build`);
+    throw new Error(`${WORKFLOW_BUNDLE} is missing: run make build`);
   });
-  Runtime.install({
-    logger: new DefaultLogger('WARN', ({ level, message, meta }) => log[levelOf(level)]({ ...meta }, message)),
-    telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} } },
-  });
-  const stopping = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
-
-  const client = connectToCluster();
-  const say = (what: string) => (error: unknown) =>
-    log.warn({ error: (error as Error).message }, `${what}: trying again`);
-  const cluster = await insist(
-    () => readClusterIdentity(client, settings.clusterName),
-    say('the API server does not answer'),
-    stopping.signal,
-  );
-  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
-  const connection = await insist(
-    () => NativeConnection.connect(connectionOptions),
-    say('Temporal does not answer'),
-    stopping.signal,
-  );
-  const view = await openClusterView(client, cluster, settings.namespaces, stopping.signal);
-  const worker = await insist(
-    () =>
-      Worker.create({
-        connection,
-        namespace,
-        taskQueue: taskQueue(cluster),
-        identity: settings.identity,
-        workflowBundle: { codePath: WORKFLOW_BUNDLE },
-        activities: createActivities(view),
-        maxConcurrentActivityTaskExecutions: ACTIVITY_SLOTS,
-        maxConcurrentWorkflowTaskExecutions: 8,
-        stickyQueueScheduleToStartTimeout: '1s',
-        shutdownGraceTime: 500,
-        shutdownForceTime: SHUTDOWN_MS,
+  const temporal = readTemporalSettings();
+  const client = openCluster();
+  installRuntime(log);
+  const [{ cluster, namespaces }, connection] = await Promise.all([
+    waitForAccess(client, { rights: WORKER_RIGHTS, manifest: WORKER_MANIFEST }, program, stop).then(
+      async (namespaces) => ({
+        namespaces,
+        cluster: await identifyCluster(client, settings.clusterName, program),
       }),
-    say(`Temporal's namespace ${namespace} is not ready`),
-    stopping.signal,
-  );
-  log.info({ cluster: cluster.id, taskQueue: taskQueue(cluster), namespace }, 'worker runs');
+    ),
+    connectToTemporal(temporal, () => NativeConnection.connect(temporal.connectionOptions), program),
+  ]);
+  const presence = watchTemporal(temporal.connectionOptions);
+  const view = await openClusterView(client, cluster, namespaces, signal);
+  const queue = taskQueue(cluster);
+  const { namespace, address } = temporal;
+  log.info({ cluster: cluster.id, taskQueue: queue, temporal: address, namespace, namespaces }, 'worker runs');
+  readiness.has('worker');
   try {
-    await worker.run();
+    await runWorker(
+      { connection, namespace, taskQueue: queue, identity: settings.identity, activities: createActivities(view) },
+      presence,
+      program,
+    );
   } finally {
     view.stop();
+    await presence.close();
     await connection.close();
     await client.close();
   }
 }
 
-const levelOf = (level: string) => (level === 'ERROR' ? 'error' : level === 'WARN' ? 'warn' : 'info');
-
-try {
-  await main();
-} catch (error) {
-  log.fatal({ error: (error as Error).message }, 'worker ends');
-  process.exitCode = 1;
-}
+await runProgram('worker', main);

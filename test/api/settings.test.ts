@@ -19,6 +19,7 @@ describe('the settings', () => {
       KAIROS_NAMESPACES: 'fleet, shops',
       POD_NAME: 'watcher-0',
       LOG_LEVEL: 'debug',
+      HEALTH_PORT: '8081',
       HOME: '/root',
     };
     expect(readSettings(env, 42)).toEqual({
@@ -27,6 +28,7 @@ describe('the settings', () => {
       namespaces: ['operators', 'fleet', 'shops'],
       identity: 'watcher-0',
       logLevel: 'debug',
+      healthPort: 8081,
     });
   });
 
@@ -40,7 +42,7 @@ describe('the settings', () => {
   });
 
   it('treat an empty variable as one that is not there', () => {
-    const env = { KAIROS_CLUSTER_NAME: '', KAIROS_NAMESPACE: '', POD_NAME: '', LOG_LEVEL: '' };
+    const env = { KAIROS_CLUSTER_NAME: '', KAIROS_NAMESPACE: '', POD_NAME: '', LOG_LEVEL: '', HEALTH_PORT: '' };
     expect(readSettings(env, 42)).toEqual(readSettings({}, 42));
   });
 
@@ -48,19 +50,34 @@ describe('the settings', () => {
     ['KAIROS_CLUSTER_NAME', 'Edge 7', /lower-case letters/],
     ['KAIROS_CLUSTER_NAME', '-edge', /lower-case letters/],
     ['KAIROS_CLUSTER_NAME', 'e'.repeat(64), /at most 63/],
-    ['LOG_LEVEL', 'loud', /info/],
+    ['KAIROS_NAMESPACE', 'Kairos', /lower-case letters, digits and -, at most 63/],
+    ['KAIROS_NAMESPACES', 'fleet,shop front', /names of namespaces between commas/],
+    ['LOG_LEVEL', 'loud', /one of trace, debug, info, warn, error, fatal/],
+    ['HEALTH_PORT', 'http', /a port from 1 to 65535/],
+    ['HEALTH_PORT', '0', /a port from 1 to 65535/],
+    ['HEALTH_PORT', '65536', /a port from 1 to 65535/],
+    ['TEMPORAL_ADDRESS', 'http://temporal:7233', /host:port, without http:\/\//],
+    ['TEMPORAL_TLS', 'maybe', /true or false/],
   ])('name %s when it is %j, and what it should be', (name, value, message) => {
     const read = () => readSettings({ [name]: value }, 1);
     expect(read).toThrow(/^wrong environment: /);
-    expect(read).toThrow(`${name}: `);
+    expect(read).toThrow(`${name}=${value.slice(0, 100)}: `);
     expect(read).toThrow(message);
   });
 
   it('name all that is wrong at once', () => {
-    expect(() => readSettings({ LOG_LEVEL: 'loud', KAIROS_CLUSTER_NAME: 'No' }, 1)).toThrow(
-      /KAIROS_CLUSTER_NAME: .*; LOG_LEVEL: /,
+    const env = { LOG_LEVEL: 'loud', KAIROS_CLUSTER_NAME: 'No', TEMPORAL_TLS_CLIENT_CERT_PATH: '/certs/tls.crt' };
+    expect(() => readSettings(env, 1)).toThrow(
+      /KAIROS_CLUSTER_NAME=No: .*; LOG_LEVEL=loud: .*; TEMPORAL_TLS_CLIENT_KEY_PATH: needed, as its other half is set$/,
     );
   });
+
+  it.each(['temporal', 'temporal.temporal.svc:7233', '10.96.0.7:7233', '[fd00::7]:7233'])(
+    'take %s for an address of Temporal',
+    (TEMPORAL_ADDRESS) => {
+      expect(() => readSettings({ TEMPORAL_ADDRESS, TEMPORAL_TLS: 'true' }, 1)).not.toThrow();
+    },
+  );
 
   it('accept the longest name of a cluster, and the shortest', () => {
     for (const name of ['e'.repeat(63), '7'])

@@ -27,13 +27,17 @@ const RULES: Record<string, Rule> = {
     may: ['api/', 'policy/', 'kube/'],
     packages: ['node:', '@temporalio/activity', '@temporalio/common', ...LOG],
   },
+  process: { may: ['api/', 'kube/'], packages: ['node:', '@temporalio/', 'zod', ...LOG] },
   worker: {
-    may: ['api/', 'kube/', 'activities/', 'workflows/'],
+    may: ['api/', 'kube/', 'process/', 'activities/', 'workflows/'],
     packages: ['node:', '@temporalio/', 'prom-client', ...LOG],
   },
-  watcher: { may: ['api/', 'policy/', 'kube/'], packages: ['node:', '@temporalio/', 'prom-client', ...LOG] },
+  watcher: {
+    may: ['api/', 'policy/', 'kube/', 'process/'],
+    packages: ['node:', '@temporalio/', 'prom-client', ...LOG],
+  },
   cli: { may: ['api/', 'policy/', 'kube/'], packages: ['node:', '@temporalio/', 'yaml', ...LOG] },
-  agent: { may: ['policy/release.ts'], mayType: ['api/types.ts'], packages: ['node:'] },
+  agent: { may: ['policy/release.ts', 'policy/boot-state.ts'], mayType: ['api/types.ts'], packages: ['node:'] },
 };
 
 const begins = (target: string, beginnings: readonly string[] = []) =>

@@ -126,7 +126,7 @@ describe('a build', () => {
     await script('go/go', '[ "$1" = version ] && exit 0; echo "go: go.mod requires go >= 1.26" >&2; exit 1');
     const failure = findTool('etcd', options(['go']));
     await expect(failure).rejects.toThrow(
-      /requires go >= 1\.26\nInstall Go 1\.26 or newer .*ETCD_PATH.*KUBEBUILDER_ASSETS/,
+      /requires go >= 1\.26\nThe Go on PATH is too old\. Install Go 1\.26 or newer .*ETCD_PATH.*KUBEBUILDER_ASSETS/,
     );
   });
 

@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from '@jest/globals';
+import { parseAllDocuments } from 'yaml';
+import type { Right } from '../../process/rights.ts';
+import { WATCHER_MANIFEST, WATCHER_RIGHTS } from '../../watcher/rights.ts';
+import { WORKER_MANIFEST, WORKER_RIGHTS } from '../../worker/rights.ts';
+
+interface Manifest {
+  kind: string;
+  rules?: { apiGroups: string[]; resources: string[]; verbs: string[]; resourceNames?: string[] }[];
+}
+
+/** One line for each verb, such as `ClusterRole: patch nodes`. */
+function given(file: string): string[] {
+  const documents = parseAllDocuments(readFileSync(file, 'utf8')).map((document) => document.toJS() as Manifest);
+  return documents.flatMap(({ kind, rules = [] }) =>
+    rules.flatMap(({ apiGroups, resources, verbs, resourceNames = [''] }) =>
+      apiGroups.flatMap((group) =>
+        resources.flatMap((resource) =>
+          resourceNames.flatMap((name) => verbs.map((verb) => `${kind}: ${verb} ${resource}.${group} ${name}`.trim())),
+        ),
+      ),
+    ),
+  );
+}
+
+const asked = (rights: readonly Right[]) =>
+  rights.flatMap(({ group, resource, name = '', verbs, where }) =>
+    verbs.map((verb) => `${where === 'cluster' ? 'ClusterRole' : 'Role'}: ${verb} ${resource}.${group} ${name}`.trim()),
+  );
+
+describe('the rights that a process asks for at its start are those that its manifest gives, no more and no less:', () => {
+  it.each([
+    ['worker', WORKER_RIGHTS, WORKER_MANIFEST],
+    ['watcher', WATCHER_RIGHTS, WATCHER_MANIFEST],
+  ] as const)('%s', (_, rights, manifest) => {
+    const wanted = given(manifest);
+    expect(wanted.length).toBeGreaterThan(10);
+    expect(asked(rights).toSorted()).toEqual(wanted.toSorted());
+  });
+});

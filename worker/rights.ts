@@ -1,0 +1,18 @@
+import { KAIROS_GROUP, OPERATOR_GROUP } from '../api/names.ts';
+import type { Right } from '../process/rights.ts';
+
+export const WORKER_MANIFEST = 'deploy/operator/worker-rbac.yaml';
+
+/** All that the worker's steps do in the cluster. A test holds it and the manifest together. */
+export const WORKER_RIGHTS: readonly Right[] = [
+  { group: '', resource: 'namespaces', name: 'kube-system', verbs: ['get'], where: 'cluster' },
+  { group: '', resource: 'nodes', verbs: ['get', 'list', 'watch', 'patch'], where: 'cluster' },
+  { group: '', resource: 'pods', verbs: ['get', 'list', 'watch'], where: 'cluster' },
+  { group: '', resource: 'pods/eviction', verbs: ['create'], where: 'cluster' },
+  { group: KAIROS_GROUP, resource: 'kairosnodes', verbs: ['get', 'list', 'watch', 'patch'], where: 'cluster' },
+  { group: KAIROS_GROUP, resource: 'kairosnodes/status', verbs: ['patch'], where: 'cluster' },
+  { group: '', resource: 'pods', verbs: ['create', 'delete'], where: 'each' },
+  { group: 'batch', resource: 'jobs', verbs: ['get', 'create', 'delete'], where: 'each' },
+  { group: OPERATOR_GROUP, resource: 'nodeopupgrades', verbs: ['get'], where: 'each' },
+  { group: OPERATOR_GROUP, resource: 'nodeopupgrades/status', verbs: ['patch'], where: 'each' },
+];
