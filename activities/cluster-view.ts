@@ -4,7 +4,7 @@ import type { KubeClient } from '../kube/client.ts';
 import { watchKairosNodes, type KairosNodeView } from '../kube/kairos-nodes.ts';
 import { watchNodes, type NodeView } from '../kube/nodes.ts';
 import { watchOperatorPods, type PodView } from '../kube/pods.ts';
-import type { Reflector } from '../kube/reflector.ts';
+import type { Reflector, ReflectorLog } from '../kube/reflector.ts';
 import { OutageIndex } from './outage-index.ts';
 
 /** The worker's shared view of the cluster: one watch of each kind for all nodes in hand, projected to what steps need. */
@@ -26,10 +26,11 @@ export async function openClusterView(
   ref: ClusterRef,
   namespaces: readonly string[],
   signal?: AbortSignal,
+  log?: ReflectorLog,
 ): Promise<ClusterView> {
-  const nodes = watchNodes(client);
-  const kairosNodes = watchKairosNodes(client);
-  const pods = watchOperatorPods(client, [...namespaces]);
+  const nodes = watchNodes(client, log);
+  const kairosNodes = watchKairosNodes(client, log);
+  const pods = watchOperatorPods(client, [...namespaces], log);
   const outages = new OutageIndex(nodes);
   await Promise.all([nodes.synced(signal), kairosNodes.synced(signal), pods.synced(signal)]);
   const stop = () => {

@@ -59,7 +59,12 @@ async function askThePast(view: ClusterView, input: NodeUpgradeInput, node: Node
       return { answer: 'Recover', leftover: heldLeftover(input, 'reboot', last, node.owner) };
   }
   if (!isSameAttempt(last, input) || last.verdict === 'Cancelled') return undefined;
-  return { answer: 'Done', verdict: last.verdict, message: last.message ?? 'ended before in this attempt' };
+  return {
+    answer: 'Done',
+    verdict: last.verdict,
+    message: last.message ?? 'ended before in this attempt',
+    recorded: true,
+  };
 }
 
 const isSameAttempt = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>

@@ -29,7 +29,7 @@ export async function prePullImage(view: ClusterView, input: RolloutContext & { 
           `${namespace}/${name}`,
           (now) => {
             const words = now === undefined ? undefined : waitingFor(now);
-            if (words !== undefined && words !== lastWords) {
+            if (words !== undefined && saysMore(words, lastWords)) {
               lastWords = words;
               void tell(view, node, `pulling ${spec.image}: ${words}`);
             }
@@ -45,11 +45,17 @@ export async function prePullImage(view: ClusterView, input: RolloutContext & { 
       }
     });
   } catch (error) {
+    // What the pull waited for is over, however it ended; the verdict is the rollout's to say.
+    await tell(view, node, null).catch(() => undefined);
     if (!(error instanceof DeadlinePassed)) throw error;
-    const message = `image ${spec.image} was not pulled on node ${node.name} within ${formatDuration(spec.prePullTimeoutMs)}: ${lastWords}; the node was not touched`;
+    const message = `image ${spec.image} was not pulled on node ${node.name} within ${formatDuration(spec.prePullTimeoutMs)}: ${lastWords}; the node was not touched: check spec.image, spec.imagePullSecrets, and that the node reaches the registry`;
     throw ApplicationFailure.nonRetryable(message, 'PrePullFailed');
   }
 }
+
+/** Whether these words tell more than the last ones: a back-off only says that what went wrong is tried again. */
+const saysMore = (words: string, last: string): boolean =>
+  words !== last && !(words.startsWith('ImagePullBackOff') && last.startsWith('ErrImagePull'));
 
 function waitingFor(pod: PodView): string | undefined {
   const waiting = pod.containers.find((container) => container.waiting !== undefined)?.waiting;
@@ -57,9 +63,9 @@ function waitingFor(pod: PodView): string | undefined {
 }
 
 /** Best effort: what the pull waits for is worth showing, but not worth failing for. */
-async function tell(view: ClusterView, node: NodeRef, message: string): Promise<void> {
+async function tell(view: ClusterView, node: NodeRef, message: string | null): Promise<void> {
   try {
-    await patchKairosNodeStatus(view.client, node.name, { message: message.slice(0, 4000) });
+    await patchKairosNodeStatus(view.client, node.name, { message: message?.slice(0, 4000) ?? null });
   } catch (error) {
     if (!isReason(error, 'NotFound', 'Conflict', 'Unreachable', 'Timeout', 'TooManyRequests', 'ServerTimeout'))
       throw error;

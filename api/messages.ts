@@ -183,7 +183,8 @@ export type GateAnswer =
   | { answer: 'Go'; bootID: string; from?: string; takesOver?: string }
   | { answer: 'Recover'; leftover: Leftover }
   | { answer: 'Wait'; reason: string }
-  | { answer: 'Done'; verdict: Verdict; message: string };
+  /** `recorded`: its KairosNode says so already. */
+  | { answer: 'Done'; verdict: Verdict; message: string; recorded?: true };
 
 export interface NodeResult {
   node: string;

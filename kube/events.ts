@@ -49,7 +49,7 @@ export async function createEvent(
     involvedObject: about,
     type,
     reason,
-    message: cutToBytes(message, MESSAGE_BYTES),
+    message: asLine(message),
     source: { component },
     reportingComponent: component,
     reportingInstance: instance,
@@ -80,7 +80,7 @@ export async function repeatEvent(
   const { namespace, name } = placeOf(about, identity);
   const body = {
     lastTimestamp: timestamp(),
-    message: cutToBytes(message, MESSAGE_BYTES),
+    message: asLine(message),
     ...(count === undefined ? {} : { count }),
   };
   await client.request({ verb: 'merge-patch', path: `${collectionOf(namespace)}/${encodeURIComponent(name)}`, body });
@@ -104,12 +104,12 @@ const collectionOf = (namespace: string) => `/api/v1/namespaces/${encodeURICompo
 /** In whole seconds: the API's `Time` has no more. */
 const timestamp = () => new Date().toISOString().replace(/\.\d+Z$/, 'Z');
 
-function cutToBytes(text: string, bytes: number): string {
+/** kubectl's tables end a message at its first line break. */
+function asLine(message: string): string {
+  const text = message.trim().replaceAll(/\s*\n\s*/g, ' | ');
   const whole = Buffer.from(text);
-  if (whole.length <= bytes) return text;
+  if (whole.length <= MESSAGE_BYTES) return text;
   // The mark of the cut has three bytes; a character that is cut through is left out.
-  return `${whole
-    .subarray(0, bytes - 3)
-    .toString()
-    .replace(/\uFFFD+$/, '')}…`;
+  const begin = whole.subarray(0, MESSAGE_BYTES - 3).toString();
+  return `${begin.replace(/\uFFFD+$/, '')}…`;
 }

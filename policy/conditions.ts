@@ -1,5 +1,6 @@
 import type { Condition, NodeOpUpgrade, NodeOpUpgradeStatus, RolloutStatus } from '../api/types.ts';
 import { isFinal } from './engine.ts';
+import { resumeCommand } from './events.ts';
 
 /** How long nothing may be in hand before that is worth a word: between two nodes it is for a moment. */
 const STILL_MS = 60_000;
@@ -77,9 +78,19 @@ function progress(
   const inHand = nodes?.inFlight ?? 0;
   if (phase === 'Paused' && inHand === 0) return no('Paused', message);
   if (phase !== 'Running' || inHand > 0) return yes(phase, message);
-  const since = [rollout.startedAt ?? '', around.lastEndedAt ?? ''].sort().at(-1) ?? '';
-  if (since === '' || around.atMs - Date.parse(since) < STILL_MS) return yes(phase, message);
+  const since = stillSince(upgrade, rollout, around);
+  if (since === undefined || around.atMs - Date.parse(since) < STILL_MS) return yes(phase, message);
   return no('Waiting', `no node is in hand since ${since}: ${around.inTheWay()}`);
+}
+
+/** Since when nodes could have been started and none is in hand; undefined: only now. */
+function stillSince({ status }: NodeOpUpgrade, { startedAt }: RolloutStatus, around: Around): string | undefined {
+  const known = (type: string) => status?.conditions?.find((one) => one.type === type);
+  const [paused, engine] = [known('Paused'), known('EngineReachable')];
+  if (paused?.status === 'True' || engine?.status === 'False') return undefined;
+  const times = [startedAt, around.lastEndedAt, paused?.lastTransitionTime, engine?.lastTransitionTime];
+  const latest = times.map((time) => time ?? '').reduce((one, other) => (one > other ? one : other));
+  return latest === '' ? undefined : latest;
 }
 
 /** Not begun: the worker takes it up within seconds, or there is none. */
@@ -100,10 +111,7 @@ function paused({ metadata }: NodeOpUpgrade, rollout: RolloutStatus | undefined)
   const pause = rollout?.paused;
   if (pause === undefined || rollout === undefined || isFinal(rollout.phase))
     return no('NotPaused', 'nodes are started in their turn');
-  const lift =
-    pause.by === 'kubectl'
-      ? `kubectl annotate -n ${metadata.namespace} nodeopupgrade ${metadata.name} kairos.io/pause-`
-      : `temporal workflow signal --workflow-id ${rollout.workflowID} --name resume --input '{}'`;
+  const lift = resumeCommand(pause.by, { ...metadata, workflowID: rollout.workflowID });
   const reason = pause.by === 'kubectl' ? 'ByAnnotation' : 'ByTemporal';
   return yes(reason, `since ${pause.since}: ${pause.reason}; to go on: ${lift}`);
 }

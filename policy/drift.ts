@@ -21,7 +21,9 @@ export function handMadeDrift(node: DeclaredNode): string | undefined {
   const { image, version } = node.spec;
   if (image === undefined || node.specManagers.every((manager) => manager === OPERATOR_FIELD_MANAGER)) return undefined;
   const last = node.status.lastAttempt;
-  const settled = last?.specGeneration === node.generation && last.image === image && last.retry === node.retry;
+  // An annotation that was taken away asks for nothing.
+  const answered = node.retry === undefined || last?.retry === node.retry;
+  const settled = last?.specGeneration === node.generation && last.image === image && answered;
   if (settled) return undefined;
   const runs = node.status.release === undefined ? undefined : versionOf(node.status.release);
   if (version !== undefined && runs !== undefined && sameVersion(version, runs)) return undefined;

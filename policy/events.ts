@@ -1,10 +1,36 @@
+import type { Verdict } from '../api/types.ts';
+
+/** Why an Event is written, besides the verdicts, whose reason is the verdict. All of them are in docs/diagnosis.md. */
+export const REASONS = [
+  'TakenInHand',
+  'DrainBlocked',
+  'Drained',
+  'ImageWritten',
+  'RebootForced',
+  'Rebooted',
+  'PullFailing',
+  'GivenBack',
+  'VerdictCorrected',
+  'Started',
+  'WaveStarted',
+  'Paused',
+  'Resumed',
+  'Cancelling',
+  'NodeFailed',
+  'Completed',
+  'Waiting',
+  'NotStarted',
+  'TemporalUnreachable',
+  'TemporalReturned',
+] as const;
+
 /** One thing that a person should read about an object: what happened, why, and where it is not well, what to do. */
 export interface Notice {
   /** The same for the same thing, however often it is seen and by whom: what was said is not said again. */
   key: string;
   type: 'Normal' | 'Warning';
-  /** In CamelCase; docs/diagnosis.md lists them. */
-  reason: string;
+  /** In CamelCase, as Events have it. A rollout ends as `Completed`, `Failed` or `Cancelled`. */
+  reason: (typeof REASONS)[number] | Verdict;
   message: string;
   /** When it happened, where the object says so. Without it, it is only said by who has seen it happen. */
   at?: string;
@@ -34,4 +60,14 @@ export function retryCommand(request: { kind: string; namespace: string; name: s
   const object =
     request.kind === 'NodeOpUpgrade' ? `-n ${request.namespace} nodeopupgrade ${request.name}` : `kairosnode ${node}`;
   return `kubectl annotate ${object} --overwrite kairos.io/retry="$(date +%s)"`;
+}
+
+/** The command that ends a pause, by who made it. */
+export function resumeCommand(
+  by: 'kubectl' | 'temporal',
+  { namespace = '', name, workflowID }: { namespace?: string | undefined; name: string; workflowID: string },
+): string {
+  return by === 'kubectl'
+    ? `kubectl annotate -n ${namespace} nodeopupgrade ${name} kairos.io/pause-`
+    : `temporal workflow signal --workflow-id ${workflowID} --name resume --input '{}'`;
 }

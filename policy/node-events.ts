@@ -16,7 +16,7 @@ export interface TalkingNode {
 export function newsOfNode(before: TalkingNode | undefined, now: TalkingNode, atMs: number): Notice[] {
   const earlier = before?.uid === now.uid ? before : undefined;
   const fresh = freshNotices(earlier && noticesOfNode(earlier), noticesOfNode(now), atMs);
-  const givenBack = earlier === undefined ? undefined : givenBackNotice(earlier.status, now.status);
+  const givenBack = earlier === undefined ? undefined : givenBackNotice(now.name, earlier.status, now.status);
   return givenBack === undefined ? fresh : [...fresh, givenBack];
 }
 
@@ -63,7 +63,13 @@ function progress(inHand: InHand, status: KairosNodeStatus): Notice[] {
   const { step, stepSince, message = '', bootState, observedVersion } = status;
   const key = `${asked(request)}/${startedAt}`;
   const at = stepSince === undefined ? {} : { at: stepSince };
-  const normal = (reason: string, text: string): Notice => ({ key, type: 'Normal', reason, message: text, ...at });
+  const normal = (reason: Notice['reason'], text: string): Notice => ({
+    key,
+    type: 'Normal',
+    reason,
+    message: text,
+    ...at,
+  });
   const who = request.kind === 'NodeOpUpgrade' ? `${request.namespace}/${request.name}` : 'its own spec.image';
   const taken: Notice = {
     ...normal(
@@ -98,7 +104,7 @@ function blocked(key: string, message: string, at: { at?: string }): Notice[] {
   const [, pod = '', by = ''] = held;
   const [namespace = ''] = pod.split('/');
   const look = by.startsWith('PodDisruptionBudget ')
-    ? `kubectl get pdb -n ${namespace}: let it allow a disruption (another replica elsewhere, a lower minAvailable), or delete the pod`
+    ? `kubectl get pdb -n ${namespace}: let it allow a disruption (another replica elsewhere, a lower minAvailable), or delete the pod, which asks no budget`
     : 'it is asked again until it goes';
   return [
     {
@@ -133,18 +139,23 @@ function pull({ message = '' }: KairosNodeStatus): Notice[] {
 
 function verdict(name: string, { lastAttempt }: KairosNodeStatus): Notice[] {
   if (lastAttempt === undefined) return [];
-  const { verdict: word, message = '', request, specGeneration, retry = '', image, finishedAt } = lastAttempt;
-  const failed = isFailure(word);
-  const next = failed && request !== undefined ? `. To try again: ${retryCommand(request, name)}` : '';
-  return [
-    {
-      key: [request === undefined ? lastAttempt.rollout : asked(request), specGeneration, retry, image].join('/'),
-      type: failed ? 'Warning' : 'Normal',
-      reason: word,
-      message: `${cut(message, 1000 - next.length)}${next}`,
-      at: finishedAt,
-    },
-  ];
+  const { verdict: word, message = '', request, rollout, specGeneration, retry = '', image, finishedAt } = lastAttempt;
+  const asker = request === undefined ? rollout : asked(request);
+  const key = [asker, specGeneration, retry, image].join('/');
+  return [{ key, ...verdictText(name, word, message, request), at: finishedAt }];
+}
+
+/** How a node ended, in a sentence, and the command that takes it on from there. */
+export function verdictText(
+  node: string,
+  word: Verdict,
+  message: string,
+  request: Pick<Asker, 'kind' | 'namespace' | 'name'> | undefined,
+): Pick<Notice, 'type' | 'reason' | 'message'> {
+  if (!isFailure(word)) return { type: 'Normal', reason: word, message: cut(message, 1000) };
+  const asks = word === 'RolledBack' ? 'With a mended image, edit spec.image. To try the same again:' : 'To try again:';
+  const next = request === undefined ? '' : `. ${asks} ${retryCommand(request, node)}`;
+  return { type: 'Warning', reason: word, message: `${cut(message, 1000 - next.length)}${next}` };
 }
 
 /** Evidence that came after the end of an attempt. */
@@ -156,7 +167,7 @@ function corrected({ conditions = [], lastAttempt }: KairosNodeStatus): Notice[]
     {
       key: `${request === undefined ? rollout : asked(request)}/${word}`,
       type: isFailure(word) ? 'Warning' : 'Normal',
-      reason: found.type,
+      reason: 'VerdictCorrected',
       message: `now ${word}: ${cut(message, 400)}; ${found.message}`,
       at: found.lastTransitionTime,
     },
@@ -164,7 +175,7 @@ function corrected({ conditions = [], lastAttempt }: KairosNodeStatus): Notice[]
 }
 
 /** Out of our hand without a verdict: its workflow was lost, or it rebooted by itself, before its image was touched. */
-function givenBackNotice(before: KairosNodeStatus, now: KairosNodeStatus): Notice | undefined {
+function givenBackNotice(name: string, before: KairosNodeStatus, now: KairosNodeStatus): Notice | undefined {
   const gone = before.upgradeState === 'InProgress' && before.inHand !== undefined && now.inHand === undefined;
   if (!gone || now.upgradeState === 'InProgress') return undefined;
   if (before.lastAttempt?.finishedAt !== now.lastAttempt?.finishedAt) return undefined;
@@ -173,7 +184,7 @@ function givenBackNotice(before: KairosNodeStatus, now: KairosNodeStatus): Notic
     key: `${request === undefined ? '' : asked(request)}/${startedAt}`,
     type: 'Warning',
     reason: 'GivenBack',
-    message: now.message ?? 'back in service, its image was not touched',
+    message: `${now.message ?? 'back in service, its image was not touched'}. Where its rollout ends without it: ${request === undefined ? 'kairos.io/retry' : retryCommand(request, name)}`,
   };
 }
 

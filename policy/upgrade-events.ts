@@ -1,7 +1,8 @@
 import type { Condition, NodeOpUpgrade, RolloutStatus } from '../api/types.ts';
 import { isFinal } from './engine.ts';
-import { type Notice, freshNotices, retryCommand } from './events.ts';
-import { nodeFailed } from './node-events.ts';
+import { type Notice, freshNotices, resumeCommand, retryCommand } from './events.ts';
+import { nodeFailed, verdictText, type TalkingNode } from './node-events.ts';
+import { sameAttempt } from './recovery.ts';
 
 /** A rollout that fails on hundreds of nodes names the first ones here, the first hundred in its status. */
 const FAILED_SAID = 10;
@@ -11,6 +12,31 @@ export function newsOfUpgrade(before: NodeOpUpgrade | undefined, now: NodeOpUpgr
   const earlier = before?.metadata.uid === now.metadata.uid ? before : undefined;
   const fresh = freshNotices(earlier && noticesOfUpgrade(earlier), noticesOfUpgrade(now), atMs);
   return earlier === undefined ? fresh : [...fresh, ...returned(earlier, now), ...resumed(earlier, now)];
+}
+
+/**
+ * What a rollout says about a node that ended without having been taken in hand, such as by a failed pull: its
+ * KairosNode has no attempt that would tell.
+ */
+export function newsOfUntouched(
+  before: NodeOpUpgrade | undefined,
+  now: NodeOpUpgrade,
+  nodeOf: (name: string) => TalkingNode | undefined,
+): { node: TalkingNode; notice: Notice }[] {
+  const { namespace = '', name, uid = '' } = now.metadata;
+  const rollout = now.status?.rollout;
+  if (before?.metadata.uid !== uid || rollout === undefined) return [];
+  const { generation, attempt } = rollout;
+  const request = { kind: 'NodeOpUpgrade' as const, namespace, name, uid, generation, attempt };
+  const was = before.status?.rollout;
+  const known = was?.attempt === attempt && was.generation === generation ? (was.failed ?? []) : [];
+  return (rollout.failed ?? []).slice(0, FAILED_SAID).flatMap((failed) => {
+    const node = nodeOf(failed.name);
+    if (node === undefined || known.some((one) => one.name === failed.name)) return [];
+    if (sameAttempt(node.status.lastAttempt?.request, request)) return [];
+    const key = `untouched/${uid}/${generation}/${attempt}`;
+    return [{ node, notice: { key, ...verdictText(failed.name, failed.verdict, failed.message ?? '', request) } }];
+  });
 }
 
 function noticesOfUpgrade(upgrade: NodeOpUpgrade): Notice[] {
@@ -24,19 +50,15 @@ function noticesOfUpgrade(upgrade: NodeOpUpgrade): Notice[] {
 function rolloutNotices({ metadata }: NodeOpUpgrade, rollout: RolloutStatus): Notice[] {
   const { generation, attempt, phase, wave, message = '', paused, image, startedAt, finishedAt } = rollout;
   const key = `${generation}/${attempt}`;
-  const object = `-n ${metadata.namespace} nodeopupgrade ${metadata.name}`;
   const notices: Notice[] = [];
-  const say = (reason: string, text: string, more: Partial<Notice> = {}) =>
+  const say = (reason: Notice['reason'], text: string, more: Partial<Notice> = {}) =>
     notices.push({ key, type: 'Normal', reason, message: text, ...more });
   if (startedAt !== undefined)
     say('Started', `attempt ${attempt}: ${image ?? ''}; workflow ${rollout.workflowID}`, { at: startedAt });
   if (wave !== undefined && !isFinal(phase) && message.startsWith(`wave ${wave}:`))
     say('WaveStarted', message, { key: `${key}/${wave}` });
   if (paused !== undefined) {
-    const lift =
-      paused.by === 'kubectl'
-        ? `kubectl annotate ${object} kairos.io/pause-`
-        : `temporal workflow signal --workflow-id ${rollout.workflowID} --name resume --input '{}'`;
+    const lift = resumeCommand(paused.by, { ...metadata, workflowID: rollout.workflowID });
     const text = `by ${paused.by}: ${paused.reason}; nodes in hand are finished, no further one is started. To go on: ${lift}`;
     say('Paused', text, { key: `${key}/${paused.since}`, at: paused.since });
   }
@@ -60,7 +82,7 @@ function rolloutNotices({ metadata }: NodeOpUpgrade, rollout: RolloutStatus): No
 /** What the watcher says itself: that Temporal is away, that nothing moves. */
 function conditionNotices(condition: Condition, rollout: RolloutStatus | undefined): Notice[] {
   const { type, status, reason, message, lastTransitionTime } = condition;
-  const say = (word: string, key: string): Notice[] => [
+  const say = (word: Notice['reason'], key: string): Notice[] => [
     { key, type: 'Warning', reason: word, message, at: lastTransitionTime },
   ];
   if (type === 'EngineReachable' && status === 'False') return say('TemporalUnreachable', '');

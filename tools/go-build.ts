@@ -152,7 +152,7 @@ function installHint(tool: ToolName, pinned: PinnedTool): string {
 function cacheHint(code: string): string {
   const elsewhere = 'set XDG_CACHE_HOME to a folder (an absolute path)';
   return code === 'ENOSPC' || code === 'EDQUOT'
-    ? `The disk is full: the whole toolchain takes about 4 GB while it is built, and Go's own cache (go env GOCACHE GOMODCACHE) as much again. Free some, or ${elsewhere} with more.`
+    ? `The disk is full: Go's own caches (go env GOCACHE GOMODCACHE) take about 9 GB for the whole toolchain. Free some, or ${elsewhere} with more.`
     : `Make it writable, or ${elsewhere} that is.`;
 }
 

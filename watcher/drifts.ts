@@ -32,7 +32,10 @@ export async function reconcileDrift(
       described.state === 'NotFound' || described.state === 'Completed'
         ? []
         : await settle(context, workflowID, image, described.state, described.memo);
-    const wanted = nodesThatWant(context, image).filter((node) => !settled.includes(node));
+    // By name: the watch may have delivered them anew meanwhile, still without their end.
+    const isSettled = (node: KairosNodeView) =>
+      settled.some((other) => other.name === node.name && driftKey(other) === driftKey(node));
+    const wanted = nodesThatWant(context, image).filter((node) => !isSettled(node));
     if (wanted.length === 0) return;
     const names = wanted.map((node) => node.name);
     const keys = Object.fromEntries(wanted.map((node) => [node.name, driftKey(node)]));

@@ -23,12 +23,20 @@ export class Engine {
   readonly #client: Client;
   readonly #connection: Connection;
   readonly #cluster: ClusterRef;
+  readonly #explain: (error: unknown) => string | Promise<string>;
   #searchAttributes = false;
   #failure: { message: string; since: string } | undefined;
   #changedAt = new Date().toISOString();
   #onReturn: () => void = () => undefined;
 
-  constructor(connection: Connection, namespace: string, cluster: ClusterRef) {
+  /** `explain` finds out why Temporal does not answer, and what to do. */
+  constructor(
+    connection: Connection,
+    namespace: string,
+    cluster: ClusterRef,
+    explain: (error: unknown) => string | Promise<string> = (error) => `Temporal does not answer: ${wordsOf(error)}`,
+  ) {
+    this.#explain = explain;
     this.#connection = connection;
     this.#client = new Client({ connection, namespace });
     this.#cluster = cluster;
@@ -193,12 +201,16 @@ export class Engine {
     } catch (error) {
       if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError)
         this.#reached();
-      else {
-        const message = `Temporal does not answer: ${wordsOf(error)}; nothing new is started, nodes in hand stay as they are`;
-        this.#failure = { message: message.slice(0, 1000), since: this.#failure?.since ?? new Date().toISOString() };
-      }
+      else await this.#failed(error);
       throw error;
     }
+  }
+
+  async #failed(error: unknown): Promise<void> {
+    const since = this.#failure?.since ?? new Date().toISOString();
+    const why = await this.#explain(error);
+    const message = `${why}; nothing new is started, nodes in hand stay as they are`;
+    this.#failure = { message: message.slice(0, 1000), since };
   }
 
   #reached(): void {

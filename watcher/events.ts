@@ -5,9 +5,9 @@ import { createEvent, repeatEvent, type EventObject } from '../kube/events.ts';
 import { identity, type Notice } from '../policy/events.ts';
 import { isFinal } from '../policy/engine.ts';
 import { newsForUpgrade, newsOfNode, type TalkingNode } from '../policy/node-events.ts';
-import { newsOfUpgrade } from '../policy/upgrade-events.ts';
+import { newsOfUntouched, newsOfUpgrade } from '../policy/upgrade-events.ts';
 import type { WatcherContext } from './context.ts';
-import { Telling, type Told } from './telling.ts';
+import { Telling } from './telling.ts';
 
 const COMPONENT = 'kairos-watcher';
 
@@ -36,7 +36,10 @@ export function writeEvents(context: WatcherContext, instance: string, held: Abo
     for (const upgrade of upgradesOf(context, now, news)) tellAll(telling, upgradeObject(upgrade.of), upgrade.news);
   };
   const onUpgrade = (now: NodeOpUpgrade | undefined, before: NodeOpUpgrade | undefined) => {
-    if (now !== undefined) tellAll(telling, upgradeObject(now), newsOfUpgrade(before, now, Date.now()));
+    if (now === undefined) return;
+    tellAll(telling, upgradeObject(now), newsOfUpgrade(before, now, Date.now()));
+    for (const { node, notice } of newsOfUntouched(before, now, (name) => kairosNodes.get(name)))
+      telling.tell({ about: nodeObject(node), notice });
   };
   for (const upgrade of upgrades.values()) onUpgrade(upgrade, undefined);
   for (const node of kairosNodes.values()) onNode(node, undefined);
@@ -48,7 +51,7 @@ export function writeEvents(context: WatcherContext, instance: string, held: Abo
 }
 
 function tellAll(telling: Telling, about: EventObject, notices: readonly Notice[]): void {
-  for (const notice of notices) telling.tell({ about, notice } satisfies Told);
+  for (const notice of notices) telling.tell({ about, notice });
 }
 
 /** The NodeOpUpgrades that news of a node concern: the one that has or had it in hand; for a pull, those of its image. */
@@ -74,7 +77,7 @@ function upgradesOf(
 const isPulling = ({ spec, status }: NodeOpUpgrade, pulls: readonly Notice[]) =>
   status?.rollout !== undefined && !isFinal(status.rollout.phase) && pulls.some(({ key }) => key.endsWith(spec.image));
 
-const nodeObject = ({ name, uid }: KairosNodeView): EventObject => ({
+const nodeObject = ({ name, uid }: TalkingNode): EventObject => ({
   apiVersion: `${KAIROS_GROUP}/${API_VERSION}`,
   kind: 'KairosNode',
   name,

@@ -6,6 +6,7 @@ import { identifyCluster, openCluster } from '../process/api-server.ts';
 import { waitForAccess } from '../process/cluster-access.ts';
 import { runProgram, type Program } from '../process/program.ts';
 import { waitFor } from '../process/surroundings.ts';
+import { explainTemporal } from '../process/temporal-trouble.ts';
 import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { Closings } from './closings.ts';
 import { Engine } from './engine.ts';
@@ -28,7 +29,10 @@ async function main(program: Program): Promise<void> {
     ),
     connectToTemporal(temporal, () => Promise.resolve(Connection.lazy(temporal.connectionOptions)), program),
   ]);
-  const engine = new Engine(connection, temporal.namespace, cluster);
+  const engine = new Engine(connection, temporal.namespace, cluster, (error) =>
+    // The SDK wraps what gRPC said.
+    explainTemporal((error as Error).cause ?? error, temporal),
+  );
   const attributes = await waitFor(
     'search attributes',
     () => engine.addSearchAttributes(),

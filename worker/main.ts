@@ -31,7 +31,7 @@ async function main(program: Program): Promise<void> {
     connectToTemporal(temporal, () => NativeConnection.connect(temporal.connectionOptions), program),
   ]);
   const presence = watchTemporal(temporal.connectionOptions);
-  const view = await openClusterView(client, cluster, namespaces, signal);
+  const view = await openClusterView(client, cluster, namespaces, signal, log);
   const queue = taskQueue(cluster);
   const { namespace, address } = temporal;
   log.info({ cluster: cluster.id, taskQueue: queue, temporal: address, namespace, namespaces }, 'worker runs');

@@ -1,7 +1,7 @@
 import { Connection, type ConnectionOptions } from '@temporalio/client';
 
-/** The connectivity state of a gRPC channel in which requests go through. */
-const READY = 2;
+/** Whether requests go through: of the connectivity states of a gRPC channel, `READY`. */
+const isReady = (state: number) => state === 2;
 /** A channel without requests goes idle after half an hour, which must not look like a break. */
 const LOOK_MS = 60_000;
 
@@ -19,12 +19,12 @@ class WatchedConnection extends Connection {
   }
 
   /** The present state; asks an idle channel to connect. */
-  state(): number {
+  state() {
     return this.client.getChannel().getConnectivityState(true);
   }
 
   /** Resolves when the channel has left the state, or after {@link LOOK_MS}. */
-  leaves(state: number): Promise<void> {
+  leaves(state: ReturnType<WatchedConnection['state']>): Promise<void> {
     return new Promise((resolve) => {
       this.client.getChannel().watchConnectivityState(state, Date.now() + LOOK_MS, () => resolve());
     });
@@ -46,8 +46,8 @@ export function watchTemporal(options: ConnectionOptions): TemporalPresence {
     let wasReady = false;
     while (!signal.aborted) {
       const state = connection.state();
-      if (wasReady && state !== READY) for (const tell of listeners) tell();
-      wasReady = state === READY;
+      if (wasReady && !isReady(state)) for (const tell of listeners) tell();
+      wasReady = isReady(state);
       if (wasReady) await connection.workflowService.getSystemInfo({}).catch(() => undefined);
       if (!signal.aborted && connection.state() === state) await connection.leaves(state);
     }

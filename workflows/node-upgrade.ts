@@ -23,7 +23,8 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
   const gate = await ask.checkGates(input);
   if (gate.answer === 'Wait') return { node: name, outcome: 'NotStarted', message: gate.reason };
   if (gate.answer === 'Done') {
-    if (input.request.kind === 'KairosNode' && input.recover !== true)
+    // What a person asked of this node by hand is settled; and a refusal is told where the node is looked at.
+    if (gate.recorded !== true && (input.request.kind === 'KairosNode' || gate.verdict === 'Failed'))
       await call.settleNode({ ...input, verdict: gate.verdict, message: gate.message });
     return { node: name, outcome: 'Ended', verdict: gate.verdict, message: gate.message };
   }

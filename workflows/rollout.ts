@@ -17,6 +17,7 @@ import {
   type RolloutResult,
   type WaveResult,
 } from '../api/messages.ts';
+import type { PlaceAnswer } from '../activities/place.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import {
@@ -63,6 +64,8 @@ class Rollout {
   private readonly input: RolloutInput;
   private readonly acts;
   private current: Handle | undefined;
+  /** Whether there was a pause while the barrier was waited for. */
+  private pausedInWait = false;
 
   constructor(input: RolloutInput) {
     this.input = input;
@@ -96,6 +99,7 @@ class Rollout {
     const refused = record.refusal(message.by ?? 'temporal', what === 'resume');
     if (refused !== undefined) return refused;
     record[what](message);
+    this.pausedInWait = true;
     await this.tell(this.current);
     await record.write();
     return what === 'pause' ? 'paused: nodes in hand are finished, no further one is started' : 'resumed';
@@ -140,12 +144,22 @@ class Rollout {
     const control = await this.runWave('control-plane', plan.controlPlane, 1);
     if (control?.stopped !== undefined) return this.stopped(control);
     if (control !== undefined && plan.workers.length > 0) {
-      const barrier = await wait.waitForControlPlane(record.context);
+      const barrier = await this.barrier();
       if (!barrier.open) return record.end('Failed', barrier.reason);
     }
     const workers = await this.runWave('workers', plan.workers, plan.maxUnavailable);
     if (workers?.stopped !== undefined) return this.stopped(workers);
     return this.ended(plan);
+  }
+
+  /** Its deadline does not count where a pause came into it: the wait begins anew when that is over. */
+  private async barrier(): Promise<PlaceAnswer> {
+    for (;;) {
+      this.pausedInWait = this.record.state.paused !== undefined;
+      const barrier = await this.acts.wait.waitForControlPlane(this.record.context);
+      if (barrier.open || !this.pausedInWait) return barrier;
+      await condition(() => this.record.state.paused === undefined);
+    }
   }
 
   private ended(plan: Plan): RolloutResult {
@@ -224,10 +238,10 @@ class Rollout {
 
   private stopped(result: WaveResult): RolloutResult {
     const { record } = this;
-    return record.end(
-      'Failed',
-      `stopped: ${result.stopped}; ${result.untouched} nodes of wave ${record.state.wave} were not touched`,
-    );
+    const ended = Object.values(record.state.verdicts).reduce((sum, count) => sum + count, 0);
+    const untouched = record.total - ended;
+    const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
+    return record.end('Failed', `stopped: ${result.stopped}${rest}`);
   }
 }
 

@@ -61,8 +61,7 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
       if (isCancellation(error)) state.stop('cancelled');
       else {
         const message = errorText(error);
-        if (input.request.kind === 'KairosNode')
-          await call.settleNode({ ...state.context, node, verdict: 'Failed', message });
+        await call.settleNode({ ...state.context, node, verdict: 'Failed', message });
         state.end({ node: node.name, outcome: 'Ended', verdict: 'Failed', message });
       }
     } finally {

@@ -16,10 +16,8 @@ describe('the commands of the documents', () => {
 
   it('are each run by one test on a real cluster', () => {
     expect(Object.values(RUN_BY).flat().sort()).toEqual([...NAMES].sort());
-    for (const [file, commands] of Object.entries(RUN_BY)) {
-      const source = readFileSync(file, 'utf8');
-      for (const command of commands) expect(source).toContain(`'${command}'`);
-    }
+    // Each of them compares this list with what it has run.
+    for (const file of Object.keys(RUN_BY)) expect(readFileSync(file, 'utf8')).toContain(`RUN_BY['${file}']`);
   });
 });
 

@@ -100,7 +100,7 @@ describe('Temporal', () => {
     await stage.temporalServer.process.kill('SIGKILL');
     const condition = () => stage.status('away')?.conditions?.find(({ type }) => type === 'EngineReachable');
     const said = await stage.until('its absence is said', condition, (now) => now?.status === 'False', 40_000);
-    expect(said?.message).toMatch(/Temporal does not answer.*nothing new is started/);
+    expect(said?.message).toMatch(/Temporal at .* does not answer.*nothing new is started/);
     await stage.temporalServer.process.start();
     await stage.until('its return is said', condition, (now) => now?.status === 'True', 40_000);
     await expectAllUpgradedOnce('away', NEW, before);

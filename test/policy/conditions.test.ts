@@ -109,6 +109,19 @@ describe('the conditions of a NodeOpUpgrade', () => {
     expect(progress('10:01:00', [inHand])).toMatchObject({ status: 'True' });
   });
 
+  it('counts that minute from the end of a pause, and from the return of Temporal', () => {
+    const paused = { by: 'kubectl', reason: 'x', since: '2026-03-01T10:00:10Z' } as const;
+    const during = conditionsAt('10:09:00', upgrade({ phase: 'Paused', paused }));
+    const after = conditionsAt('10:10:00', upgrade({}, during));
+    expect(short(after).Progressing).toBe('True Running');
+    expect(short(conditionsAt('10:10:59', upgrade({}, after))).Progressing).toBe('True Running');
+    expect(short(conditionsAt('10:11:00', upgrade({}, after))).Progressing).toBe('False Waiting');
+    const away = conditionsAt('10:09:00', upgrade({}), [], AWAY);
+    const back = { ...ENGINE, since: '2026-03-01T10:10:00Z' };
+    const again = conditionsAt('10:10:01', upgrade({}, away), [], back);
+    expect(short(conditionsAt('10:10:59', upgrade({}, again), [], back)).Progressing).toBe('True Running');
+  });
+
   it('says that nobody takes it up when a minute has passed, and keeps saying it', () => {
     const begun = conditionsAt('10:00:00', upgrade());
     const early = conditionsAt('10:00:59', upgrade(undefined, begun));

@@ -42,6 +42,11 @@ describe('a drift made by hand', () => {
     ['the version that runs is not known', edited({ spec: { image: IMAGE, version: 'v4.0.3' } })],
     ['the spec was edited after the last attempt', edited({ generation: 5, status: attempt() })],
     [
+      'the annotation has another value than the one that was answered',
+      edited({ retry: 'two', status: attempt({ retry: 'one' }) }),
+    ],
+    ['the annotation was set after the last attempt', edited({ retry: 'one', status: attempt() })],
+    [
       'the last attempt was about another image',
       edited({ status: attempt({ image: 'quay.io/kairos/hadron:v4.0.2' }) }),
     ],
@@ -58,6 +63,13 @@ describe('a drift made by hand', () => {
       edited({ spec: { image: IMAGE, version: 'v4.0.3-k3s-v1.33.9-k3s1' }, status: { release: RUNS } }),
     ],
   ])('is not there when %s', (_, node) => {
+    expect(handMadeDrift(node)).toBeUndefined();
+  });
+
+  it.each<[string, DeclaredNode]>([
+    ['answered', edited({ retry: 'one', status: attempt({ retry: 'one' }) })],
+    ['answered and taken away', edited({ status: attempt({ retry: 'one' }) })],
+  ])('is settled where the annotation was %s', (_, node) => {
     expect(handMadeDrift(node)).toBeUndefined();
   });
 

@@ -1,9 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import type { Condition, KairosNodeStatus, NodeOpUpgrade, RolloutStatus, Verdict } from '../../api/types.ts';
 import { VERDICTS } from '../../api/schemas/kairos-node.ts';
+import { REASONS } from '../../policy/events.ts';
 import { newsForUpgrade, newsOfNode, type TalkingNode } from '../../policy/node-events.ts';
 import { isFailure } from '../../policy/placement.ts';
-import { newsOfUpgrade } from '../../policy/upgrade-events.ts';
+import { newsOfUntouched, newsOfUpgrade } from '../../policy/upgrade-events.ts';
 
 const at = (time: string) => Date.parse(`2026-03-01T${time}Z`);
 const NOW = at('10:10:00');
@@ -77,14 +79,29 @@ describe('what is said about a node', () => {
     expect(reasons(story(inStep('Drain', 'moving its pods', { bootID: 'boot-2' })))).toEqual(['TakenInHand']);
   });
 
-  it.each(VERDICTS.filter(isFailure))('that ended as %s is a Warning with why and how to go on', (verdict) => {
-    expect(story(ended(verdict, 'why it is so'))).toEqual([
-      expect.objectContaining({
-        type: 'Warning',
-        reason: verdict,
-        message:
-          'why it is so. To try again: kubectl annotate -n fleet nodeopupgrade v4 --overwrite kairos.io/retry="$(date +%s)"',
-      }),
+  it.each(VERDICTS.filter((verdict) => isFailure(verdict) && verdict !== 'RolledBack'))(
+    'that ended as %s is a Warning with why and how to go on',
+    (verdict) => {
+      expect(story(ended(verdict, 'why it is so'))).toEqual([
+        expect.objectContaining({
+          type: 'Warning',
+          reason: verdict,
+          message:
+            'why it is so. To try again: kubectl annotate -n fleet nodeopupgrade v4 --overwrite kairos.io/retry="$(date +%s)"',
+        }),
+      ]);
+    },
+  );
+
+  it('that fell back is not told to try the same image first', () => {
+    expect(story(ended('RolledBack', 'fell back'))[0]?.message).toMatch(
+      /^fell back\. With a mended image, edit spec\.image\. To try the same again: kubectl annotate /,
+    );
+  });
+
+  it('that was cancelled is no Warning, and names no command: its NodeOpUpgrade may be gone', () => {
+    expect(story(ended('Cancelled', 'back in service'))).toEqual([
+      expect.objectContaining({ type: 'Normal', reason: 'Cancelled', message: 'back in service' }),
     ]);
   });
 
@@ -120,7 +137,11 @@ describe('what is said about a node', () => {
   it('that was given back without a verdict says why', () => {
     const message = 'its workflow had ended before its image was touched: back in service';
     const news = story(inStep('Drain', 'moving its pods'), node({ upgradeState: 'Idle', message }));
-    expect(news.at(-1)).toMatchObject({ type: 'Warning', reason: 'GivenBack', message });
+    expect(news.at(-1)).toMatchObject({
+      type: 'Warning',
+      reason: 'GivenBack',
+      message: expect.stringMatching(/^its workflow had ended .*back in service\. .*kairos\.io\/retry=/),
+    });
   });
 
   it('is a new story for a node that was made again under its name', () => {
@@ -258,6 +279,31 @@ describe('what is said about a NodeOpUpgrade', () => {
     expect(news[1]).toMatchObject({ type: 'Warning', message: expect.stringContaining('kairos.io/retry=') });
   });
 
+  it('also tells a node that ended without having been in hand, once', () => {
+    const untouched = { name: 'worker-1', verdict: 'Failed', message: 'not pulled' } as const;
+    const touched = { name: 'worker-2', verdict: 'Lost', message: 'not Ready' } as const;
+    const nodes = [
+      ended('Lost', 'an earlier attempt', {}),
+      { ...ended('Lost', 'not Ready'), name: 'worker-2', uid: 'two' },
+    ];
+    const before = nodes[0]?.status.lastAttempt?.request;
+    if (nodes[0]?.status.lastAttempt && before) nodes[0].status.lastAttempt.request = { ...before, attempt: 0 };
+    const of = (name: string) => nodes.find((one) => one.name === name);
+    const now = upgrade({ failed: [untouched, touched] });
+    expect(newsOfUntouched(upgrade({}), now, of)).toEqual([
+      {
+        node: nodes[0],
+        notice: expect.objectContaining({
+          type: 'Warning',
+          reason: 'Failed',
+          message: expect.stringMatching(/^not pulled\. To try again: kubectl annotate -n fleet nodeopupgrade v4 /),
+        }),
+      },
+    ]);
+    expect(newsOfUntouched(now, now, of)).toEqual([]);
+    expect(newsOfUntouched(undefined, now, of)).toEqual([]);
+  });
+
   it('stays short where hundreds of nodes fail', () => {
     const failed = Array.from({ length: 100 }, (_, n) => ({ name: `w-${n}`, verdict: 'Lost' as const }));
     expect(tale(upgrade({ phase: 'Failed', message: 'x', failed, finishedAt })).length).toBeLessThanOrEqual(11);
@@ -277,4 +323,11 @@ describe('what is said about a NodeOpUpgrade', () => {
   it('is nothing where a condition only says that it has ended', () => {
     expect(tale(upgrade({}, [condition('Progressing', 'False', 'Completed')]))).toEqual([]);
   });
+});
+
+it('every reason of an Event is explained in docs/diagnosis.md, and only those are', () => {
+  const text = readFileSync('docs/diagnosis.md', 'utf8');
+  const [, table = ''] = text.split('## Events\n');
+  const explained = [...table.matchAll(/^\| `(\w+)`/gm)].map(([, reason]) => String(reason));
+  expect(explained.toSorted()).toEqual([...REASONS, ...VERDICTS].toSorted());
 });

@@ -152,6 +152,12 @@ const ROLLOUT_CASES: Record<string, Look[]> = {
       'start 4',
       'looks again',
     ]),
+    // An attempt that begins answers the value that is there: its end would be followed by another one.
+    ...each(
+      [upgrade({ generation: 1, phase: 'Failed', retry: 'one' }, asks('retry', 'one'))],
+      closedAs(CLOSED, { generation: 1 }),
+      ['start 4 answering one', 'looks again'],
+    ),
   ],
   'not ended | completed, this generation | does nothing: the rollout writes its end before it closes': each(
     [upgrade(), running],

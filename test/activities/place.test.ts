@@ -1,0 +1,118 @@
+import { Context, asyncLocalStorage, type Info } from '@temporalio/activity';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import type { ClusterView } from '../../activities/cluster-view.ts';
+import { OutageIndex } from '../../activities/outage-index.ts';
+import { waitForPlace } from '../../activities/place.ts';
+import type { NodeView } from '../../kube/nodes.ts';
+import type { Reflector } from '../../kube/reflector.ts';
+import { HAND, MINUTE, SECOND, elapse } from './step-world.ts';
+
+const NODE: NodeView = {
+  name: 'n-1',
+  uid: 'uid-1',
+  resourceVersion: '1',
+  creationTimestamp: '2026-03-01T10:00:00Z',
+  labels: {},
+  unschedulable: false,
+  ready: true,
+  bootID: 'boot-1',
+  kubeletVersion: 'v1.33.9',
+  architecture: 'amd64',
+  controlPlane: false,
+  pressures: [],
+};
+const HERS = 'rollout/kairos-c/ns/another';
+
+beforeEach(() => {
+  jest.useFakeTimers();
+});
+afterEach(() => {
+  jest.useRealTimers();
+});
+
+/** Waits for the place of n-1; `now` changes what the watch says of it, and of whose hand it is in. */
+function waiting() {
+  const nodes = new Map([['n-1', NODE]]);
+  const status: { bootID: string; inHand?: { rollout: string } } = { bootID: 'boot-1' };
+  const listeners: ((name: string, node: NodeView | undefined) => void)[] = [];
+  const reflector = {
+    get: (name: string) => nodes.get(name),
+    values: () => nodes.values(),
+    onChange: (listener: (typeof listeners)[number]) => listeners.push(listener),
+  } as unknown as Reflector<NodeView>;
+  const never = new Promise<never>(() => undefined);
+  const view = {
+    ref: HAND.cluster,
+    nodes: reflector,
+    kairosNodes: {
+      get: () => ({ status }),
+      waitFor: (_name: unknown, _decide: unknown, signal: AbortSignal) =>
+        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
+    },
+    outages: new OutageIndex(reflector),
+  } as unknown as ClusterView;
+  const beats: unknown[] = [];
+  const said = { beats, answer: undefined as unknown };
+  const now = (change: Partial<NodeView>, rollout?: string) => {
+    if (rollout === undefined) delete status.inHand;
+    else status.inHand = { rollout };
+    const node = { ...NODE, ...change };
+    nodes.set('n-1', node);
+    for (const listener of listeners) listener('n-1', node);
+  };
+  const begin = () => {
+    const info = { scheduledTimestampMs: Date.now(), heartbeatTimeoutMs: 4 * SECOND } as Info;
+    const none = undefined as never;
+    const beat = (details: unknown) => void beats.push(details);
+    const context = new Context(info, never, new AbortController().signal, beat, none, none, none, none);
+    void asyncLocalStorage
+      .run(context, () => waitForPlace(view, { ...HAND, reason: 'another rollout has node n-1 in hand' }))
+      .then((answer) => (said.answer = answer));
+  };
+  return { said, now, begin };
+}
+
+describe('the wait for a place', () => {
+  it('says with each heartbeat whose hand the node is in, and ends when it is in nobody’s', async () => {
+    const { said, now, begin } = waiting();
+    now({ owner: HAND.workflowID, unschedulable: true }, HERS);
+    begin();
+    await elapse(3 * SECOND);
+    expect(new Set(said.beats)).toEqual(new Set([`node n-1 is out already: ${HERS} has it in hand`]));
+    now({});
+    await elapse(0);
+    expect(said.answer).toEqual({ open: true });
+  });
+
+  it('that is open at first sight has a moment’s patience, in which what refused the node is seen', async () => {
+    const { said, now, begin } = waiting();
+    begin();
+    await elapse(500);
+    expect(said.answer).toBeUndefined();
+    now({ owner: HAND.workflowID }, HERS);
+    await elapse(10 * SECOND);
+    expect(said.answer).toBeUndefined();
+    now({});
+    await elapse(0);
+    expect(said.answer).toEqual({ open: true });
+  });
+
+  it('that is open at first sight, and stays so, is over after that moment', async () => {
+    const { said, begin } = waiting();
+    begin();
+    await elapse(SECOND);
+    expect(said.answer).toEqual({ open: true });
+  });
+
+  it('names at its deadline what it has waited for', async () => {
+    const { said, now, begin } = waiting();
+    now({ unschedulable: true });
+    begin();
+    await elapse(60 * MINUTE);
+    expect(said.answer).toEqual({
+      open: false,
+      reason:
+        'waited for its place in vain: node n-1 is cordoned by somebody else: kubectl uncordon n-1 when it may be upgraded',
+    });
+  });
+});
