@@ -112,7 +112,8 @@ const pathOf = (name: string) => `${KAIROS_NODES}/${encodeURIComponent(name)}`;
 
 function kairosNodeView({ metadata, spec, status }: RawObject): KairosNodeView {
   const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'Node');
-  const retry = metadata.annotations?.[RETRY_ANNOTATION];
+  // As much of it as the status holds.
+  const retry = metadata.annotations?.[RETRY_ANNOTATION]?.slice(0, 250);
   return {
     name: metadata.name,
     uid: metadata.uid,

@@ -38,7 +38,8 @@ export function decideEngine(resource: NodeOpUpgrade | undefined, engine: Engine
 }
 
 const asks = (retry: string | undefined) => (retry === undefined ? {} : { retry });
-const retryOf = ({ metadata }: NodeOpUpgrade) => metadata.annotations?.[RETRY_ANNOTATION];
+/** As much of the annotation as the status holds. */
+const retryOf = ({ metadata }: NodeOpUpgrade) => metadata.annotations?.[RETRY_ANNOTATION]?.slice(0, LONGEST_RETRY);
 
 /** The attempt of this generation has ended: only a new value of the annotation opens the next one. */
 function afterEnd(
@@ -109,6 +110,9 @@ function openWorkflow(memo: RolloutMemo | undefined, { metadata, status }: NodeO
     return paused?.by === 'kubectl' && paused.reason === reason ? { action: 'nothing' } : { action: 'pause', reason };
   return paused?.by === 'kubectl' ? { action: 'resume' } : { action: 'nothing' };
 }
+
+/** Characters of a retry's value that are told apart. */
+const LONGEST_RETRY = 250;
 
 /** Characters of a reason that a rollout keeps. */
 const LONGEST_REASON = 900;

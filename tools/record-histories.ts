@@ -4,13 +4,13 @@ import { fileURLToPath } from 'node:url';
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { format } from 'prettier';
-import type { Plan } from '../api/messages.ts';
+import { nodeWorkflowID, type NodeInHand, type NodeUpgradeInput, type Plan } from '../api/messages.ts';
 import { nodes, startRig, until, type Rig } from '../test/workflows/rig.ts';
 import { Gate } from '../test/workflows/stubs.ts';
 
 /**
- * Records what the workflows of today write into Temporal: a rollout that succeeds, one that fails and one that is
- * cancelled, each with its wave and its nodes. test/workflows/replay.test.ts replays them, so that a change of the
+ * Records what the workflows of today write into Temporal: a rollout that succeeds, one that fails, one that is cancelled
+ * and one of which a node is recovered, each with its wave and its nodes. test/workflows/replay.test.ts replays them, so that a change of the
  * workflows which would break a rollout that is under way is seen before it is released. Run it again only for
  * histories that no release has written; for the others the change goes behind `patched()`.
  */
@@ -92,6 +92,37 @@ async function cancel(rig: Rig): Promise<Recorded> {
   };
 }
 
+/** The workflow of a node is terminated while its image is written; a run that recovers the node finishes it. */
+async function recovery(rig: Rig): Promise<Recorded> {
+  const workers = nodes(2);
+  const writing = new Gate();
+  let asked = 0;
+  const started = await rig.startRollout({
+    plan: { workers },
+    spec: { prePullAhead: 1 },
+    answers: {
+      checkGates: (input) => {
+        asked += input.recover === true ? 1 : 0;
+        return input.recover === true
+          ? { answer: 'Recover', leftover: { resume: 'write', hand: handOf(input, 'boot-1'), sameAttempt: true } }
+          : { answer: 'Go', bootID: 'boot-1', from: 'v1' };
+      },
+      writeImage: () => writing.wait().then(() => ({ outcome: 'Written' })),
+    },
+  });
+  await until('w-1 is being written', () => started.script.nodes('writeImage').length === 1);
+  await rig.nodeOf(member(workers, 0)).terminate('a test of what is left behind');
+  await until('w-1 is being recovered', () => asked === 1);
+  writing.open();
+  await started.handle.result();
+  return { rollout: started.handle, wave: rig.waveOf(started, 'workers'), node: rig.nodeOf(member(workers, 0)) };
+}
+
+function handOf({ timing: _timing, recover: _recover, ...context }: NodeUpgradeInput, bootID: string): NodeInHand {
+  const workflowID = nodeWorkflowID(context.cluster, context.node);
+  return { ...context, workflowID, bootID, startedAt: '2026-03-01T10:00:00Z' };
+}
+
 const UNUSED = new Set(['stackTrace', 'workerVersion', 'identity', 'requestId', 'header']);
 
 /** Without what a replay does not look at: what steps were given, who ran them, and where an error came from. */
@@ -106,7 +137,7 @@ const rig = await startRig('recorder');
 try {
   await mkdir(FOLDER, { recursive: true });
   for (const old of await readdir(FOLDER)) await rm(path.join(FOLDER, old));
-  for (const [scenario, record] of Object.entries({ success, failure, cancel })) {
+  for (const [scenario, record] of Object.entries({ success, failure, cancel, recovery })) {
     for (const [name, handle] of Object.entries(await record(rig))) {
       const history = JSON.parse(historyToJSON(await handle.fetchHistory())) as { events: unknown[] };
       const json = await format(JSON.stringify(history, slim), { parser: 'json', printWidth: 120 });

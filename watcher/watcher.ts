@@ -53,10 +53,14 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
   upgrades.onChange((key, now, before) => {
     if (asksAnew(now, before)) rollouts.add(key);
   });
+  const lookAtHeld = (name: string) => {
+    if (heldFor(nodes.get(name)?.owner) !== undefined) wantRecovery(name);
+  };
   kairosNodes.onChange((name) => {
     wantDrift(name);
-    if (heldFor(nodes.get(name)?.owner) !== undefined) wantRecovery(name);
+    lookAtHeld(name);
   });
+  nodes.onChange(lookAtHeld);
   await Promise.all([upgrades.synced(signal), kairosNodes.synced(signal), nodes.synced(signal)]);
   log.info({ cluster: context.cluster.id, upgrades: upgrades.size, nodes: nodes.size }, 'watcher runs');
 

@@ -97,7 +97,7 @@ describe('a rollout', () => {
     expect(finalReport(script)).toMatchObject({
       phase: 'Failed',
       message:
-        'stopped: node cp-1 ended as RolledBack: fell back to v1; 1 nodes of wave control-plane were not touched',
+        'stopped: node cp-1 ended as RolledBack: fell back to v1; 3 nodes were not touched',
       failed: [{ name: 'cp-1', verdict: 'RolledBack' }],
     });
   });
