@@ -74,6 +74,7 @@ function progress(
 ): Said {
   if (isFinal(phase)) return no(phase, message);
   if (!engine.reachable) return no('TemporalUnreachable', engine.message);
+  if (phase === 'Cancelling') return yes(phase, message);
   if (rollout === undefined || phase === 'Pending') return beginning(upgrade, around);
   const inHand = nodes?.inFlight ?? 0;
   if (phase === 'Paused' && inHand === 0) return no('Paused', message);

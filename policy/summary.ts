@@ -1,5 +1,12 @@
-import type { KairosNodeStatus, NodeOpUpgrade, NodeOpUpgradeStatus } from '../api/types.ts';
+import type {
+  KairosNodeStatus,
+  NodeOpUpgrade,
+  NodeOpUpgradeStatus,
+  RolloutPhase,
+  RolloutStatus,
+} from '../api/types.ts';
 import { conditionsOf, type Around, type EngineHealth } from './conditions.ts';
+import { isFinal } from './engine.ts';
 import { byName } from './order.ts';
 import { isFailure } from './placement.ts';
 
@@ -43,8 +50,7 @@ export function summarize(
   const total = rollout?.total ?? 0;
   const done = Math.max(sum(false), count(false));
   const counted = {
-    phase: rollout?.phase ?? ('Pending' as const),
-    message: rollout?.message ?? (engine.reachable ? 'waiting for its rollout to start' : engine.message),
+    ...said(upgrade, rollout, engine, inFlight.length),
     nodes: {
       total,
       done,
@@ -68,6 +74,20 @@ export function summarize(
     })),
     conditions: conditionsOf(upgrade, rollout, counted, engine, { ...around, lastEndedAt }),
   };
+}
+
+function said(
+  { status }: NodeOpUpgrade,
+  rollout: RolloutStatus | undefined,
+  engine: EngineHealth,
+  inHand: number,
+): { phase: RolloutPhase; message: string } {
+  if (rollout !== undefined) return { phase: rollout.phase, message: rollout.message ?? '' };
+  if (status?.rollout !== undefined && !isFinal(status.rollout.phase)) {
+    const message = `the spec was edited: the attempt for the earlier one is being cancelled, ${inHand} nodes are still in hand; then this one starts`;
+    return { phase: 'Cancelling', message };
+  }
+  return { phase: 'Pending', message: engine.reachable ? 'waiting for its rollout to start' : engine.message };
 }
 
 /** Whether a node's last attempt belongs to the present attempt of this resource, not to an earlier one of its name. */

@@ -15,11 +15,13 @@ import { showPhase } from './search-attributes.ts';
  * in the result. What an earlier workflow left behind on the node is finished first, by the same rule.
  */
 export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> {
-  const { ask, call } = activitiesFor(input.timing);
   const name = input.node.name;
-  const show = (text: string) => setCurrentDetails(`**${name}** → \`${input.target.version}\`\n\n${text}`);
+  const show = (text: string) => {
+    setCurrentDetails(`**${name}** → \`${input.target.version}\`\n\n${text}`);
+    return activitiesFor(input.timing, text.slice(0, 200));
+  };
 
-  show('asking the gates');
+  const { ask, call } = show('asking the gates');
   const gate = await ask.checkGates(input);
   if (gate.answer === 'Wait') return { node: name, outcome: 'NotStarted', message: gate.reason };
   if (gate.answer === 'Done') {
@@ -42,26 +44,24 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
   };
   const withdrawn = await takeOut(input, hand, show);
   if (withdrawn !== undefined) return withdrawn;
-  return keepTo(input, show, () => takeToVerdict(input, hand, show, hand.spec.upgradeActive ? 'write' : 'recovery'));
+  return keepTo(input, show, () => takeToVerdict(hand, show, hand.spec.upgradeActive ? 'write' : 'recovery'));
 }
 
-type Show = (text: string) => void;
+/** Says in the Temporal UI what is done now, and gives the steps that do it, named like that there. */
+type Show = (text: string) => ReturnType<typeof activitiesFor>;
 
 /** Marks, cordons and drains; answers how the node ended where it does not come to the upgrade Job. */
 async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): Promise<NodeResult | undefined> {
-  const { call, wait } = activitiesFor(input.timing);
   const { name } = hand.node;
   const giveBack = (verdict: Verdict, message: string, unrecorded = false) =>
-    CancellationScope.nonCancellable(() => call.endNode({ hand, verdict, message, unrecorded }));
+    CancellationScope.nonCancellable(() => show('giving back').call.endNode({ hand, verdict, message, unrecorded }));
   try {
-    show('marking the node as ours');
-    const mark = await wait.markNode(hand);
+    const mark = await show('marking the node as ours').wait.markNode(hand);
     if (mark.outcome === 'Full') return { node: name, outcome: 'NotStarted', message: mark.reason };
     showPhase(input.timing, 'Disrupting');
     if (hand.spec.upgradeActive) {
-      show('draining');
-      await call.cordonNode(hand);
-      const drain = await wait.drainNode(hand);
+      await show('cordoning').call.cordonNode(hand);
+      const drain = await show('draining').wait.drainNode(hand);
       if (drain.outcome === 'Failed') return await giveBack('Failed', drain.message);
       if (drain.outcome === 'BootChanged') {
         await giveBack('Cancelled', 'it rebooted by itself before its image was touched: tried again', true);
@@ -81,7 +81,7 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
  * counts for the rollout that asks when it was the same attempt; otherwise the node is tried again.
  */
 async function finishLeftover(input: NodeUpgradeInput, leftover: Leftover, show: Show): Promise<NodeResult> {
-  const { call, wait } = activitiesFor(input.timing);
+  const { call, wait } = show('finishing what an earlier workflow left behind');
   const { hand, resume } = leftover;
   const { name } = hand.node;
   const again = (message: string): NodeResult => ({ node: name, outcome: 'NotStarted', message });
@@ -101,7 +101,7 @@ async function finishLeftover(input: NodeUpgradeInput, leftover: Leftover, show:
       throw error;
     }
   }
-  const result = await keepTo(input, show, () => takeToVerdict(input, hand, show, resume));
+  const result = await keepTo(input, show, () => takeToVerdict(hand, show, resume));
   if (leftover.sameAttempt || result.verdict === undefined || !SERVES.has(result.verdict)) return result;
   return again(`an earlier upgrade of node ${name} was finished first: ${result.verdict}`);
 }
@@ -120,40 +120,35 @@ async function keepTo(input: NodeUpgradeInput, show: Show, run: () => Promise<No
 
 /** From the upgrade Job on: write, reboot, verify, soak, give back. */
 async function takeToVerdict(
-  input: NodeUpgradeInput,
   hand: NodeInHand,
   show: Show,
   from: Exclude<Leftover['resume'], 'giveBack'>,
 ): Promise<NodeResult> {
-  const { call, wait } = activitiesFor(input.timing);
-  const end = (verdict: Verdict, message: string) => call.endNode({ hand, verdict, message });
+  const end = (verdict: Verdict, message: string) =>
+    show(`ending as ${verdict}`).call.endNode({ hand, verdict, message });
   try {
     if (from !== 'recovery') {
       let rebooted = from === 'verify';
       if (from === 'write') {
-        show('writing the image');
-        const written = await wait.writeImage({ hand, step: 'upgrade' });
+        const written = await show('writing the image').wait.writeImage({ hand, step: 'upgrade' });
         if (written.outcome === 'NotWritten') return await end('Failed', written.message);
         if (written.outcome === 'Failed') return await end('UpgradeFailed', written.message);
         rebooted = written.outcome === 'BootChanged';
       }
       if (!rebooted) {
-        show('rebooting');
-        const reboot = await wait.rebootNode(hand);
+        const reboot = await show('rebooting').wait.rebootNode(hand);
         rebooted = reboot.outcome === 'BootChanged';
       }
-      show(rebooted ? 'verifying the new boot' : 'judging a node that did not reboot');
-      const judged = await wait.verifyNode(hand);
+      const verifying = rebooted ? 'verifying the new boot' : 'judging a node that did not reboot';
+      const judged = await show(verifying).wait.verifyNode(hand);
       if (judged.verdict !== 'Succeeded') return await end(judged.verdict, judged.message);
 
-      show('soaking');
-      const soaked = await wait.soakNode(hand);
+      const soaked = await show('soaking').wait.soakNode(hand);
       if (soaked.outcome === 'Unsteady') return await end(soaked.verdict ?? 'Lost', soaked.message);
       hand.bootID = judged.bootID;
       if (!hand.spec.upgradeRecovery) return await end('Succeeded', judged.message);
     }
-    show('writing the recovery image');
-    const recovery = await wait.writeImage({ hand, step: 'recovery' });
+    const recovery = await show('writing the recovery image').wait.writeImage({ hand, step: 'recovery' });
     return recovery.outcome === 'Written'
       ? await end('Succeeded', `node ${hand.node.name} runs ${hand.target.version}; the recovery image is written, too`)
       : await end(

@@ -4,7 +4,7 @@ import { STEPS } from '../../api/schemas/kairos-node.ts';
 import type { KairosNodeStatus, Step, Verdict } from '../../api/types.ts';
 import { heldFor, lateVerdict, rebootsFirst, resumeFrom, sameAttempt } from '../../policy/recovery.ts';
 
-const BEFORE_THE_POINT: readonly Step[] = ['PrePull', 'Gate', 'Mark', 'Cordon', 'Drain'];
+const BEFORE_THE_POINT: ReadonlySet<Step> = new Set(['PrePull', 'Gate', 'Mark', 'Cordon', 'Drain'] as const);
 
 describe('an upgrade without a workflow', () => {
   it.each<[string, Parameters<typeof resumeFrom>[0], object]>([
@@ -60,7 +60,7 @@ describe('an upgrade without a workflow', () => {
           const inHand = taken === undefined ? {} : { inHand: { bootID: taken } };
           const found = resumeFrom({ bootID, writtenIn, ...inHand, ...(step === undefined ? {} : { step }) });
           const untouched =
-            writtenIn.length === 0 && (taken === undefined || step === undefined || BEFORE_THE_POINT.includes(step));
+            writtenIn.length === 0 && (taken === undefined || step === undefined || BEFORE_THE_POINT.has(step));
           expect(found.resume === 'giveBack').toBe(untouched);
           // Never writes in a boot for which neither a Job nor the KairosNode speaks.
           if (found.resume !== 'giveBack') expect([...writtenIn, taken]).toContain(found.bootID);

@@ -78,6 +78,18 @@ describe('the status of an upgrade', () => {
     });
   });
 
+  it('of an edited spec says that the attempt for the earlier one is being cancelled', () => {
+    const old = rollout({ generation: 1, phase: 'Running' });
+    const status = summarize(upgrade(old), [inHand('a')], ENGINE);
+    expect(status).toMatchObject({
+      phase: 'Cancelling',
+      message: expect.stringContaining('1 nodes are still in hand'),
+    });
+    const condition = (type: string) => status.conditions?.find((one) => one.type === type);
+    expect(condition('Progressing')).toMatchObject({ status: 'True', reason: 'Cancelling' });
+    expect(condition('Ended')).toMatchObject({ status: 'False' });
+  });
+
   it('is not that of an earlier spec', () => {
     const old = rollout({ generation: 1, phase: 'Completed', verdicts: { Succeeded: 10 } });
     expect(summarize(upgrade(old), [], ENGINE)).toMatchObject({ phase: 'Pending', nodes: { total: 0, done: 0 } });

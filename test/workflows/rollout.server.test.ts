@@ -96,8 +96,7 @@ describe('a rollout', () => {
     expect(script.nodes('checkGates')).toEqual(['cp-1']);
     expect(finalReport(script)).toMatchObject({
       phase: 'Failed',
-      message:
-        'stopped: node cp-1 ended as RolledBack: fell back to v1; 3 nodes were not touched',
+      message: 'stopped: node cp-1 ended as RolledBack: fell back to v1; 3 nodes were not touched',
       failed: [{ name: 'cp-1', verdict: 'RolledBack' }],
     });
   });
