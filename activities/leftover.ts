@@ -33,7 +33,7 @@ export async function findLeftover(view: ClusterView, input: NodeUpgradeInput, n
   const bootID = found.resume === 'giveBack' ? (inHand?.bootID ?? node.bootID) : found.bootID;
   return {
     resume: found.resume,
-    hand: handOf(context, bootID, inHand),
+    hand: { ...handOf(context, bootID, inHand), recoveredAt: new Date().toISOString() },
     sameAttempt: inHand !== undefined && sameAttempt(inHand.request, input.request),
   };
 }

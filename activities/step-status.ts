@@ -5,7 +5,7 @@ import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import type { ClusterView } from './cluster-view.ts';
 
 /** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
-function inHandOf({ rolloutID, request, target, bootID, startedAt, from }: NodeInHand) {
+function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt }: NodeInHand) {
   const { kind, namespace, name, uid, generation, attempt } = request;
   return {
     rollout: rolloutID,
@@ -17,6 +17,7 @@ function inHandOf({ rolloutID, request, target, bootID, startedAt, from }: NodeI
     startedAt,
     ...(target.digest === undefined ? {} : { digest: target.digest }),
     ...(from === undefined ? {} : { from }),
+    ...(recoveredAt === undefined ? {} : { recoveredAt }),
   };
 }
 
@@ -30,7 +31,8 @@ export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, 
     now?.step === step &&
     now.workflowID === hand.workflowID &&
     now.upgradeState === 'InProgress' &&
-    now.inHand?.startedAt === hand.startedAt;
+    now.inHand?.startedAt === hand.startedAt &&
+    now.inHand.recoveredAt === hand.recoveredAt;
   if (same && now.message === message) return;
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {

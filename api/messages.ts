@@ -164,6 +164,8 @@ export interface NodeInHand extends RolloutContext {
   from?: string;
   /** When the node was taken in hand (RFC 3339). */
   startedAt: string;
+  /** When it was taken up again after its first workflow was lost (RFC 3339). */
+  recoveredAt?: string;
   /** The mark that kept the node out before: taken over now, put back where its image is not touched. */
   takesOver?: string;
 }

@@ -10,6 +10,7 @@ export const REASONS = [
   'Rebooted',
   'PullFailing',
   'GivenBack',
+  'Recovered',
   'VerdictCorrected',
   'Started',
   'WaveStarted',

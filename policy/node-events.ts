@@ -85,6 +85,7 @@ function progress(inHand: InHand, status: KairosNodeStatus): Notice[] {
   const newBoot = `its agent reports from a new boot, slot ${bootState ?? 'unknown'}, version ${observedVersion ?? 'unknown'}`;
   return [
     taken,
+    ...recovered(key, inHand, step),
     ...(step === 'Drain' ? blocked(key, message, at) : []),
     ...(step === 'Upgrade'
       ? [normal('Drained', `the drain is over; ${message}; from here on the node is taken to its verdict`)]
@@ -94,6 +95,20 @@ function progress(inHand: InHand, status: KairosNodeStatus): Notice[] {
       ? [{ ...normal('RebootForced', `${message}; look at the console of the machine`), type: 'Warning' as const }]
       : []),
     ...(rebooted ? [normal('Rebooted', newBoot)] : []),
+  ];
+}
+
+/** Its workflow was terminated, or lost with Temporal's database, past the point of no return. */
+function recovered(key: string, { recoveredAt }: InHand, step: string | undefined): Notice[] {
+  if (recoveredAt === undefined) return [];
+  return [
+    {
+      key: `${key}|${recoveredAt}`,
+      type: 'Warning',
+      reason: 'Recovered',
+      message: `its workflow was terminated or lost: another one goes on at ${step ?? 'where it was'}, and takes the node to its verdict. Nothing is to be done`,
+      at: recoveredAt,
+    },
   ];
 }
 

@@ -84,6 +84,7 @@ const inHand = z
     from: z.string().max(200).describe('The version that the node ran before.').optional(),
     bootID: z.string().max(64).describe('The boot in which the node was taken in hand.'),
     startedAt: time().describe('When the node was taken in hand.'),
+    recoveredAt: time().optional().describe('When a workflow took it up again that was not the one which began it.'),
   })
   .describe(
     'The upgrade that is under way: enough to finish it from evidence, should its workflow be lost. Absent when none is.',

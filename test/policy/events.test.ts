@@ -144,6 +144,16 @@ describe('what is said about a node', () => {
     });
   });
 
+  it('past the point of no return is said to be recovered, once', () => {
+    const before = inStep('Upgrade', 'writing the image');
+    const inHand = { ...before.status.inHand, recoveredAt: '2026-03-01T10:09:00Z' } as typeof before.status.inHand;
+    const now = { ...before, status: { ...before.status, ...(inHand === undefined ? {} : { inHand }) } };
+    const news = newsOfNode(before, now, NOW);
+    expect(reasons(news)).toEqual(['Recovered']);
+    expect(news[0]).toMatchObject({ type: 'Warning', message: expect.stringContaining('goes on at Upgrade') });
+    expect(newsOfNode(now, now, NOW)).toEqual([]);
+  });
+
   it('is a new story for a node that was made again under its name', () => {
     const before = inStep('Drain', 'moving its pods');
     const now = { ...before, uid: 'another' };
