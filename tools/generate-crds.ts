@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { stringify } from 'yaml';
 import { z } from 'zod';
 import { API_VERSION, KAIROS_GROUP, OPERATOR_GROUP } from '../api/names.ts';
@@ -139,12 +139,17 @@ export function renderCrds(): Map<string, string> {
   );
 }
 
-export const CRD_FOLDER = join(import.meta.dirname, '..', 'deploy', 'crds');
+const ROOT = join(import.meta.dirname, '..');
+export const CRD_FOLDER = join(ROOT, 'deploy', 'crds');
+/** A chart cannot read what lies outside of it. */
+const CHART_CRD_FOLDER = join(ROOT, 'deploy', 'charts', 'kairos-operator', 'files', 'crds');
 
 if (import.meta.main) {
-  await mkdir(CRD_FOLDER, { recursive: true });
-  for (const [file, content] of renderCrds()) {
-    await writeFile(join(CRD_FOLDER, file), content);
-    console.log(`deploy/crds/${file}`);
+  for (const folder of [CRD_FOLDER, CHART_CRD_FOLDER]) {
+    await mkdir(folder, { recursive: true });
+    for (const [file, content] of renderCrds()) {
+      await writeFile(join(folder, file), content);
+      console.log(relative(ROOT, join(folder, file)));
+    }
   }
 }

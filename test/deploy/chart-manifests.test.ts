@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { parse } from 'yaml';
+import { resolveTool } from '../../tools/resolve.ts';
+import { CRD_FOLDER, renderCrds } from '../../tools/generate-crds.ts';
+import { CHART, HELM_BUILD_MS, manifests, NAMESPACE, only, PROFILES, render, ROOT, type Manifest } from './chart.ts';
+
+const EMBEDDED = PROFILES['embedded'] ?? {};
+const manifestsOf = (file: string) => manifests(readFileSync(path.join(ROOT, file), 'utf8'));
+
+/** What the chart decides for itself: labels, and the names of namespaces in another release. */
+function bare({ metadata, ...rest }: Manifest, namespace = NAMESPACE): object {
+  const { labels: _, ...others } = metadata;
+  const object = { metadata: others, ...rest };
+  return JSON.parse(JSON.stringify(object).replaceAll(`"${namespace}"`, `"${NAMESPACE}"`)) as object;
+}
+
+let rendered: Manifest[];
+
+beforeAll(async () => {
+  await resolveTool('helm');
+  rendered = await render({ ...EMBEDDED, namespaces: ['fleet'] });
+}, HELM_BUILD_MS);
+
+describe('the chart gives the rights of the plain manifests, no more and no less:', () => {
+  const files = ['deploy/operator/watcher-rbac.yaml', 'deploy/operator/worker-rbac.yaml', 'deploy/agent/rbac.yaml'];
+  const cases = files.flatMap((file) =>
+    manifestsOf(file).map((wanted) => [wanted.kind, wanted.metadata.name, wanted] as const),
+  );
+
+  it.each(cases)('%s %s', (kind, name, wanted) => {
+    expect(bare(only(rendered, kind, name, wanted.metadata.namespace))).toEqual(bare(wanted));
+  });
+
+  it('and to nobody else, nowhere else', () => {
+    const kinds = new Set(['ClusterRole', 'ClusterRoleBinding', 'Role', 'RoleBinding']);
+    const named = (objects: readonly Manifest[]) =>
+      objects
+        .filter(({ kind, metadata }) => kinds.has(kind) && metadata.namespace !== 'fleet')
+        .map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`)
+        .toSorted();
+    expect(named(rendered)).toEqual(named(files.flatMap(manifestsOf)));
+  });
+
+  it.each(['watcher', 'worker'])('the %s has its Role in every listed namespace, without the Lease', (name) => {
+    const own = only(rendered, 'Role', `kairos-${name}`, NAMESPACE);
+    const there = only(rendered, 'Role', `kairos-${name}`, 'fleet');
+    const withoutLeases = own.rules?.filter((rule) => !JSON.stringify(rule).includes('"leases"'));
+    expect(there.rules).toEqual(withoutLeases);
+    expect(there.rules?.length).toBe((own.rules?.length ?? 0) - (name === 'watcher' ? 1 : 0));
+    const binding = only(rendered, 'RoleBinding', `kairos-${name}`, 'fleet');
+    expect(binding.subjects).toEqual([{ kind: 'ServiceAccount', name: `kairos-${name}`, namespace: NAMESPACE }]);
+  });
+});
+
+describe("the chart's agent", () => {
+  it('is that of the plain manifest, but for its image', () => {
+    const [plain, ...others] = manifestsOf('deploy/agent/daemonset.yaml').map((object) => bare(object));
+    const [chart] = [only(rendered, 'DaemonSet', 'kairos-agent')].map((object) => bare(object));
+    expect(others).toEqual([]);
+    const withoutImage = (object: object | undefined) =>
+      JSON.parse(
+        JSON.stringify(object, (key, value) => (/^image(PullPolicy)?$/.test(key) ? undefined : value)),
+      ) as object;
+    expect(withoutImage(chart)).toEqual(withoutImage(plain));
+  });
+
+  it('has a namespace of its own, labelled for its mounts, unless it is there', async () => {
+    const labels = only(rendered, 'Namespace', 'kairos-agent').metadata.labels;
+    const [plain] = manifestsOf('deploy/agent/namespace.yaml');
+    expect(labels).toMatchObject(plain?.metadata.labels ?? { plain: 'missing' });
+    const agent = { ...(EMBEDDED['agent'] as object), namespace: 'edge-agents', createNamespace: false };
+    const without = await render({ ...EMBEDDED, agent });
+    expect(without.filter(({ kind }) => kind === 'Namespace')).toEqual([]);
+    expect(only(without, 'DaemonSet', 'kairos-agent').metadata.namespace).toBe('edge-agents');
+    expect(only(without, 'ClusterRoleBinding', 'kairos-agent').subjects).toMatchObject([{ namespace: 'edge-agents' }]);
+  });
+
+  it('asks for a token of the audience that is set', async () => {
+    const agent = { ...(EMBEDDED['agent'] as object), tokenAudience: 'https://kairos' };
+    const daemonSet = only(await render({ ...EMBEDDED, agent }), 'DaemonSet', 'kairos-agent');
+    expect(JSON.stringify(daemonSet)).toContain(
+      '"serviceAccountToken":{"path":"token","expirationSeconds":600,"audience":"https://kairos"}',
+    );
+    expect(JSON.stringify(rendered)).not.toContain('"audience"');
+  });
+});
+
+describe('the resource definitions of the chart', () => {
+  it.each([...renderCrds()])('%s is the generated one', (file, content) => {
+    const copied = readFileSync(path.join(CHART, 'files', 'crds', file), 'utf8');
+    if (copied !== content)
+      throw new Error(`cp ${path.relative(ROOT, CRD_FOLDER)}/*.yaml deploy/charts/kairos-operator/files/crds/`);
+    const wanted = parse(content) as Manifest;
+    const { metadata, spec } = only(rendered, 'CustomResourceDefinition', wanted.metadata.name);
+    expect(spec).toEqual(wanted.spec);
+    expect(metadata.annotations).toEqual({ 'helm.sh/resource-policy': 'keep' });
+  });
+
+  it('are those two, and none where they are installed otherwise', async () => {
+    const of = (objects: Manifest[]) => objects.filter(({ kind }) => kind === 'CustomResourceDefinition').length;
+    expect(of(rendered)).toBe(renderCrds().size);
+    expect(of(await render({ ...EMBEDDED, crds: { install: false } }))).toBe(0);
+  });
+});

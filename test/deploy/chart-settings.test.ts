@@ -1,0 +1,203 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { readSettings } from '../../api/schemas/settings.ts';
+import { readTemporalSettings } from '../../process/temporal.ts';
+import { resolveTool } from '../../tools/resolve.ts';
+import { containerOf, HELM_BUILD_MS, NAMESPACE, only, PROFILES, pods, render, ROOT, type Manifest } from './chart.ts';
+
+type Environment = Record<string, string>;
+type Program = 'watcher' | 'worker';
+
+const PROGRAMS: readonly Program[] = ['watcher', 'worker'];
+const CLUSTER_IP = '10.96.0.7';
+
+/** The variables that a kubelet sets for the ports of a Service. */
+function serviceLinks({ metadata, spec }: Manifest, address: string): Environment {
+  const prefix = metadata.name.toUpperCase().replaceAll('-', '_');
+  const ports = spec?.['ports'] as { name: string; port: number }[];
+  return {
+    [`${prefix}_SERVICE_HOST`]: address,
+    ...Object.fromEntries(
+      ports.map(({ name, port }) => [`${prefix}_SERVICE_PORT_${name.toUpperCase()}`, String(port)]),
+    ),
+  };
+}
+
+/** The environment that the kubelet makes of a container's: `$(NAME)` that is not known stays as it is. */
+function environment(objects: readonly Manifest[], program: Program, links: Environment = {}): Environment {
+  const { env = [] } = containerOf(objects, `kairos-${program}`);
+  const known: Environment = { ...links };
+  for (const { name, value, valueFrom } of env) {
+    const given = value ?? (valueFrom?.secretKeyRef === undefined ? `${program}-7d4b9` : 'the API key');
+    known[name] = given.replaceAll(/\$\((\w+)\)/g, (whole, variable: string) => known[variable] ?? whole);
+  }
+  return known;
+}
+
+const before = { ...process.env };
+let folder: string;
+
+beforeAll(async () => {
+  folder = mkdtempSync(path.join(tmpdir(), 'kairos-chart-settings-'));
+  await resolveTool('helm');
+}, HELM_BUILD_MS);
+afterEach(() => {
+  process.env = { ...before };
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function settingsIn(profile: string, program: Program, address = CLUSTER_IP) {
+  const objects = await render(PROFILES[profile] ?? {});
+  const services = objects.filter(({ kind }) => kind === 'Service');
+  const links = Object.assign({}, ...services.map((service) => serviceLinks(service, address))) as Environment;
+  const env = environment(objects, program, links);
+  process.env = { HOME: folder, ...env };
+  return { env, settings: readSettings(env, 1), temporal: readTemporalSettings() };
+}
+
+describe.each(PROGRAMS)('the %s', (program) => {
+  it.each(Object.keys(PROFILES).filter((name) => name !== 'external, TLS'))(
+    'is started with settings that it takes: %s',
+    async (profile) => {
+      const { settings, temporal } = await settingsIn(
+        profile,
+        program,
+        profile.includes('IPv6') ? 'fd00::7' : undefined,
+      );
+      expect(settings).toMatchObject({ namespace: NAMESPACE, identity: `${program}-7d4b9`, healthPort: 8081 });
+      expect(temporal.address).toBe(
+        {
+          'embedded, IPv6, without a volume': '[fd00::7]:7233',
+          external: 'temporal.example.com:7233',
+          'external, API key': 'kairos.a1b2c.tmprl.cloud:7233',
+        }[profile] ?? `${CLUSTER_IP}:7233`,
+      );
+    },
+  );
+
+  it('takes cluster name, namespaces and log level', async () => {
+    expect((await settingsIn('embedded, air gap', program)).settings).toEqual({
+      clusterName: 'edge-7.berlin',
+      namespace: NAMESPACE,
+      namespaces: [NAMESPACE, 'fleet'],
+      identity: `${program}-7d4b9`,
+      logLevel: 'debug',
+      healthPort: 8081,
+    });
+  });
+
+  it('ends when it was started before its Service was known, to be started again', async () => {
+    const env = environment(await render(PROFILES['embedded'] ?? {}), program);
+    expect(() => readSettings(env, 1)).toThrow(/TEMPORAL_ADDRESS=\$\(KAIROS_TEMPORAL_SERVICE_HOST\).*host:port/);
+  });
+
+  it('uses the API key', async () => {
+    const { temporal } = await settingsIn('external, API key', program);
+    expect(temporal).toMatchObject({ namespace: 'kairos.a1b2c', tls: true });
+    expect(temporal.connectionOptions).toMatchObject({ apiKey: 'the API key' });
+  });
+
+  it('uses the certificates of its Secrets, which are mounted where its settings look', async () => {
+    const objects = await render(PROFILES['external, TLS'] ?? {});
+    const env = environment(objects, program);
+    const mounts = containerOf(objects, `kairos-${program}`).volumeMounts ?? [];
+    const volumes = pods(objects).get(`kairos-${program}`)?.['volumes'] as {
+      name: string;
+      secret: { secretName: string; items: { key: string; path: string }[] };
+    }[];
+    const mounted = mounts.flatMap(({ name, mountPath }) => {
+      const secret = volumes.find((volume) => volume.name === name)?.secret;
+      return (secret?.items ?? []).map(({ key, path: file }) => [
+        `${mountPath}/${file}`,
+        `${secret?.secretName} ${key}`,
+      ]);
+    });
+    const here = Object.entries(env).map(([name, value]) => {
+      const content = Object.fromEntries(mounted)[value] as string | undefined;
+      if (content === undefined) return [name, value];
+      const file = path.join(folder, content.replace(' ', '-'));
+      writeFileSync(file, content);
+      return [name, file];
+    });
+    process.env = { HOME: folder, ...(Object.fromEntries(here) as Environment) };
+    readSettings(process.env, 1);
+    const { tls, serverName, ca, connectionOptions } = readTemporalSettings();
+    expect({ tls, serverName, ca: ca?.toString() }).toEqual({
+      tls: true,
+      serverName: 'temporal',
+      ca: 'temporal-ca ca.crt',
+    });
+    const pair = (connectionOptions.tls as { clientCertPair: { crt: Uint8Array; key: Uint8Array } }).clientCertPair;
+    expect([pair.crt, pair.key].map((part) => Buffer.from(part).toString())).toEqual([
+      'temporal-client tls.crt',
+      'temporal-client tls.key',
+    ]);
+  });
+});
+
+describe('the embedded Temporal', () => {
+  it('is tuned as the one that everything is tested with', async () => {
+    const args = containerOf(await render(PROFILES['embedded'] ?? {}), 'kairos-temporal').args ?? [];
+    const sim = readFileSync(path.join(ROOT, 'sim', 'temporal-server.ts'), 'utf8');
+    const tested = [...sim.matchAll(/^ +'(history\.\w+=\d+)',$/gm)].map(([, setting]) => setting);
+    const pragmas = [...(/const PRAGMAS = \[(.*)\]/.exec(sim)?.[1] ?? '').matchAll(/'([^']+)'/g)].map(([, one]) => one);
+    expect({ settings: tested.length, pragmas: pragmas.length }).toEqual({ settings: 5, pragmas: 2 });
+    const given = (flag: string) =>
+      args.flatMap((arg) => (arg.startsWith(`--${flag}=`) ? [arg.slice(flag.length + 3)] : []));
+    expect(given('dynamic-config-value')).toEqual(tested);
+    expect(given('sqlite-pragma')).toEqual(pragmas);
+  });
+
+  it('lets in watcher and worker, and nobody else', async () => {
+    const objects = await render(PROFILES['embedded'] ?? {});
+    const { spec } = only(objects, 'NetworkPolicy', 'kairos-temporal');
+    const names = ['kairos-watcher', 'kairos-worker'];
+    expect(spec).toEqual({
+      podSelector: { matchLabels: { 'app.kubernetes.io/name': 'kairos-temporal' } },
+      policyTypes: ['Ingress', 'Egress'],
+      egress: [],
+      ingress: [
+        {
+          ports: [{ port: 7233 }],
+          from: [
+            { podSelector: { matchExpressions: [{ key: 'app.kubernetes.io/name', operator: 'In', values: names }] } },
+          ],
+        },
+      ],
+    });
+    for (const name of [...names, 'kairos-temporal']) {
+      const kind = name === 'kairos-temporal' ? 'StatefulSet' : 'Deployment';
+      const labels = only(objects, kind, name).spec?.template?.metadata.labels;
+      expect(labels).toMatchObject({ 'app.kubernetes.io/name': name });
+    }
+  });
+
+  it('is not there beside an external one', async () => {
+    const objects = await render(PROFILES['external'] ?? {});
+    expect(objects.filter(({ metadata }) => metadata.name === 'kairos-temporal')).toEqual([]);
+  });
+});
+
+describe.each(['kairos-watcher', 'kairos-worker', 'kairos-temporal'])('the pods of %s', (owner) => {
+  it('are never kept out by a cordon of ours, and leave a dead node after five minutes', async () => {
+    const pod = pods(await render(PROFILES['embedded, air gap'] ?? {})).get(owner);
+    const seconds = (key: string) => {
+      const tolerations = (pod?.['tolerations'] ?? []) as {
+        key: string;
+        operator: string;
+        tolerationSeconds?: number;
+      }[];
+      const found = tolerations.find((toleration) => toleration.key === key && toleration.operator === 'Exists');
+      return found === undefined ? 'not tolerated' : (found.tolerationSeconds ?? 'for ever');
+    };
+    expect({
+      cordoned: seconds('node.kubernetes.io/unschedulable'),
+      controlPlane: seconds('node-role.kubernetes.io/control-plane'),
+      notReady: seconds('node.kubernetes.io/not-ready'),
+      unreachable: seconds('node.kubernetes.io/unreachable'),
+      asked: seconds('edge'),
+    }).toEqual({ cordoned: 'for ever', controlPlane: 'for ever', notReady: 300, unreachable: 300, asked: 'for ever' });
+  });
+});

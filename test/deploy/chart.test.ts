@@ -1,0 +1,159 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { resolveTool } from '../../tools/resolve.ts';
+import { CHART, DIGEST, helm, HELM_BUILD_MS, pods, PROFILES, render, ROOT } from './chart.ts';
+
+const CLUSTER_SCOPED = new Set(['Namespace', 'ClusterRole', 'ClusterRoleBinding', 'CustomResourceDefinition']);
+const named = Object.entries(PROFILES);
+const AIR_GAP = PROFILES['embedded, air gap'] ?? {};
+const EMBEDDED = PROFILES['embedded'] ?? {};
+
+beforeAll(() => resolveTool('helm'), HELM_BUILD_MS);
+
+describe('the chart', () => {
+  it.each(named)('passes helm lint --strict: %s', async (_, values) => {
+    const { code, stdout, stderr } = await helm(['lint', '--strict'], values);
+    expect({ code, text: `${stdout}${stderr}` }).toEqual({
+      code: 0,
+      text: expect.stringContaining('1 chart(s) linted, 0 chart(s) failed') as unknown,
+    });
+  });
+
+  it('passes helm lint --strict with nothing but its own values', async () => {
+    expect(await helm(['lint', '--strict'], {})).toMatchObject({ code: 0 });
+  });
+
+  it.each(named)('names every object once, with its namespace and as part of the operator: %s', async (_, values) => {
+    const objects = await render(values);
+    expect(objects.length).toBeGreaterThan(15);
+    const ids = objects.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`);
+    expect(ids.filter((id, index) => ids.indexOf(id) !== index)).toEqual([]);
+    for (const { kind, metadata, spec } of objects) {
+      expect({ kind, namespaced: metadata.namespace !== undefined }).toEqual({
+        kind,
+        namespaced: !CLUSTER_SCOPED.has(kind),
+      });
+      const labels = [metadata.labels, ...(spec?.template === undefined ? [] : [spec.template.metadata.labels])];
+      // A drain spares pods with this label.
+      for (const each of labels) expect(each).toMatchObject({ 'app.kubernetes.io/part-of': 'kairos-operator' });
+    }
+  });
+
+  it('has the version of the package', () => {
+    const chart = readFileSync(path.join(CHART, 'Chart.yaml'), 'utf8');
+    const { version } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string };
+    expect(chart).toContain(`\nappVersion: ${version}\n`);
+  });
+
+  it('explains every value in the line above it', () => {
+    const lines = readFileSync(path.join(CHART, 'values.yaml'), 'utf8').split('\n');
+    const leaves = lines.flatMap((line, index) =>
+      /^ *\w+: \S/.test(line) && !/^ *(cpu|memory): /.test(line) ? [{ line, above: lines[index - 1] ?? '' }] : [],
+    );
+    expect(leaves.length).toBeGreaterThan(50);
+    expect(leaves.filter(({ above }) => !/^ *# \S/.test(above)).map(({ line }) => line.trim())).toEqual([]);
+  });
+});
+
+describe('every image', () => {
+  it('comes by digest from the registry of the air gap, with its own and the common secrets', async () => {
+    const found = Object.fromEntries(
+      [...pods(await render(AIR_GAP))].map(([owner, { containers, imagePullSecrets = [] }]) => [
+        owner,
+        [containers.map(({ image }) => image), imagePullSecrets.map(({ name }) => name)],
+      ]),
+    );
+    const at = (repository: string) => [`mirror.example.com:5000/${repository}@${DIGEST}`];
+    expect(found).toEqual({
+      'kairos-agent': [at('kairos/agent'), ['mirror']],
+      'kairos-temporal': [at('temporalio/temporal'), ['mirror', 'temporal']],
+      'kairos-watcher': [at('kairos/operator'), ['mirror', 'own']],
+      'kairos-worker': [at('kairos/operator'), ['mirror']],
+    });
+  });
+
+  it.each([
+    ['neither registry nor tag', { repository: 'worker' }, 'worker:0.1.0'],
+    ['a registry', { registry: 'quay.io', repository: 'kairos/worker', tag: 'v2' }, 'quay.io/kairos/worker:v2'],
+    ['a digest beside a tag', { repository: 'worker', tag: 'v2', digest: DIGEST }, `worker@${DIGEST}`],
+  ])('is named from its parts: %s', async (_, image, reference) => {
+    const objects = await render({ ...EMBEDDED, worker: { image } });
+    expect(pods(objects).get('kairos-worker')?.containers[0]?.image).toBe(reference);
+  });
+});
+
+describe('a wrong value is refused, and the message says what to write:', () => {
+  const cases: [values: object, message: RegExp][] = [
+    [
+      { externalTemporal: { address: 'temporal:7233' } },
+      /'\/externalTemporal\/address': value must be '\(empty while embeddedTemporal\.enabled is true: set that to false/,
+    ],
+    [
+      { embeddedTemporal: { enabled: false } },
+      /'\/externalTemporal\/address': value must be '\(host:port, as embeddedTemporal\.enabled is false: one of the two/,
+    ],
+    [{ externalTemporal: { tls: { enabled: true } } }, /false while embeddedTemporal\.enabled is true/],
+    [{ externalTemporal: { namespace: 'kairos' } }, /'\/externalTemporal\/namespace': value must be 'default'/],
+    [{ externalTemporal: { apiKey: { secret: 'key' } } }, /tls\.enabled is false: the key would be sent in the clear/],
+    [{ externalTemporal: { tls: { caSecret: 'ca' } } }, /caSecret': value must be '\(empty while .* is false\)/],
+    [
+      { externalTemporal: { tls: { clientSecret: 'ca' } } },
+      /clientSecret': value must be '\(empty while .* is false\)/,
+    ],
+    [{ externalTemporal: { tls: { serverName: 'ca' } } }, /serverName': value must be '\(empty while .* is false\)/],
+    [
+      { embeddedTemporal: { enabled: false }, externalTemporal: { address: 'http://temporal' } },
+      /\(host:port, without http:\/\/\)/,
+    ],
+    [{ watcher: { image: { repository: '' } } }, /watcher\.image\.repository is not set: .* build yours, push it/],
+    [{ worker: { image: { repository: 'worker:v1' } } }, /name of an image without tag and digest/],
+    [{ worker: { image: { repository: 'worker', tag: 'sha256:0' } } }, /a digest has a value of its own/],
+    [{ worker: { image: { repository: 'worker', digest: 'sha256:0' } } }, /sha256: and 64 hex digits/],
+    [{ worker: { image: { repository: 'worker', pullPolicy: 'Sometimes' } } }, /one of 'Always', 'IfNotPresent', 'Nev/],
+    [{ imageRegistry: 'https://mirror' }, /host and port of a registry, without https:\/\//],
+    [{ imagePullSecrets: [{ name: 'mirror' }] }, /'\/imagePullSecrets\/0': got object, want string/],
+    [{ namespaces: ['Fleet'] }, /'\/namespaces\/0'.*\n?.*\n?.*the name of a namespace: lower-case/],
+    [{ namespaces: ['fleet', 'fleet'] }, /items at 0 and 1 are equal/],
+    [{ agent: { namespace: 'kairos-system' } }, /the agent needs a namespace other than kairos-system/],
+    [{ clusterName: 'Edge 7' }, /lower-case letters, digits, - and \., at most 63/],
+    [{ logLevel: 'loud' }, /'\/logLevel': value must be one of 'trace', 'debug'/],
+    [{ watcher: { replicas: 0 } }, /'\/watcher\/replicas': minimum: got 0, want 1/],
+    [{ worker: { resources: { limits: { memory: 'lots' } } } }, /a quantity such as 250m, 512Mi or 4Gi/],
+    [{ embeddedTemporal: { retention: '3h' } }, /days such as 30d, or hours from 24h/],
+    [{ embeddedTemporal: { ipFamily: 'both' } }, /one of 'IPv4', 'IPv6'/],
+    [{ embeddedTemporal: { goMemLimit: '220Mi' } }, /a limit as Go writes it, such as 220MiB/],
+    [
+      { embeddedTemporal: { networkPolicy: { uiPeers: [{}] } } },
+      /'\/embeddedTemporal\/networkPolicy\/uiPeers\/0': minP/,
+    ],
+    [{ embeddedTemporal: { retencion: '30d' } }, /'\/embeddedTemporal': additional properties 'retencion' not allowed/],
+    [{ temporal: { enabled: true } }, /additional properties 'temporal' not allowed/],
+  ];
+  it.each(cases.map(([values, message]) => [JSON.stringify(values), values, message] as const))(
+    '%s',
+    async (_, values, message) => {
+      await expect(render(merged(EMBEDDED, values))).rejects.toThrow(message);
+    },
+  );
+
+  it.each([
+    ['numbers as quantities', { worker: { resources: { requests: { cpu: 1 } } } }],
+    ['an address of IPv6', { embeddedTemporal: { enabled: false }, externalTemporal: { address: '[fd00::7]:7233' } }],
+    ['a retention in hours', { embeddedTemporal: { retention: '24h' } }],
+  ])('but not %s', async (_, values) => {
+    expect((await render(merged(EMBEDDED, values))).length).toBeGreaterThan(15);
+  });
+});
+
+/** As Helm merges values files. */
+function merged(base: object, over: object): Record<string, unknown> {
+  const isMap = (value: unknown): value is object =>
+    typeof value === 'object' && value !== null && !Array.isArray(value);
+  const result: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const before = result[key];
+    result[key] = isMap(before) && isMap(value) ? merged(before, value) : value;
+  }
+  return result;
+}

@@ -1,0 +1,180 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseAllDocuments, stringify } from 'yaml';
+import { resolveTool } from '../../tools/resolve.ts';
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+export const CHART = path.join(ROOT, 'deploy', 'charts', 'kairos-operator');
+export const NAMESPACE = 'kairos-system';
+/** Where Helm has to be built first, that takes a minute. */
+export const HELM_BUILD_MS = 300_000;
+
+export interface Container {
+  name: string;
+  image: string;
+  command?: string[];
+  args?: string[];
+  env?: { name: string; value?: string; valueFrom?: { fieldRef?: { fieldPath: string }; secretKeyRef?: object } }[];
+  volumeMounts?: { name: string; mountPath: string }[];
+  [field: string]: unknown;
+}
+
+export interface PodSpec {
+  containers: Container[];
+  imagePullSecrets?: { name: string }[];
+  [field: string]: unknown;
+}
+
+/** An object as a manifest holds it. */
+export interface Manifest {
+  apiVersion: string;
+  kind: string;
+  metadata: { name: string; namespace?: string; labels?: Record<string, string>; annotations?: Record<string, string> };
+  rules?: object[];
+  subjects?: object[];
+  spec?: { template?: { metadata: { labels: Record<string, string> }; spec: PodSpec }; [field: string]: unknown };
+}
+
+type Values = Record<string, unknown>;
+
+export const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
+const image = (name: string): Values => ({ image: { repository: `registry.example.com/${name}` } });
+const IMAGES: Values = { watcher: image('watcher'), worker: image('worker'), agent: image('agent') };
+
+/** Every way of running that the chart knows, each with the values that it takes beside the defaults. */
+export const PROFILES: Readonly<Record<string, Values>> = {
+  embedded: IMAGES,
+  'embedded, IPv6, without a volume': {
+    ...IMAGES,
+    embeddedTemporal: {
+      ipFamily: 'IPv6',
+      persistence: { enabled: false },
+      networkPolicy: {
+        apiPeers: [{ podSelector: { matchLabels: { app: 'backup' } } }],
+        uiPeers: [{ ipBlock: { cidr: 'fd00::/8' } }],
+      },
+    },
+  },
+  'embedded, air gap': {
+    imageRegistry: 'mirror.example.com:5000',
+    imagePullSecrets: ['mirror'],
+    watcher: { image: { repository: 'kairos/operator', digest: DIGEST, pullSecrets: ['own'] }, command: ['/watcher'] },
+    worker: { image: { repository: 'kairos/operator', digest: DIGEST }, command: ['/worker'] },
+    agent: { image: { repository: 'kairos/agent', digest: DIGEST }, tokenAudience: 'kairos', command: ['/agent'] },
+    embeddedTemporal: {
+      image: { digest: DIGEST, pullSecrets: ['temporal'] },
+      persistence: { storageClass: 'local-path', size: '10Gi' },
+    },
+    namespaces: ['fleet', NAMESPACE],
+    nodeSelector: { 'kubernetes.io/arch': 'arm64' },
+    tolerations: [{ key: 'edge', operator: 'Exists', effect: 'NoSchedule' }],
+    clusterName: 'edge-7.berlin',
+    logLevel: 'debug',
+    crds: { install: false },
+  },
+  external: {
+    ...IMAGES,
+    embeddedTemporal: { enabled: false },
+    externalTemporal: { address: 'temporal.example.com:7233', namespace: 'kairos' },
+  },
+  'external, TLS': {
+    ...IMAGES,
+    embeddedTemporal: { enabled: false },
+    externalTemporal: {
+      address: 'temporal.example.com:7233',
+      tls: { enabled: true, serverName: 'temporal', caSecret: 'temporal-ca', clientSecret: 'temporal-client' },
+    },
+  },
+  'external, API key': {
+    ...IMAGES,
+    embeddedTemporal: { enabled: false },
+    externalTemporal: {
+      address: 'kairos.a1b2c.tmprl.cloud:7233',
+      namespace: 'kairos.a1b2c',
+      tls: { enabled: true },
+      apiKey: { secret: 'temporal-api-key', key: 'key' },
+    },
+  },
+};
+
+/** What a program printed and how it ended. */
+export interface Run {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a tool of the toolchain to its end, whatever that is. */
+export async function run(tool: 'helm' | 'kubectl', ...args: string[]): Promise<Run> {
+  const command = await resolveTool(tool);
+  return new Promise((resolve) => {
+    execFile(command, args, { maxBuffer: 64 * 1024 * 1024, timeout: 120_000 }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : 1, stdout, stderr });
+    });
+  });
+}
+
+/** Runs Helm on the chart with values: `helm template …`, `helm lint …`. */
+export async function helm(verb: readonly string[], values: Values, ...args: string[]): Promise<Run> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'kairos-chart-'));
+  try {
+    const file = path.join(folder, 'values.yaml');
+    writeFileSync(file, stringify(values));
+    return await run('helm', ...verb, CHART, `--values=${file}`, `--namespace=${NAMESPACE}`, ...args);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** The text that `helm template` makes. Throws with what Helm says. */
+export async function renderText(values: Values): Promise<string> {
+  const { code, stdout, stderr } = await helm(['template', 'kairos-operator'], values, '--kube-version=1.36.3');
+  if (code !== 0) throw new Error(stderr);
+  return stdout;
+}
+
+/** The objects that `helm template` makes. Throws with what Helm says, and for text that is no YAML. */
+export async function render(values: Values): Promise<Manifest[]> {
+  return manifests(await renderText(values));
+}
+
+/** The objects of a manifest. Throws for text that is no YAML. */
+export function manifests(text: string): Manifest[] {
+  return parseAllDocuments(text).flatMap((document) => {
+    if (document.errors[0] !== undefined) throw document.errors[0];
+    const object = document.toJS() as Manifest | null;
+    return object === null ? [] : [object];
+  });
+}
+
+/** The one object of a kind and name. Throws when there is none or more. */
+export function only(objects: readonly Manifest[], kind: string, name: string, namespace?: string): Manifest {
+  const found = objects.filter(
+    (object) =>
+      object.kind === kind &&
+      object.metadata.name === name &&
+      (namespace === undefined || object.metadata.namespace === namespace),
+  );
+  const [first, second] = found;
+  if (first === undefined || second !== undefined) throw new Error(`${kind} ${name}: ${found.length} of it`);
+  return first;
+}
+
+/** The pods that the objects ask for, by the name of their owner. */
+export function pods(objects: readonly Manifest[]): Map<string, PodSpec> {
+  return new Map(
+    objects.flatMap(({ metadata, spec }) =>
+      spec?.template === undefined ? [] : [[metadata.name, spec.template.spec]],
+    ),
+  );
+}
+
+/** The one container of a pod. */
+export function containerOf(objects: readonly Manifest[], owner: string): Container {
+  const [container, another] = pods(objects).get(owner)?.containers ?? [];
+  if (container === undefined || another !== undefined) throw new Error(`${owner}: not exactly one container`);
+  return container;
+}
