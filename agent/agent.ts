@@ -245,7 +245,8 @@ function explain(error: unknown): string {
     404: 'is the CustomResourceDefinition kairosnodes.kairos.io installed?',
   };
   const text = messageOf(error);
-  const hint = error instanceof ApiError ? hints[error.code] : undefined;
+  // A policy says itself what it refuses and what to do; rights would not help.
+  const hint = error instanceof ApiError && !text.includes('ValidatingAdmissionPolicy') ? hints[error.code] : undefined;
   return hint === undefined ? text : `${text} (${hint})`;
 }
 

@@ -28,7 +28,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 /** Applies the operator's manifests and starts watcher and worker. Resolves when both have been started, not when they are ready. */
 export async function startProduct(options: ProductOptions): Promise<Product> {
-  await applyFolder(options.client, path.join(ROOT, 'deploy', 'operator'));
+  for (const part of ['operator', 'policies']) await applyFolder(options.client, path.join(ROOT, 'deploy', part));
   const [watcher, worker] = await Promise.all([describe(options, 'watcher'), describe(options, 'worker')]);
   await Promise.all([watcher.process.start(), worker.process.start()]);
   return {
