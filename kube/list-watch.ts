@@ -3,7 +3,7 @@ import { KubeError, isReason } from './errors.ts';
 import { listAll } from './list.ts';
 import { pause } from './pause.ts';
 import { type RawObject, isOlder } from './raw-object.ts';
-import type { ReflectorLog, ReflectorTimings } from './reflector.ts';
+import type { ReflectorLog, ReflectorTimings } from './reflector-parts.ts';
 import type { Sink } from './store.ts';
 
 interface Options {

@@ -1,20 +1,10 @@
 import type { KubeClient } from './client.ts';
 import { ListWatch } from './list-watch.ts';
 import { type RawObject, objectKey } from './raw-object.ts';
+import type { Origin, ReflectorLog, ReflectorTimings } from './reflector-parts.ts';
 import { Store } from './store.ts';
 
-/** Where a projected object came from. */
-export interface Origin<T> {
-  /** Delivered by a list; false: by a watch event, in the order of the changes. */
-  listed: boolean;
-  /** What was known under this key before. */
-  before: T | undefined;
-}
-
-/** The log that a reflector needs; pino's fits. */
-export interface ReflectorLog {
-  warn(fields: Record<string, unknown>, message: string): void;
-}
+export type { Origin, ReflectorLog, ReflectorTimings } from './reflector-parts.ts';
 
 export interface ReflectorOptions<T> {
   /** The collection, such as `/api/v1/nodes`; or several, of which every object is in one. */
@@ -27,15 +17,6 @@ export interface ReflectorOptions<T> {
   log?: ReflectorLog;
   /** For tests. */
   timings?: Partial<ReflectorTimings>;
-}
-
-export interface ReflectorTimings {
-  retryInitialMs: number;
-  retryMaximumMs: number;
-  /** After this time without any event or bookmark the watch is opened anew, from where it was. */
-  silenceMs: number;
-  /** How long one watch may last; jittered by a fifth. */
-  watchSeconds: number;
 }
 
 /** An always current copy of a collection. It never gives up: whatever fails is tried again with back-off. */

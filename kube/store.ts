@@ -1,4 +1,4 @@
-import type { Origin, ReflectorLog } from './reflector.ts';
+import type { Origin, ReflectorLog } from './reflector-parts.ts';
 import type { RawObject } from './raw-object.ts';
 
 /** Where one list/watch loop puts what it hears. */

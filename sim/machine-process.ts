@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { appendFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Faults } from './machine.ts';
+import type { Faults } from './machine-faults.ts';
 import { unwatch, watch } from './watchdog.ts';
 
 export interface ContainerOptions {

@@ -3,6 +3,7 @@ import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { reachedUserspace, throughGrub, type Slot } from './grub.ts';
 import { openDisk, type MachineDisk } from './machine-disk.ts';
+import type { Faults } from './machine-faults.ts';
 import { runContainer, type ContainerOptions, type RunningContainer } from './machine-process.ts';
 
 /**
@@ -25,23 +26,6 @@ export interface WriteRecord {
   /** Undefined while it runs, and for ever when it was killed. */
   exitCode: number | undefined;
   durationMs: number | undefined;
-}
-
-/** What is wrong with a machine; changed at any time, and asked when it matters. */
-export interface Faults {
-  /**
-   * `ignored`: a reboot that is asked for does nothing. `hangs`: its kubelet falls silent, but starts pods, and the
-   * machine stays up until a reboot is forced.
-   */
-  reboot?: 'ignored' | 'hangs';
-  /** `kairos-agent upgrade` ends with this error. */
-  upgradeFails?: string;
-  /** The kernel kills `kairos-agent upgrade`, and all of its container, for want of memory. */
-  upgradeOutOfMemory?: boolean;
-  /** The operator's agent does not start at the next boot. */
-  noAgent?: boolean;
-  /** The recovery system starts Kubernetes, as that of Kairos does not. */
-  kubernetesInRecovery?: boolean;
 }
 
 export interface MachineOptions {
