@@ -1,4 +1,10 @@
-import { nodeWorkflowID, type GateAnswer, type NodeUpgradeInput, type RolloutContext } from '../api/messages.ts';
+import {
+  nodeWorkflowID,
+  type GateAnswer,
+  type Leftover,
+  type NodeUpgradeInput,
+  type RolloutContext,
+} from '../api/messages.ts';
 import type { KairosNodeStatus } from '../api/types.ts';
 import type { KairosNodeView } from '../kube/kairos-nodes.ts';
 import type { NodeView } from '../kube/nodes.ts';
@@ -50,14 +56,13 @@ async function askThePast(view: ClusterView, input: NodeUpgradeInput, node: Node
   const seen = view.kairosNodes.get(node.name)?.status;
   const held = heldFor(node.owner) !== undefined;
   const status = held || seen?.inHand !== undefined ? await liveStatus(view, node.name) : seen;
+  // Its end was cut off between its two writes: the mark is gone, and the record is missing.
+  if (input.recover === true && sameAttempt(status?.inHand?.request, input.request))
+    return { answer: 'Recover', leftover: await findLeftover(view, input, node) };
   const last = status?.lastAttempt;
   if (status === undefined || last === undefined) return undefined;
-  if (held && node.owner !== undefined) {
-    if (input.recover === true && lateVerdict(node.owner, node, status) !== undefined)
-      return { answer: 'Recover', leftover: heldLeftover(input, 'verify', last, node.owner) };
-    if (input.recover !== true && !isSameAttempt(last, input) && rebootsFirst(last, node.bootID))
-      return { answer: 'Recover', leftover: heldLeftover(input, 'reboot', last, node.owner) };
-  }
+  const leftover = leftOfHeld(input, node, status, last);
+  if (leftover !== undefined) return { answer: 'Recover', leftover };
   if (!isSameAttempt(last, input) || last.verdict === 'Cancelled') return undefined;
   return {
     answer: 'Done',
@@ -65,6 +70,21 @@ async function askThePast(view: ClusterView, input: NodeUpgradeInput, node: Node
     message: last.message ?? 'ended before in this attempt',
     recorded: true,
   };
+}
+
+/** What is to be finished on a node that is held: evidence that came late, or a reboot before it is written to again. */
+function leftOfHeld(
+  input: NodeUpgradeInput,
+  node: NodeView,
+  status: KairosNodeStatus,
+  last: NonNullable<KairosNodeStatus['lastAttempt']>,
+): Leftover | undefined {
+  const { owner } = node;
+  if (owner === undefined || heldFor(owner) === undefined) return undefined;
+  if (input.recover === true)
+    return lateVerdict(owner, node, status) === undefined ? undefined : heldLeftover(input, 'verify', last, owner);
+  const older = !isSameAttempt(last, input) && rebootsFirst(last, node.bootID);
+  return older ? heldLeftover(input, 'reboot', last, owner) : undefined;
 }
 
 const isSameAttempt = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>

@@ -27,9 +27,14 @@ export async function recoverLeftover(context: WatcherContext, name: string): Pr
   await engine.startNode(workflowID, input, `${name}: ${why}`);
 }
 
-/** Whether a node carries a mark that may have outlived its workflow, or its reason. Asks nobody. */
+/**
+ * Whether a node carries a mark that may have outlived its workflow, or its reason; or none, but its KairosNode says that
+ * it is in hand: what is between the two writes of an end. Asks nobody.
+ */
 export const mayBeLeft = (context: WatcherContext, node: NodeView): boolean =>
-  node.owner === nodeWorkflowID(context.cluster, node) || lateVerdictOf(context, node) !== undefined;
+  node.owner === nodeWorkflowID(context.cluster, node) ||
+  (node.owner === undefined && context.kairosNodes.get(node.name)?.status.inHand !== undefined) ||
+  lateVerdictOf(context, node) !== undefined;
 
 const lateVerdictOf = ({ kairosNodes }: WatcherContext, node: NodeView) =>
   lateVerdict(node.owner, node, kairosNodes.get(node.name)?.status ?? {});

@@ -241,6 +241,15 @@ const evidence = (verdict: Verdict, bootID = 'b2'): KairosNodeStatus => ({
 const RECOVERS = [`start ${NODE_ID} to recover`];
 const NODE_CLOSED: EngineState[] = [NOT_FOUND, ...CLOSED.map((state): EngineState => ({ state }))];
 
+const IN_HAND: NonNullable<KairosNodeStatus['inHand']> = {
+  rollout: 'r',
+  request: { kind: 'NodeOpUpgrade', namespace: 'fleet', name: 'v4', uid: 'uid-1', generation: 2, attempt: 1 },
+  image: 'i',
+  version: 'v4.0.3',
+  bootID: 'b1',
+  startedAt: '2026-03-01T10:00:00Z',
+};
+
 interface NodeLook {
   owner: string | undefined;
   engine: EngineState;
@@ -281,6 +290,13 @@ const NODE_CASES: Record<string, NodeLook[]> = {
     })),
     { owner: 'held:Lost', engine: { state: 'Open' }, status: evidence('Lost'), done: [] },
   ],
+  'none, and its KairosNode says `inHand` | closed, or unknown to Temporal | starts its workflow to recover it: its end was cut off':
+    NODE_CLOSED.map((engine) => ({
+      owner: undefined,
+      engine,
+      status: { inHand: IN_HAND },
+      done: RECOVERS,
+    })),
   'none, or somebody else’s | any | does nothing': [undefined, 'node/another-cluster/uid-n', 'kured'].flatMap((owner) =>
     [...NODE_CLOSED, { state: 'Open' } as const].map((engine) => ({
       owner,
