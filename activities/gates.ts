@@ -10,7 +10,7 @@ import type { KairosNodeView } from '../kube/kairos-nodes.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
 import { misfit } from '../policy/fit.ts';
-import { heldFor, lateVerdict, rebootsFirst, sameAttempt } from '../policy/recovery.ts';
+import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt } from '../policy/recovery.ts';
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
@@ -56,8 +56,8 @@ async function askThePast(view: ClusterView, input: NodeUpgradeInput, node: Node
   const seen = view.kairosNodes.get(node.name)?.status;
   const held = heldFor(node.owner) !== undefined;
   const status = held || seen?.inHand !== undefined ? await liveStatus(view, node.name) : seen;
-  // Its end was cut off between its two writes: the mark is gone, and the record is missing.
-  if (input.recover === true && sameAttempt(status?.inHand?.request, input.request))
+  const isAsked = input.recover === true && sameAttempt(status?.inHand?.request, input.request);
+  if (isAsked && status !== undefined && endWasCutOff(node, status))
     return { answer: 'Recover', leftover: await findLeftover(view, input, node) };
   const last = status?.lastAttempt;
   if (status === undefined || last === undefined) return undefined;

@@ -34,6 +34,19 @@ export function resumeFrom({ bootID, writtenIn, inHand, step }: LeftoverEvidence
   return written === undefined ? { resume: 'giveBack' } : { resume: 'write', bootID: written };
 }
 
+/**
+ * Whether the end of an upgrade was cut off between its two writes: the mark is gone, the record is missing. Said only
+ * where finishing it disturbs nobody: a person may have taken the mark away, and such a node serves. It has rebooted
+ * already, or nothing was written.
+ */
+export function endWasCutOff(
+  { owner, bootID }: { owner?: string | undefined; bootID: string },
+  { inHand, step }: KairosNodeStatus,
+): boolean {
+  if (owner !== undefined || inHand === undefined) return false;
+  return inHand.bootID !== bootID || step === undefined || !(PAST_THE_POINT.has(step) || step === 'Recovery');
+}
+
 /** The verdict for which a mark keeps a node out on purpose, or undefined for any other mark. */
 export function heldFor(owner: string | undefined): string | undefined {
   return owner?.startsWith(HELD_PREFIX) === true ? owner.slice(HELD_PREFIX.length) : undefined;

@@ -2,7 +2,7 @@ import { nodeWorkflowID, type NodeUpgradeInput, type RolloutRequest } from '../a
 import type { KairosNodeStatus } from '../api/types.ts';
 import type { KairosNodeView } from '../kube/kairos-nodes.ts';
 import { readNode, type NodeView } from '../kube/nodes.ts';
-import { lateVerdict } from '../policy/recovery.ts';
+import { endWasCutOff, lateVerdict } from '../policy/recovery.ts';
 import { resolveSpec, timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
 
@@ -33,7 +33,7 @@ export async function recoverLeftover(context: WatcherContext, name: string): Pr
  */
 export const mayBeLeft = (context: WatcherContext, node: NodeView): boolean =>
   node.owner === nodeWorkflowID(context.cluster, node) ||
-  (node.owner === undefined && context.kairosNodes.get(node.name)?.status.inHand !== undefined) ||
+  endWasCutOff(node, context.kairosNodes.get(node.name)?.status ?? {}) ||
   lateVerdictOf(context, node) !== undefined;
 
 const lateVerdictOf = ({ kairosNodes }: WatcherContext, node: NodeView) =>

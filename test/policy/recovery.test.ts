@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { STEPS } from '../../api/schemas/kairos-node.ts';
 import type { KairosNodeStatus, Step, Verdict } from '../../api/types.ts';
-import { heldFor, lateVerdict, rebootsFirst, resumeFrom, sameAttempt } from '../../policy/recovery.ts';
+import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, resumeFrom, sameAttempt } from '../../policy/recovery.ts';
 
 const BEFORE_THE_POINT: ReadonlySet<Step> = new Set(['PrePull', 'Gate', 'Mark', 'Cordon', 'Drain'] as const);
 
@@ -135,4 +135,36 @@ it('an attempt is the same only with the same resource, spec and number', () => 
   expect(sameAttempt(undefined, one)).toBe(false);
   for (const other of [{ uid: 'x' }, { name: 'x' }, { generation: 2 }, { attempt: 2 }])
     expect(sameAttempt(one, { ...one, ...other })).toBe(false);
+});
+
+describe('the end of an upgrade', () => {
+  const inHand = {
+    rollout: 'r',
+    request: { kind: 'NodeOpUpgrade', namespace: 'n', name: 'u', uid: 'u', generation: 1, attempt: 1 },
+    image: 'i',
+    version: 'v',
+    bootID: 'b1',
+    startedAt: '2026-03-01T10:00:00Z',
+  } as const;
+
+  it.each<[string, { owner?: string; bootID: string }, KairosNodeStatus, boolean]>([
+    ['of a node that has rebooted and carries no mark was cut off', { bootID: 'b2' }, { inHand, step: 'Soak' }, true],
+    ['of a node that was draining and carries no mark was cut off', { bootID: 'b1' }, { inHand, step: 'Drain' }, true],
+    [
+      'is not at issue where a person freed a node that was written to',
+      { bootID: 'b1' },
+      { inHand, step: 'Reboot' },
+      false,
+    ],
+    ['nor where its recovery image was being written', { bootID: 'b1' }, { inHand, step: 'Recovery' }, false],
+    [
+      'has not come where the node carries a mark',
+      { owner: 'node/c/u', bootID: 'b2' },
+      { inHand, step: 'Soak' },
+      false,
+    ],
+    ['is complete where it was recorded', { bootID: 'b2' }, {}, false],
+  ])('%s', (_, node, status, expected) => {
+    expect(endWasCutOff(node, status)).toBe(expected);
+  });
 });

@@ -1,60 +1,15 @@
 import { describe, expect, it, jest } from '@jest/globals';
-import pino from 'pino';
 import type { RolloutMemo } from '../../api/messages.ts';
 import type { KairosNodeStatus, NodeOpUpgrade, RolloutPhase, RolloutStatus, Verdict } from '../../api/types.ts';
-import type { KubeRequest } from '../../kube/client.ts';
-import { KubeError } from '../../kube/errors.ts';
 import type { KairosNodeView } from '../../kube/kairos-nodes.ts';
 import type { NodeView } from '../../kube/nodes.ts';
 import type { EngineState } from '../../policy/engine.ts';
-import type { WatcherContext } from '../../watcher/context.ts';
 import { mayBeLeft, recoverLeftover } from '../../watcher/leftovers.ts';
 import { reconcileUpgrade } from '../../watcher/upgrades.ts';
 import { documentText, tableRows } from '../docs/documents.ts';
+import { UPGRADE_ID, notFound, watcher, type Done } from './table-rig.ts';
 
 const [ROLLOUTS = [], NODES = []] = tableRows(documentText('docs/watcher.md'));
-const CLUSTER = { uid: 'c0ffee00', id: 'kairos-c0ffee00' };
-const UPGRADE_ID = 'rollout/kairos-c0ffee00/fleet/v4';
-
-/** What the watcher asked for, in order; a look that follows when the rollout has closed is `looks again`. */
-type Done = string[];
-
-/** A watcher whose Temporal and API server answer what a row says, and note what is asked of them. */
-function watcher(engine: EngineState | undefined, answer: (request: KubeRequest) => unknown) {
-  const done: Done = [];
-  const note = (what: string) => {
-    done.push(what);
-    return Promise.resolve();
-  };
-  const context = {
-    cluster: CLUSTER,
-    namespace: 'kairos-system',
-    namespaces: ['fleet'],
-    log: pino({ level: 'silent' }),
-    client: { request: (request: KubeRequest) => Promise.resolve(answer(request)) },
-    engine: {
-      searchAttributes: true,
-      describe: () =>
-        engine === undefined ? Promise.reject(new Error('Temporal does not answer')) : Promise.resolve(engine),
-      start: (_id: string, { request }: { request: { attempt: number; retry?: string } }) =>
-        note(`start ${request.attempt}${request.retry === undefined ? '' : ` answering ${request.retry}`}`),
-      cancel: () => note('cancel'),
-      signal: (_id: string, name: string, { by }: { by: string }) => note(`${name} by ${by}`),
-      startNode: (id: string, { recover }: { recover?: boolean }) => note(`start ${id}${recover ? ' to recover' : ''}`),
-    },
-    closings: { watch: () => void note('looks again') },
-    upgrades: new Map(),
-    kairosNodes: new Map<string, KairosNodeView>(),
-    nodes: new Map<string, NodeView>(),
-  };
-  const { nodes, kairosNodes } = context;
-  return { context: context as unknown as WatcherContext, done, note, nodes, kairosNodes };
-}
-
-const notFound = ({ verb, path }: KubeRequest): never => {
-  throw new KubeError('not there', { verb, path, code: 404, reason: 'NotFound', retryable: false });
-};
-
 type Rollout = Pick<RolloutStatus, 'phase'> & Partial<RolloutStatus>;
 const upgrade = (rollout?: Rollout, more: Partial<NodeOpUpgrade['metadata']> = {}): NodeOpUpgrade => ({
   apiVersion: 'operator.kairos.io/v1alpha1',
@@ -290,13 +245,28 @@ const NODE_CASES: Record<string, NodeLook[]> = {
     })),
     { owner: 'held:Lost', engine: { state: 'Open' }, status: evidence('Lost'), done: [] },
   ],
-  'none, and its KairosNode says `inHand` | closed, or unknown to Temporal | starts its workflow to recover it: its end was cut off':
-    NODE_CLOSED.map((engine) => ({
-      owner: undefined,
-      engine,
-      status: { inHand: IN_HAND },
-      done: RECOVERS,
-    })),
+  'none, and its KairosNode says `inHand`, of an earlier boot or before the image was touched | closed, or unknown to Temporal | starts its workflow to recover it: its end was cut off':
+    [
+      ...NODE_CLOSED.map((engine) => ({
+        owner: undefined,
+        engine,
+        status: { inHand: IN_HAND, step: 'Soak' as const },
+        done: RECOVERS,
+      })),
+      {
+        owner: undefined,
+        engine: NOT_FOUND,
+        status: { inHand: { ...IN_HAND, bootID: 'b2' }, step: 'Drain' },
+        done: RECOVERS,
+      },
+      // Freed by a person: rebooting it now would disturb a node that serves.
+      {
+        owner: undefined,
+        engine: NOT_FOUND,
+        status: { inHand: { ...IN_HAND, bootID: 'b2' }, step: 'Upgrade' },
+        done: [],
+      },
+    ],
   'none, or somebody else’s | any | does nothing': [undefined, 'node/another-cluster/uid-n', 'kured'].flatMap((owner) =>
     [...NODE_CLOSED, { state: 'Open' } as const].map((engine) => ({
       owner,

@@ -1,0 +1,49 @@
+import pino from 'pino';
+import type { KubeRequest } from '../../kube/client.ts';
+import { KubeError } from '../../kube/errors.ts';
+import type { KairosNodeView } from '../../kube/kairos-nodes.ts';
+import type { NodeView } from '../../kube/nodes.ts';
+import type { EngineState } from '../../policy/engine.ts';
+import type { WatcherContext } from '../../watcher/context.ts';
+
+const CLUSTER = { uid: 'c0ffee00', id: 'kairos-c0ffee00' };
+export const UPGRADE_ID = 'rollout/kairos-c0ffee00/fleet/v4';
+
+/** What the watcher asked for, in order; a look that follows when the rollout has closed is `looks again`. */
+export type Done = string[];
+
+/** A watcher whose Temporal and API server answer what a row says, and note what is asked of them. */
+export function watcher(engine: EngineState | undefined, answer: (request: KubeRequest) => unknown) {
+  const done: Done = [];
+  const note = (what: string) => {
+    done.push(what);
+    return Promise.resolve();
+  };
+  const context = {
+    cluster: CLUSTER,
+    namespace: 'kairos-system',
+    namespaces: ['fleet'],
+    log: pino({ level: 'silent' }),
+    client: { request: (request: KubeRequest) => Promise.resolve(answer(request)) },
+    engine: {
+      searchAttributes: true,
+      describe: () =>
+        engine === undefined ? Promise.reject(new Error('Temporal does not answer')) : Promise.resolve(engine),
+      start: (_id: string, { request }: { request: { attempt: number; retry?: string } }) =>
+        note(`start ${request.attempt}${request.retry === undefined ? '' : ` answering ${request.retry}`}`),
+      cancel: () => note('cancel'),
+      signal: (_id: string, name: string, { by }: { by: string }) => note(`${name} by ${by}`),
+      startNode: (id: string, { recover }: { recover?: boolean }) => note(`start ${id}${recover ? ' to recover' : ''}`),
+    },
+    closings: { watch: () => void note('looks again') },
+    upgrades: new Map(),
+    kairosNodes: new Map<string, KairosNodeView>(),
+    nodes: new Map<string, NodeView>(),
+  };
+  const { nodes, kairosNodes } = context;
+  return { context: context as unknown as WatcherContext, done, note, nodes, kairosNodes };
+}
+
+export const notFound = ({ verb, path }: KubeRequest): never => {
+  throw new KubeError('not there', { verb, path, code: 404, reason: 'NotFound', retryable: false });
+};
