@@ -70,6 +70,8 @@ export function startObserver(client: KubeClient, stepLabel: string): Observer {
   }
   const budgets = startReflector<Budget>(client, {
     path: '/apis/policy/v1/poddisruptionbudgets',
+    // Ours holds back evictions of a running upgrade, and is never satisfied.
+    query: { labelSelector: 'app.kubernetes.io/part-of!=kairos-operator' },
     project: ({ metadata, status }) => {
       const { currentHealthy = 0, desiredHealthy = 0, expectedPods = 0 } = (status ?? {}) as Record<string, number>;
       return {
