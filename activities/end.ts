@@ -9,7 +9,7 @@ import { deletePod, type PodView } from '../kube/pods.ts';
 import { goesBack } from '../policy/placement.ts';
 import { sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
-import { type ClusterView, assertCluster } from './cluster-view.ts';
+import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 
 /** How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. */
 export interface NodeEnd {
@@ -92,14 +92,19 @@ export async function removePod(view: ClusterView, pod: PodView): Promise<void> 
 }
 
 /**
- * Records the end of an attempt that never touched its node, for a KairosNode that a person edited: its drift is
- * settled, or the watcher would start the same rollout again and again.
+ * Records the end of an attempt that never touched its node: a pull that failed, a gate that refused, or a KairosNode
+ * that a person edited, whose drift is settled, or the watcher would start the same rollout again and again.
+ *
+ * Nothing is taken from a node that another rollout has in hand, or that is held: how to finish it stands there.
  */
 export async function settleNode(
   view: ClusterView,
   end: RolloutContext & { node: NodeRef; verdict: Verdict; message: string; target?: Target },
 ): Promise<void> {
   assertCluster(view, end.cluster);
+  const taken =
+    sameNode(view, end.node)?.owner !== undefined || view.kairosNodes.get(end.node.name)?.status.inHand !== undefined;
+  if (taken && end.request.kind === 'NodeOpUpgrade') return;
   await record(view, { ...end, target: end.target ?? { image: end.spec.image } }, end.verdict, end.message);
 }
 
@@ -146,11 +151,9 @@ async function record(view: ClusterView, hand: Recorded, verdict: Verdict, messa
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {
       upgradeState: stateOf(verdict),
-      step: null,
-      stepSince: null,
       message: `${verdict}: ${message}`.slice(0, 4000),
       rollout: hand.rolloutID,
-      inHand: null,
+      ...(hand.startedAt === undefined ? {} : { step: null, stepSince: null, inHand: null }),
       lastAttempt: attempt,
       conditions: corrected === undefined ? null : [corrected],
     });

@@ -39,7 +39,7 @@ export interface NodeChange {
   owner?: string | null;
   unschedulable?: boolean | null;
   managed?: 'true';
-  /** The version that the change was decided on: any other one is a Conflict. */
+  /** The version that the change was decided on: where the Node has another one, it is a Conflict. */
   resourceVersion?: string;
 }
 

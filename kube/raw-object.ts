@@ -21,7 +21,7 @@ export interface RawMetadata {
   managedFields?: { manager?: string; operation?: string; subresource?: string; fieldsV1?: unknown }[];
 }
 
-/** An object that is about to be created: any JSON with a name. */
+/** An object that is about to be created: JSON that has a name. */
 export interface NewObject {
   apiVersion?: string;
   kind?: string;

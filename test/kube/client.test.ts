@@ -5,6 +5,8 @@ import { type KubeClient, connectToCluster } from '../../kube/client.ts';
 import { KubeError, isReason } from '../../kube/errors.ts';
 import { FakeApiServer, answer, status, until } from './fake-api-server.ts';
 
+const FORBIDDEN = status(403, 'Forbidden', 'nodes "a" is forbidden: User cannot get resource "nodes"');
+
 describe('the client', () => {
   let server: FakeApiServer;
   let client: KubeClient;
@@ -210,5 +212,43 @@ describe('the client', () => {
         else process.env[key] = value;
       }
     }
+  });
+
+  it('takes a 403 of an API server that is ready for its word, when it says so twice', async () => {
+    server.fault = ({ url }, response) => {
+      if (url.pathname === '/readyz') answer(response, 200, 'ok');
+      else answer(response, 403, FORBIDDEN);
+      return true;
+    };
+    await expect(get()).rejects.toMatchObject({ reason: 'Forbidden', retryable: false, code: 403 });
+    expect(server.seen.map(({ url }) => url.pathname)).toEqual(['/api/v1/nodes/a', '/readyz', '/api/v1/nodes/a']);
+  });
+
+  it.each([403, 500, 503])(
+    'may repeat what was forbidden by one that starts, and answers %i about itself',
+    async (code) => {
+      server.fault = ({ url }, response) => {
+        if (url.pathname === '/readyz') answer(response, code, status(code, 'Unready', 'not ready'));
+        else answer(response, 403, FORBIDDEN);
+        return true;
+      };
+      const error = await get().then(
+        () => undefined,
+        (why: unknown) => why as KubeError,
+      );
+      expect(error).toMatchObject({ reason: 'ServiceUnavailable', retryable: true });
+      expect(error?.message).toMatch(/User cannot get resource "nodes".*the API server is not ready/);
+    },
+  );
+
+  it('succeeds where it was forbidden by one that was just about to be ready', async () => {
+    let refused = 0;
+    server.fault = ({ url }, response) => {
+      if (url.pathname === '/readyz') answer(response, 200, 'ok');
+      else if (refused++ === 0) answer(response, 403, FORBIDDEN);
+      else answer(response, 200, { metadata: { name: 'a' } });
+      return true;
+    };
+    expect(await get()).toEqual({ metadata: { name: 'a' } });
   });
 });

@@ -134,7 +134,7 @@ describe('a build that fails', () => {
     ],
     ['go: download go1.26 for linux/amd64: toolchain not available', /The Go on PATH is too old/],
     [
-      'go: sigs.k8s.io/kwok@v0.8.0: Get "https://proxy.golang.org/": dial tcp: lookup proxy.golang.org: no such host',
+      'go: sigs.k8s.io/kwok@v0.8.0: Get "https://modules.example/": dial tcp: lookup modules.example: no such host',
       /modules could not be downloaded: check the network, or set GOPROXY .*KWOK_PATH to a binary of kwok 0\.8/,
     ],
     ['go: module lookup disabled by GOPROXY=off', /modules could not be downloaded/],
