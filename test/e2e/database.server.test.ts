@@ -45,6 +45,19 @@ async function expectAllUpgradedOnce(name: string, image: string, before: Record
 
 const counts = () => Object.fromEntries(NODES.map((node) => [node, runs(node).length]));
 
+/** Starts an upgrade of all nodes; resolves when the control plane is written to, with what was written before. */
+async function begin(name: string, image: string): Promise<Record<string, number>> {
+  const before = counts();
+  await stage.upgrade(name, image, undefined, { strategy: { maxUnavailable: 2 } });
+  await stage.until(
+    'the control plane is written to',
+    () => writing('cp-1'),
+    (now) => now,
+    60_000,
+  );
+  return before;
+}
+
 describe('Temporal', () => {
   it('whose database is lost while two nodes are in hand starts empty, and the rollout completes', async () => {
     const before = counts();
@@ -62,15 +75,8 @@ describe('Temporal', () => {
   }, 180_000);
 
   it('whose database is restored from an older copy, mid-rollout, goes on with what is true', async () => {
-    const before = counts();
     const copy = path.join(stage.folder, 'copy-of-the-database');
-    await stage.upgrade('restored', NEWER, undefined, { strategy: { maxUnavailable: 2 } });
-    await stage.until(
-      'the control plane is written to',
-      () => writing('cp-1'),
-      (now) => now,
-      60_000,
-    );
+    const before = await begin('restored', NEWER);
     // As a volume snapshot does: the files of one moment.
     await stage.temporalServer.process.kill('SIGSTOP');
     for (const name of databaseFiles()) cpSync(path.join(stage.folder, name), path.join(copy, name));
@@ -89,14 +95,7 @@ describe('Temporal', () => {
   }, 240_000);
 
   it('that is away is named in a condition, and nothing is lost', async () => {
-    const before = counts();
-    await stage.upgrade('away', NEW, undefined, { strategy: { maxUnavailable: 2 } });
-    await stage.until(
-      'the control plane is written to',
-      () => writing('cp-1'),
-      (now) => now,
-      60_000,
-    );
+    const before = await begin('away', NEW);
     await stage.temporalServer.process.kill('SIGKILL');
     const condition = () => stage.status('away')?.conditions?.find(({ type }) => type === 'EngineReachable');
     const said = await stage.until('its absence is said', condition, (now) => now?.status === 'False', 40_000);
