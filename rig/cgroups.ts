@@ -23,11 +23,14 @@ export async function removeGroup(group: string): Promise<void> {
   const giveUpAtMs = Date.now() + GONE_WITHIN_MS;
   for (let pids = processesIn(group); pids.length > 0; pids = processesIn(group)) {
     for (const pid of pids) killNow(pid);
-    if (Date.now() > giveUpAtMs) throw new Error(`processes that do not go: ${pids.join(', ')}, in the cgroup ${group}`);
+    if (Date.now() > giveUpAtMs)
+      throw new Error(`processes that do not go: ${pids.join(', ')}, in the cgroup ${group}`);
     await sleep(20);
   }
   for (;;) {
-    const left = folders(group).toReversed().filter((folder) => !removed(folder));
+    const left = folders(group)
+      .toReversed()
+      .filter((folder) => !removed(folder));
     if (left.length === 0) break;
     // The kernel takes a moment to forget the last process of a group.
     if (Date.now() > giveUpAtMs) throw new Error(`cgroups that do not go: ${left.join(', ')}`);

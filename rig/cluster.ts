@@ -41,7 +41,14 @@ export interface Rig {
   stop(): Promise<void>;
 }
 
-const BINARIES = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet', 'kube-proxy'] as const;
+const BINARIES = [
+  'etcd',
+  'kube-apiserver',
+  'kube-controller-manager',
+  'kube-scheduler',
+  'kubelet',
+  'kube-proxy',
+] as const;
 const READY_WITHIN_MS = 180_000;
 const CONTROL_PLANE_LABEL = 'node-role.kubernetes.io/control-plane';
 let rigs = 0;
@@ -107,14 +114,17 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     });
     const find = (wanted: string) => {
       const found = machines.find((machine) => machine.name === wanted);
-      if (found === undefined) throw new Error(`machine ${wanted}: there are ${machines.map((one) => one.name).join(', ')}`);
+      if (found === undefined)
+        throw new Error(`machine ${wanted}: there are ${machines.map((one) => one.name).join(', ')}`);
       return found;
     };
     return { folder, client: connected, kubeconfig, machines, machine: find, stop };
   } catch (error) {
     const consoles = machines.map((machine) => `console of ${machine.name}:\n${consoleTail(machine)}`);
     await stop();
-    throw new Error([`the rig does not come up: ${(error as Error).message}`, ...consoles].join('\n'), { cause: error });
+    throw new Error([`the rig does not come up: ${(error as Error).message}`, ...consoles].join('\n'), {
+      cause: error,
+    });
   }
 }
 

@@ -30,7 +30,8 @@ export interface WriteLine {
 /** The disk of one machine, in `folder`. Made where there is none. */
 export function openDisk(folder: string): Disk {
   const at = (...names: string[]) => path.join(folder, ...names);
-  for (const name of ['empty', 'state-work', 'ephemeral', 'root', 'boot', 'oem']) mkdirSync(at(name), { recursive: true });
+  for (const name of ['empty', 'state-work', 'ephemeral', 'root', 'boot', 'oem'])
+    mkdirSync(at(name), { recursive: true });
   mkdirSync(at('state', 'cOS'), { recursive: true });
   mkdirSync(at('persistent', 'local'), { recursive: true });
   const slotFolder = (slot: Slot) => at('state', 'cOS', slot);
@@ -77,7 +78,8 @@ export function parseWrites(text: string): WriteLine[] {
   const writes: WriteLine[] = [];
   for (const line of text.split('\n').filter((one) => one !== '')) {
     const [ms, bootID = '', recovery, what, code] = line.split(' ');
-    if (what === 'started') writes.push({ bootID, recovery: recovery === 'yes', atMs: Number(ms), exitCode: undefined });
+    if (what === 'started')
+      writes.push({ bootID, recovery: recovery === 'yes', atMs: Number(ms), exitCode: undefined });
     else writes[writes.length - 1] = { ...(writes.at(-1) as WriteLine), exitCode: Number(code) };
   }
   return writes;

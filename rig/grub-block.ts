@@ -8,6 +8,7 @@ const BLOCK_BYTES = 1024;
  */
 export function environmentBlock(environment: Readonly<Record<string, string>>): string {
   const text = formatEnvironment(environment);
-  if (text.length > BLOCK_BYTES) throw new Error(`a GRUB environment block holds ${BLOCK_BYTES} bytes, not ${text.length}`);
+  if (text.length > BLOCK_BYTES)
+    throw new Error(`a GRUB environment block holds ${BLOCK_BYTES} bytes, not ${text.length}`);
   return text.padEnd(BLOCK_BYTES, '#');
 }

@@ -1,6 +1,16 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -26,7 +36,18 @@ const RIG_OS = fileURLToPath(new URL('os', import.meta.url));
 const SUITE = 'bookworm';
 const BASE = 'localhost/rig-base';
 /** Of no use in a container, and half of its size. */
-const LEFT_OUT = ['dev', 'proc', 'sys', 'var/cache/apt', 'var/lib/apt/lists', 'var/log', 'usr/share/doc', 'usr/share/man', 'usr/share/locale', 'usr/share/info'];
+const LEFT_OUT = [
+  'dev',
+  'proc',
+  'sys',
+  'var/cache/apt',
+  'var/lib/apt/lists',
+  'var/log',
+  'usr/share/doc',
+  'usr/share/man',
+  'usr/share/locale',
+  'usr/share/info',
+];
 
 /**
  * Builds the images with buildah from os/Dockerfile on a Debian made by debootstrap. What was built before from the same
@@ -35,9 +56,13 @@ const LEFT_OUT = ['dev', 'proc', 'sys', 'var/cache/apt', 'var/lib/apt/lists', 'v
 export function buildSystemImages(images: readonly SystemImage[], log: (line: string) => void): BuiltImage[] {
   const cache = path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'kairos-operator', 'rig');
   mkdirSync(cache, { recursive: true });
-  const sources = readdirSync(RIG_OS).toSorted().map((name) => readFileSync(path.join(RIG_OS, name), 'utf8'));
+  const sources = readdirSync(RIG_OS)
+    .toSorted()
+    .map((name) => readFileSync(path.join(RIG_OS, name), 'utf8'));
   return images.map((image) => {
-    const key = createHash('sha256').update(JSON.stringify([SUITE, LEFT_OUT, sources, image, releaseFiles(image)])).digest('hex');
+    const key = createHash('sha256')
+      .update(JSON.stringify([SUITE, LEFT_OUT, sources, image, releaseFiles(image)]))
+      .digest('hex');
     const stem = path.join(cache, key.slice(0, 16));
     const built = { ...image, archive: `${stem}.tar`, root: `${stem}.root.tar` };
     if (!existsSync(built.archive) || !existsSync(built.root)) {
@@ -70,18 +95,36 @@ function baseArchive(cache: string, log: (line: string) => void): string {
 
 function build({ archive, root, ...image }: BuiltImage, base: string): void {
   const folder = mkdtempSync(path.join(tmpdir(), 'rig-image-'));
-  const store = ['--root', path.join(folder, 'store'), '--runroot', path.join(folder, 'run'), '--storage-driver', 'vfs'];
+  const store = [
+    '--root',
+    path.join(folder, 'store'),
+    '--runroot',
+    path.join(folder, 'run'),
+    '--storage-driver',
+    'vfs',
+  ];
   const buildah = (...args: string[]) => run('buildah', ...store, ...args).trim();
   const context = path.join(folder, 'context');
   try {
     cpSync(RIG_OS, context, { recursive: true });
     mkdirSync(path.join(context, 'release'));
-    for (const [name, text] of Object.entries(releaseFiles(image))) writeFileSync(path.join(context, 'release', name), text);
+    for (const [name, text] of Object.entries(releaseFiles(image)))
+      writeFileSync(path.join(context, 'release', name), text);
     const container = buildah('from', 'scratch');
     buildah('add', '-q', container, base, '/');
     buildah('commit', '-q', container, BASE);
     const init = image.boots ? 'init' : 'init-that-panics';
-    buildah('bud', '-q', '--build-arg', `BASE=${BASE}`, '--build-arg', `INIT=${init}`, '-t', 'localhost/image', context);
+    buildah(
+      'bud',
+      '-q',
+      '--build-arg',
+      `BASE=${BASE}`,
+      '--build-arg',
+      `INIT=${init}`,
+      '-t',
+      'localhost/image',
+      context,
+    );
     buildah('push', '-q', 'localhost/image', `docker-archive:${archive}.half:${image.reference}`);
     const mounted = buildah('mount', buildah('from', 'localhost/image'));
     run('tar', '-C', mounted, '-cf', `${root}.half`, '.');
@@ -100,7 +143,10 @@ function releaseFiles({ reference, version }: SystemImage): Record<string, strin
   if (version === undefined) return { 'os-release': 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian of no Kairos"\n' };
   const { kairosRelease = {}, osRelease = {} } = kairosImage(reference, version, { kubernetes: KUBERNETES });
   const text = (fields: Readonly<Record<string, string>>) =>
-    Object.entries(fields).toSorted().map(([key, value]) => `${key}="${value}"\n`).join('');
+    Object.keys(fields)
+      .toSorted()
+      .map((key) => `${key}="${fields[key]}"\n`)
+      .join('');
   const own = { KAIROS_FAMILY: 'debian', KAIROS_FLAVOR: 'debian', KAIROS_NAME: 'kairos-standard-debian-12' };
   return {
     'kairos-release': text({ ...kairosRelease, ...own }),
@@ -110,7 +156,11 @@ function releaseFiles({ reference, version }: SystemImage): Record<string, strin
 
 function run(program: string, ...args: string[]): string {
   try {
-    return execFileSync(program, args, { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024, stdio: ['ignore', 'pipe', 'pipe'] });
+    return execFileSync(program, args, {
+      encoding: 'utf8',
+      maxBuffer: 64 * 1024 * 1024,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
   } catch (error) {
     const { stderr } = error as { stderr?: string };
     throw new Error(`${program} ${args.join(' ')}: ${stderr?.slice(-2000) ?? String(error)}`, { cause: error });

@@ -15,7 +15,10 @@ export const rigGroup = (name: string) => `${RIG_GROUP}/${name}`;
 
 /** Removes what rigs have left whose process is dead. Answers their names. What they mounted went with their namespaces. */
 export async function removeLeftovers(): Promise<string[]> {
-  const names = new Set([...namesIn(tmpdir()), ...hierarchies().flatMap((folder) => namesIn(path.join(folder, RIG_GROUP)))]);
+  const names = new Set([
+    ...namesIn(tmpdir()),
+    ...hierarchies().flatMap((folder) => namesIn(path.join(folder, RIG_GROUP))),
+  ]);
   const dead = [...names].filter((name) => !isAlive(Number(name.slice(PREFIX.length).split('-')[0])));
   for (const name of dead) {
     await removeGroup(rigGroup(name));

@@ -143,7 +143,12 @@ function kubeletConfig(address: string): string {
     resolvConf: '/etc/resolv.conf',
     failSwapOn: false,
     // The disk and the memory are those of the outer machine, whose other users are none of this node's business.
-    evictionHard: { 'memory.available': none, 'nodefs.available': none, 'nodefs.inodesFree': none, 'imagefs.available': none },
+    evictionHard: {
+      'memory.available': none,
+      'nodefs.available': none,
+      'nodefs.inodesFree': none,
+      'imagefs.available': none,
+    },
     imageGCHighThresholdPercent: 100,
     nodeStatusUpdateFrequency: '4s',
     nodeLeaseDurationSeconds: LEASE_SECONDS,
@@ -176,7 +181,7 @@ function cniConfig(subnet: string): string {
 const CONTAINERD = `version = 2
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "rig.local/pause:1"
+  sandbox_image = "docker.io/library/pause:test"
   disable_apparmor = true
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]

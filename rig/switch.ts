@@ -46,7 +46,8 @@ export async function startSwitch(options: {
   child.once('exit', () => unwatch(pid));
   const giveUpAtMs = Date.now() + UP_WITHIN_MS;
   while (!existsSync(socket)) {
-    if (child.exitCode !== null || Date.now() > giveUpAtMs) throw new Error(`the switch does not come up: see ${logFile}`);
+    if (child.exitCode !== null || Date.now() > giveUpAtMs)
+      throw new Error(`the switch does not come up: see ${logFile}`);
     await sleep(50);
   }
   const apiPort = await freePort();
