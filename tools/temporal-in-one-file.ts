@@ -54,7 +54,9 @@ export const runFromOneFile: Plugin = {
       // Each file that is to be left out or changed must still be there under its name.
       const inputs = Object.keys(metafile?.inputs ?? {});
       if (!inputs.some((input) => input.includes(`${WORKER}${sep}worker.js`))) return undefined;
-      const missing = Object.keys(CHANGES).filter((file) => !inputs.some((input) => input.endsWith(join(WORKER, file))));
+      const missing = Object.keys(CHANGES).filter(
+        (file) => !inputs.some((input) => input.endsWith(join(WORKER, file))),
+      );
       return { errors: missing.map((file) => ({ text: `@temporalio/worker no longer has ${file}` })) };
     });
   },
