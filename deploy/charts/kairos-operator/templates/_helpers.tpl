@@ -11,10 +11,11 @@ app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/part-of: kairos-operator
 {{- end }}
 
-{{/* The reference of an image: root, image (values), name (of the values, for messages). */}}
+{{/* The reference of an image: root, image (values), name (of the values around it, for messages; none at the top). */}}
 {{- define "kairos-operator.image" -}}
 {{- if not .image.repository -}}
-{{- fail (printf "%s.image.repository is not set: images of kairos-operator are not published yet; build yours, push it where the nodes can pull it, and set %s.image.repository" .name .name) -}}
+{{- $value := printf "%s.image.repository" (.name | default "") | trimPrefix "." -}}
+{{- fail (printf "%s is not set: images of kairos-operator are not published yet; build yours, push it where the nodes can pull it, and set %s" $value $value) -}}
 {{- end -}}
 {{- $registry := .root.Values.imageRegistry | default .image.registry -}}
 {{- if $registry }}{{ $registry }}/{{ end }}{{ .image.repository }}
