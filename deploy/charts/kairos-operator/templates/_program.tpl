@@ -23,7 +23,9 @@ spec:
       automountServiceAccountToken: true
       # The address of Temporal comes from the links to Services, where it runs in this namespace.
       enableServiceLinks: {{ include "kairos-operator.temporalByServiceLinks" $root }}
-      priorityClassName: {{ $root.Values.priorityClassName }}
+      {{- with $root.Values.priorityClassName }}
+      priorityClassName: {{ . }}
+      {{- end }}
       terminationGracePeriodSeconds: {{ .graceSeconds }}
       {{- with include "kairos-operator.pullSecrets" (dict "root" $root "image" $root.Values.image) | trim }}
       {{- . | nindent 6 }}
