@@ -1,4 +1,4 @@
-{{/* The pod of a program that does one thing and ends: root, name, resources. */}}
+{{/* The pod of a program that does one thing and ends: root, name, resources, environment (further variables). */}}
 {{- define "kairos-operator.errand" -}}
 {{- $root := .root -}}
 serviceAccountName: kairos-{{ .name }}
@@ -12,7 +12,7 @@ restartPolicy: Never
 {{- with include "kairos-operator.pullSecrets" (dict "root" $root "image" $root.Values.image) | trim }}
 {{ . }}
 {{- end }}
-{{- include "kairos-operator.placement" $root | nindent 0 }}
+{{ include "kairos-operator.placement" $root | trim }}
 securityContext:
   {{- include "kairos-operator.podSecurity" . | nindent 2 }}
 containers:
@@ -22,6 +22,9 @@ containers:
     args: [{{ .name }}.mjs]
     env:
       {{- include "kairos-operator.environment" $root | nindent 6 }}
+      {{- with .environment }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
     # What it says last is shown with the pod, too.
     terminationMessagePolicy: FallbackToLogsOnError
     securityContext:

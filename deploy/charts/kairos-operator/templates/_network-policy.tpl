@@ -51,3 +51,39 @@ spec:
 {{- range .Values.networkPolicy.apiServerPorts }}{{ $ports = append $ports (int .) }}{{ end -}}
 {{- toJson $ports -}}
 {{- end }}
+
+{{/* Where the programs that use Temporal are let out to for it: rules of a NetworkPolicy. */}}
+{{- define "kairos-operator.temporalEgress" -}}
+{{- if .Values.embeddedTemporal.enabled }}
+- ports:
+    - port: 7233
+  to:
+    - podSelector:
+        matchLabels:
+          app.kubernetes.io/name: kairos-temporal
+{{- else if dig "temporal" "enabled" false .Values.AsMap }}
+- ports:
+    - port: 7233
+  to:
+    - podSelector:
+        matchLabels:
+          app.kubernetes.io/name: temporal
+          app.kubernetes.io/instance: {{ .Release.Name }}
+{{- else }}
+{{- $port := regexFind ":[0-9]+$" .Values.externalTemporal.address | trimPrefix ":" | default "7233" }}
+- ports:
+    - port: {{ $port }}
+  {{- with .Values.networkPolicy.temporalPeers }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- $isAddress := regexMatch "^([0-9.]+|\\[.*\\])(:[0-9]+)?$" .Values.externalTemporal.address }}
+{{- if not $isAddress }}
+# Its name has to be resolved. Who answers differs from cluster to cluster.
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+{{- end }}
+{{- end }}
+{{- end }}
