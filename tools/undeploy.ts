@@ -39,7 +39,7 @@ async function runGuard(manifests: string): Promise<void> {
   try {
     await kubectl(manifests, 'apply', '--server-side', '--filename=-');
     const ended = await endOfGuard();
-    const log = await kubectl('', 'logs', `--namespace=${NAMESPACE}`, `--selector=job-name=${GUARD}`, '--tail=-1');
+    const log = await wordsOfGuard();
     if (ended !== 'Complete') throw new InstallerError(`${log}\nnothing was deleted: the guard said no (${ended})`);
     console.log(log);
   } finally {
@@ -54,6 +54,18 @@ async function endOfGuard(): Promise<string> {
     const end = text.split('\n').find((line) => /^(Complete|Failed)\b/.test(line));
     if (end !== undefined) return end.startsWith('Complete') ? 'Complete' : end;
     await sleep(POLL_MS);
+  }
+}
+
+/** Its log. Where the kubelet of its node does not answer, what the pod itself says of it. */
+async function wordsOfGuard(): Promise<string> {
+  const pods = [`--namespace=${NAMESPACE}`, `--selector=job-name=${GUARD}`];
+  try {
+    return await kubectl('', 'logs', ...pods, '--tail=-1');
+  } catch (error) {
+    const path = 'jsonpath={range .items[*].status.containerStatuses[*]}{.state.terminated.message}{"\\n"}{end}';
+    const said = await kubectl('', 'get', 'pods', ...pods, `--output=${path}`);
+    return said === '' ? `its log cannot be read: ${(error as Error).message}` : said;
   }
 }
 
