@@ -57,16 +57,13 @@ async function endOfGuard(): Promise<string> {
   }
 }
 
-/** Its log. Where the kubelet of its node does not answer, what the pod itself says of it. */
+/** Its log; where there is none, as its node is gone or does not answer, what the pod itself has of it. */
 async function wordsOfGuard(): Promise<string> {
   const pods = [`--namespace=${NAMESPACE}`, `--selector=job-name=${GUARD}`];
-  try {
-    return await kubectl('', 'logs', ...pods, '--tail=-1');
-  } catch (error) {
-    const path = 'jsonpath={range .items[*].status.containerStatuses[*]}{.state.terminated.message}{"\\n"}{end}';
-    const said = await kubectl('', 'get', 'pods', ...pods, `--output=${path}`);
-    return said === '' ? `its log cannot be read: ${(error as Error).message}` : said;
-  }
+  const path = 'jsonpath={range .items[*].status.containerStatuses[*]}{.state.terminated.message}{"\\n"}{end}';
+  const log = await kubectl('', 'logs', ...pods, '--tail=-1').catch(() => '');
+  const words = log === '' ? await kubectl('', 'get', 'pods', ...pods, `--output=${path}`) : log;
+  return words === '' ? 'what the guard said cannot be read' : words;
 }
 
 /** What kubectl prints for this input. Throws InstallerError with what it complains of. */

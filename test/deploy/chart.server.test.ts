@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { startControlPlane, type ControlPlane } from '../../sim/control-plane.ts';
 import { resolveTool } from '../../tools/resolve.ts';
+import { endPod } from './kubelet.ts';
 import { eventually } from './policies-rig.ts';
 import { CHART, HELM_BUILD_MS, helm, manifests, NAMESPACE, PROFILES, renderText, run } from './chart.ts';
 
@@ -67,14 +68,19 @@ describe('the API server takes every object of the chart, and warns of nothing:'
   beforeAll(async () => {
     await kubectl('create', 'namespace', 'fleet');
     await kubectl('create', 'namespace', 'kairos-agent');
+    // A pod is refused before its account is there.
+    await kubectl('create', 'serviceaccount', 'kairos-check', `--namespace=${NAMESPACE}`);
     const definitions = path.join(folder, 'monitors.json');
     const items = [monitorDefinition('ServiceMonitor'), monitorDefinition('PodMonitor')];
     writeFileSync(definitions, JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
     await kubectl('create', '-f', definitions);
     await kubectl('wait', '--for=condition=Established', '-f', definitions);
-  });
-  // The release makes it.
-  afterAll(() => kubectl('delete', 'namespace', 'kairos-agent'), 60_000);
+  }, 30_000);
+  // The release makes them.
+  afterAll(async () => {
+    await kubectl('delete', 'serviceaccount', 'kairos-check', `--namespace=${NAMESPACE}`);
+    await kubectl('delete', 'namespace', 'kairos-agent');
+  }, 60_000);
 
   it.each(Object.entries(PROFILES))(
     '%s',
@@ -273,10 +279,11 @@ describe('a release', () => {
     expect(await install()).toMatchObject({ code: 0 });
     const common = [`--kubeconfig=${cluster.adminKubeconfig}`, `--namespace=${NAMESPACE}`];
     const tested = run('helm', 'test', 'kairos-operator', '--timeout=60s', ...common);
-    await endPod('app.kubernetes.io/name=kairos-check', 1);
+    await endPod(kubectl, 'app.kubernetes.io/name=kairos-check', 1, 'no worker');
     expect(await tested).toMatchObject({ code: 1, stdout: expect.stringMatching(/Phase: +Failed/) as unknown });
+    const former = await uidOf('kairos-check');
     const again = run('helm', 'test', 'kairos-operator', '--timeout=60s', ...common);
-    await endPod('app.kubernetes.io/name=kairos-check', 0, await uidOf('kairos-check'));
+    await endPod(kubectl, 'app.kubernetes.io/name=kairos-check', 0, '', former);
     expect(await again).toMatchObject({ code: 0, stdout: expect.stringMatching(/Phase: +Succeeded/) as unknown });
   }, 150_000);
 });
@@ -288,20 +295,4 @@ const NAMESPACED_KINDS =
 
 const uidOf = (pod: string) => kubectl('get', 'pod', pod, '-n', NAMESPACE, '-o', 'jsonpath={.metadata.uid}');
 
-const endGuard = (exitCode: number) => endPod('job-name=kairos-uninstall', exitCode);
-
-/** Says as a kubelet would that the pod with this label ended; one of another UID than the former. */
-async function endPod(label: string, exitCode: number, former = ''): Promise<void> {
-  const path = 'jsonpath={range .items[*]}{.metadata.uid} {.metadata.name} {.status.phase}{"\\n"}{end}';
-  const name = await eventually(`a pod of ${label}`, async () => {
-    const lines = (await kubectl('get', 'pods', '-n', NAMESPACE, '-l', label, '-o', path)).split('\n');
-    const fresh = lines.map((line) => line.split(' ')).find(([uid, , phase]) => uid !== former && phase === 'Pending');
-    return fresh?.[1];
-  });
-  const container = label.includes('check') ? 'check' : 'uninstall';
-  const state = { terminated: { exitCode, reason: exitCode === 0 ? 'Completed' : 'Error', message: 'the last words' } };
-  const containerStatuses = [{ name: container, image: 'i', imageID: 'i', ready: false, restartCount: 0, state }];
-  const status = { phase: exitCode === 0 ? 'Succeeded' : 'Failed', containerStatuses };
-  const patch = ['--subresource=status', '--type=merge', `--patch=${JSON.stringify({ status })}`];
-  await kubectl('patch', 'pod', name, '-n', NAMESPACE, ...patch);
-}
+const endGuard = (exitCode: number) => endPod(kubectl, 'job-name=kairos-uninstall', exitCode, 'its last words');
