@@ -88,7 +88,7 @@ export function decideNext(situation: Situation): UninstallDecision {
 }
 
 /** Why a node keeps the operator from being uninstalled, and what to do; undefined where it does not. */
-export function refusal(node: NodeFacts, heldNodes: HeldNodes): string | undefined {
+function refusal(node: NodeFacts, heldNodes: HeldNodes): string | undefined {
   const { name, owner, status } = node;
   const free = `kubectl annotate node ${name} kairos.io/upgrade-owner- && kubectl uncordon ${name}`;
   const unmark = `kubectl annotate node ${name} kairos.io/upgrade-owner-`;
@@ -101,11 +101,15 @@ export function refusal(node: NodeFacts, heldNodes: HeldNodes): string | undefin
       return `node ${name} is past the point of no return (${stepText(node)}): it must be taken to its verdict. Wait for that: kubectl get kairosnode ${name} --watch${pauseText(status)}; then uninstall again. With helm uninstall --no-hooks nobody reboots, verifies or uncordons ${name} any more, nothing protects its write, and when it does not boot nobody says so`;
     case 'held':
       if (heldNodes === 'give-back') return undefined;
-      return `node ${name} is kept out (${owner}${status.lastAttempt?.message === undefined ? '' : `: ${status.lastAttempt.message}`}), and nobody judges it any more once the operator is gone. If it serves, put it back: ${free}. If it is to stay cordoned, take only the mark away: ${unmark}. To have all such nodes put back, set UNINSTALL_HELD_NODES=give-back. Then uninstall again`;
+      return `node ${name} is kept out (${owner}${whyText(status)}), and nobody judges it any more once the operator is gone. If it serves, put it back: ${free}. If it is to stay cordoned, take only the mark away: ${unmark}. To have all such nodes put back, set UNINSTALL_HELD_NODES=give-back. Then uninstall again`;
     case 'strange':
       return `node ${name} is in the hand of an operator that calls this cluster otherwise (${owner}): if that one still runs, leave the node to it and uninstall that one first; if not, look at the node and put it back: ${free}. Then uninstall again`;
   }
 }
+
+/** Why a node is held, on one line: what a program said is part of it. */
+const whyText = ({ lastAttempt }: KairosNodeStatus) =>
+  lastAttempt?.message === undefined ? '' : `: ${lastAttempt.message.replaceAll(/\s+/g, ' ').slice(0, 500)}`;
 
 const waitText = (node: NodeFacts) => `node ${node.name} is in hand (${stepText(node)})`;
 

@@ -1,7 +1,7 @@
 import type { WatcherContext } from './context.ts';
 
 /** The operator is being uninstalled: nothing is started. Asked for again: that may be refused, or given up. */
-export class UninstallingError extends Error {
+class UninstallingError extends Error {
   override readonly name = 'UninstallingError';
 }
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { startOperatorProgram } from './operator-program.ts';
-import { NEW, startStage, type Stage } from './stage.ts';
+import { NEW, startStage, versionIn, type Stage } from './stage.ts';
 
 let stage: Stage;
 const HELD = 'worker-4';
@@ -52,7 +52,11 @@ describe('an uninstall', () => {
     await stage.upgrade('before', NEW, ['worker-1']);
     await drainHeld('worker-1');
     const program = await startOperatorProgram(stage, 'uninstall');
-    await stage.until('it cancels', program.text, (text) => text.includes('cancelled'));
+    await stage.until(
+      'it cancels',
+      () => program.text(),
+      (text) => text.includes('cancelled'),
+    );
     await stage.upgrade('late', NEW, ['worker-2']);
     expect(await program.ended).toMatchObject({ code: 0 });
     expect(stage.status('late')?.rollout).toBeUndefined();
@@ -78,38 +82,64 @@ describe('an uninstall', () => {
     await stage.cleanedUp();
   }, 90_000);
 
-  it('is refused while an image is written, changes nothing, and names the node and what to do', async () => {
-    await stage.upgrade('writing', NEW, ['worker-1']);
+  it('is refused past the point of no return, changes nothing, and names the node and what to do', async () => {
+    stage.cluster.holdDown('worker-1', { at: 'power-off' });
+    await stage.upgrade('rebooting', NEW, ['worker-1']);
     await stage.until(
-      'its image is written',
-      () => stage.recording('worker-1').upgradeRuns,
-      (runs) => runs.at(-1)?.exitCode === -1,
+      'it reboots',
+      () => stage.kairosNode('worker-1').status.step,
+      (step) => step === 'Reboot' || step === 'Verify',
       70_000,
     );
     const { code, text } = await uninstall();
-    expect(code).toBe(1);
+    stage.cluster.release('worker-1');
     expect(text).toMatch(
-      /^refused, the operator stays:\nnode worker-1 is past the point of no return \(step (Upgrade|Reboot|Verify) since .*Wait for that: kubectl get kairosnode worker-1 --watch; .*kubectl annotate -n kairos-system nodeopupgrade writing .*helm uninstall --no-hooks/,
+      /^refused, the operator stays:\nnode worker-1 is past the point of no return \(step (Reboot|Verify) since .*Wait for that: kubectl get kairosnode worker-1 --watch; .*kubectl annotate -n kairos-system nodeopupgrade rebooting .*helm uninstall --no-hooks/,
     );
     expect(text).toMatch(/nothing was changed\n$/);
-    const ended = await stage.ended('writing');
-    expect(ended).toMatchObject({ phase: 'Completed' });
-    expect(await uninstall()).toMatchObject({ code: 0 });
+    expect(code).toBe(1);
+    expect(await stage.ended('rebooting')).toMatchObject({ phase: 'Completed' });
   }, 120_000);
 
-  it('waits for a node that goes past the point of no return meanwhile, to its verdict', async () => {
-    const letGo = await stage.holdDrain('worker-3');
-    await stage.upgrade('overtaken', NEW, ['worker-3']);
-    await drainHeld('worker-3');
-    // The workflow is past its last question whether it is cancelled when the cancel comes.
+  it('waits for a node that goes past the point of no return meanwhile, and sees it to its verdict', async () => {
     const program = await startOperatorProgram(stage, 'uninstall', { UNINSTALL_TIMEOUT: '2m' });
-    await letGo();
+    const lease = () => stage.kubectl('get', 'lease', 'kairos-uninstall', '-n', 'kairos-system', '--ignore-not-found');
+    await stage.until('it has begun', lease, (text) => text !== '');
+    await leaveBehind('worker-3', 'Upgrade');
     const { code, text } = await program.ended;
+    expect(text).toMatch(/^waiting: node worker-3 is in hand \(step Upgrade, left behind\)\n/);
     expect(text).toMatch(/the operator may be deleted\n$/);
     expect(code).toBe(0);
     expect(out()).toEqual([]);
+    expect(stage.kairosNode('worker-3').status.lastAttempt).toMatchObject({ verdict: 'Succeeded' });
   }, 150_000);
 });
+
+/** As a node looks whose workflow was lost at this step. */
+async function leaveBehind(node: string, step: 'Upgrade' | 'Drain'): Promise<void> {
+  const { uid, bootID } = stage.node(node);
+  const request = {
+    kind: 'NodeOpUpgrade',
+    namespace: 'kairos-system',
+    name: 'lost',
+    uid: '',
+    generation: 1,
+    attempt: 1,
+  };
+  const inHand = {
+    rollout: stage.rolloutID('lost'),
+    request,
+    image: NEW,
+    version: versionIn(NEW),
+    bootID,
+    startedAt: new Date().toISOString(),
+  };
+  const body = { status: { upgradeState: 'InProgress', step, message: 'left behind', inHand } };
+  const path = `/apis/kairos.io/v1alpha1/kairosnodes/${node}/status`;
+  await stage.client.request({ verb: 'merge-patch', path, body });
+  await stage.kubectl('annotate', 'node', node, `kairos.io/upgrade-owner=node/${stage.ref.id}/${uid}`);
+  await stage.kubectl('cordon', node);
+}
 
 describe('a node that is held', () => {
   beforeEach(forgetUninstall);

@@ -42,7 +42,7 @@ const RULES: Record<string, Rule> = {
     mayType: ['watcher/context.ts'],
     packages: ['node:', '@temporalio/', 'zod', ...LOG],
   },
-  check: { may: ['api/', 'kube/', 'process/', 'policy/strategy.ts'], packages: ['node:', '@temporalio/', ...LOG] },
+  check: { may: ['api/', 'kube/', 'process/', 'policy/'], packages: ['node:', '@temporalio/', ...LOG] },
   cli: { may: ['api/', 'policy/', 'kube/'], packages: ['node:', '@temporalio/', 'yaml', ...LOG] },
   agent: { may: ['policy/release.ts', 'policy/boot-state.ts'], mayType: ['api/types.ts'], packages: ['node:'] },
 };
