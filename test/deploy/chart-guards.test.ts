@@ -50,7 +50,12 @@ describe('the admission policies of the chart', () => {
     const text = JSON.stringify(objects);
     const accounts = [...text.matchAll(/system:serviceaccount:(kairos-[\w-]+:kairos-\w+)/g)].map(([, one]) => one);
     expect(new Set(accounts)).toEqual(
-      new Set(['kairos-agent:kairos-worker', 'kairos-agent:kairos-watcher', 'kairos-system-agents:kairos-agent']),
+      new Set([
+        'kairos-agent:kairos-worker',
+        'kairos-agent:kairos-watcher',
+        'kairos-agent:kairos-uninstall',
+        'kairos-system-agents:kairos-agent',
+      ]),
     );
     expect(text.replaceAll('kairos-system-agents', '')).not.toContain('kairos-system');
     const budgets = objects.filter(({ kind }) => kind === 'PodDisruptionBudget');
@@ -240,6 +245,7 @@ describe('the hooks', () => {
         { name: 'UNINSTALL_HELD_NODES', value: 'refuse' },
       ]),
     );
+    expect(containerOf(rendered, 'kairos-check').env).toContainEqual({ name: 'CHECK_TIMEOUT', value: '1m' });
   });
 
   it('of the uninstall are not there where they are not wanted', async () => {
