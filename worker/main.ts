@@ -21,16 +21,26 @@ async function main(program: Program): Promise<void> {
   const temporal = readTemporalSettings();
   const client = openCluster();
   installRuntime(log);
-  const [{ cluster, namespaces }, connection] = await Promise.all([
+  const [{ cluster, namespaces }, link] = await Promise.all([
     waitForAccess(client, { rights: WORKER_RIGHTS, manifest: WORKER_MANIFEST }, program, stop).then(
       async (namespaces) => ({
         namespaces,
         cluster: await identifyCluster(client, settings.clusterName, program),
       }),
     ),
-    connectToTemporal(temporal, () => NativeConnection.connect(temporal.connectionOptions), program),
+    connectToTemporal(temporal, ({ connectionOptions }) => NativeConnection.connect(connectionOptions), program),
   ]);
-  const presence = watchTemporal(temporal.connectionOptions);
+  const presence = watchTemporal(link.settings.connectionOptions);
+  const former: NativeConnection[] = [];
+  link.onApiKey((apiKey) => presence.setApiKey(apiKey));
+  link.onReplaced((_, before) => {
+    former.push(before);
+    presence.reopen(link.settings.connectionOptions);
+  });
+  const connect = async () => {
+    for (const connection of former.splice(0)) await connection.close();
+    return link.connection;
+  };
   const view = await openClusterView(client, cluster, namespaces, signal, log);
   const queue = taskQueue(cluster);
   const { namespace, address } = temporal;
@@ -38,14 +48,14 @@ async function main(program: Program): Promise<void> {
   readiness.has('worker');
   try {
     await runWorker(
-      { connection, namespace, taskQueue: queue, identity: settings.identity, activities: createActivities(view) },
+      { connect, namespace, taskQueue: queue, identity: settings.identity, activities: createActivities(view) },
       presence,
       program,
     );
   } finally {
     view.stop();
     await presence.close();
-    await connection.close();
+    for (const connection of [...former, link.connection]) await connection.close();
     await client.close();
   }
 }
