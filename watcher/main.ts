@@ -6,12 +6,14 @@ import { watchNodeOpUpgrades } from '../kube/node-op-upgrades.ts';
 import { watchNodes } from '../kube/nodes.ts';
 import { identifyCluster, openCluster } from '../process/api-server.ts';
 import { waitForAccess } from '../process/cluster-access.ts';
+import { observedClient } from '../process/observed-client.ts';
 import { runProgram, type Program } from '../process/program.ts';
 import { waitFor } from '../process/surroundings.ts';
 import { explainTemporal } from '../process/temporal-trouble.ts';
 import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { Closings } from './closings.ts';
 import { Engine } from './engine.ts';
+import { registerUpgradeMetrics } from './metrics.ts';
 import { WATCHER_MANIFEST, WATCHER_RIGHTS } from './rights.ts';
 import { checkForStrangers, checkForWorkers, holdClusterName, tellWhoWrites } from './start-up.ts';
 import { runWatcher } from './watcher.ts';
@@ -23,7 +25,7 @@ const FORMER_MS = 30_000;
 async function main(program: Program): Promise<void> {
   const { settings, log, readiness, signal, stop } = program;
   const temporal = readTemporalSettings();
-  const client = openCluster();
+  const client = observedClient(openCluster(), program.metrics);
   const [{ cluster, namespaces }, link] = await Promise.all([
     waitForAccess(client, { rights: WATCHER_RIGHTS, manifest: WATCHER_MANIFEST }, program, stop).then(
       async (namespaces) => {
@@ -59,6 +61,7 @@ async function main(program: Program): Promise<void> {
   const upgrades = watchNodeOpUpgrades(client, namespaces, log);
   const kairosNodes = watchKairosNodes(client, log);
   const nodes = watchNodes(client, log);
+  registerUpgradeMetrics(program.metrics.registry, { upgrades, kairosNodes, nodes });
   void Promise.all([upgrades, kairosNodes, nodes].map((reflector) => reflector.synced(signal))).then(
     () => readiness.has('watcher'),
     () => undefined,

@@ -5,9 +5,11 @@ import { openClusterView } from '../activities/cluster-view.ts';
 import { taskQueue } from '../api/messages.ts';
 import { identifyCluster, openCluster } from '../process/api-server.ts';
 import { waitForAccess } from '../process/cluster-access.ts';
+import { observedClient } from '../process/observed-client.ts';
 import { runProgram, type Program } from '../process/program.ts';
 import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { WORKFLOW_BUNDLE } from './bundle-path.ts';
+import { observedActivities } from './metrics.ts';
 import { WORKER_MANIFEST, WORKER_RIGHTS } from './rights.ts';
 import { installRuntime, runWorker } from './run-worker.ts';
 import { watchTemporal } from './temporal-presence.ts';
@@ -19,7 +21,7 @@ async function main(program: Program): Promise<void> {
     throw new Error(`${WORKFLOW_BUNDLE} is missing: run make build`);
   });
   const temporal = readTemporalSettings();
-  const client = openCluster();
+  const client = observedClient(openCluster(), program.metrics);
   installRuntime(log);
   const [{ cluster, namespaces }, link] = await Promise.all([
     waitForAccess(client, { rights: WORKER_RIGHTS, manifest: WORKER_MANIFEST }, program, stop).then(
@@ -48,7 +50,13 @@ async function main(program: Program): Promise<void> {
   readiness.has('worker');
   try {
     await runWorker(
-      { connect, namespace, taskQueue: queue, identity: settings.identity, activities: createActivities(view) },
+      {
+        connect,
+        namespace,
+        taskQueue: queue,
+        identity: settings.identity,
+        activities: observedActivities(createActivities(view), program.metrics.registry),
+      },
       presence,
       program,
     );

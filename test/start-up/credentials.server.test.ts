@@ -96,7 +96,13 @@ describe('credentials for Temporal that are renewed while watcher and worker run
     await tookUp(programs, /^took up changed credentials for Temporal: connected anew$/);
     await Promise.all(programs.map((program) => program.ready(90_000)));
     await workerAnswers();
-    for (const program of programs) expect(program.process.running).toBe(true);
+    for (const program of programs) {
+      expect(program.process.running).toBe(true);
+      const { text } = await program.health('/metrics');
+      expect(text).toMatch(/^kairos_temporal_connected 1$/m);
+      expect(text).toMatch(/^kairos_watch_silence_seconds{resource="nodes"} \d/m);
+      expect(text).toMatch(/^process_resident_memory_bytes \d+/m);
+    }
     expect(door.letIn()).toBeGreaterThan(0);
   }, 400_000);
 

@@ -7,7 +7,7 @@ import {
   type ClientHttp2Session,
   type Http2SecureServer,
   type IncomingHttpHeaders,
-  type ServerHttp2Session,
+  type Http2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
 import path from 'node:path';
@@ -93,7 +93,7 @@ export async function openTemporalDoor(temporalAddress: string, authority: Autho
     cert: readFileSync(server.cert),
     key: readFileSync(server.key),
   });
-  const sessions = new Set<ServerHttp2Session>();
+  const sessions = new Set<Http2Session>();
   let apiKey: string | undefined;
   let count = 0;
   const server: Http2SecureServer = createSecureServer({
@@ -101,7 +101,7 @@ export async function openTemporalDoor(temporalAddress: string, authority: Autho
     requestCert: true,
     rejectUnauthorized: true,
   });
-  const inner = new Map<ServerHttp2Session, ClientHttp2Session>();
+  const inner = new Map<Http2Session, ClientHttp2Session>();
   server.on('session', (session) => {
     sessions.add(session);
     const upstream = connect(`http://${temporalAddress}`);
