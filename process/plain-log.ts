@@ -6,14 +6,14 @@ import { pino, type Logger } from 'pino';
  */
 export function plainLog(level: string): Logger {
   return pino(
-    { level, base: null, timestamp: false },
+    { level, base: null, timestamp: false, formatters: { level: () => ({}) } },
     {
       write: (line: string) => void process.stdout.write(`${sentence(JSON.parse(line) as Record<string, unknown>)}\n`),
     },
   );
 }
 
-function sentence({ msg, level: _, ...fields }: Record<string, unknown>): string {
+function sentence({ msg, ...fields }: Record<string, unknown>): string {
   const values = Object.entries(fields).map(([key, value]) =>
     key === 'reason' || key === 'error'
       ? String(value)
