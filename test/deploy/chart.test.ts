@@ -69,16 +69,16 @@ describe('every image', () => {
       'kairos-agent': [at('kairos/agent'), ['mirror']],
       'kairos-temporal': [at('temporalio/temporal'), ['mirror', 'temporal']],
       'kairos-watcher': [at('kairos/operator'), ['mirror', 'own']],
-      'kairos-worker': [at('kairos/operator'), ['mirror']],
+      'kairos-worker': [at('kairos/operator'), ['mirror', 'own']],
     });
   });
 
   it.each([
-    ['neither registry nor tag', { repository: 'worker' }, 'worker:0.1.0'],
-    ['a registry', { registry: 'quay.io', repository: 'kairos/worker', tag: 'v2' }, 'quay.io/kairos/worker:v2'],
-    ['a digest beside a tag', { repository: 'worker', tag: 'v2', digest: DIGEST }, `worker@${DIGEST}`],
+    ['neither registry nor tag', { repository: 'operator' }, 'operator:0.1.0'],
+    ['a registry', { registry: 'quay.io', repository: 'kairos/operator', tag: 'v2' }, 'quay.io/kairos/operator:v2'],
+    ['a digest beside a tag', { repository: 'operator', tag: 'v2', digest: DIGEST }, `operator@${DIGEST}`],
   ])('is named from its parts: %s', async (_, image, reference) => {
-    const objects = await render({ ...EMBEDDED, worker: { image } });
+    const objects = await render({ ...EMBEDDED, image });
     expect(pods(objects).get('kairos-worker')?.containers[0]?.image).toBe(reference);
   });
 });
@@ -106,11 +106,17 @@ describe('a wrong value is refused, and the message says what to write:', () => 
       { embeddedTemporal: { enabled: false }, externalTemporal: { address: 'http://temporal' } },
       /\(host:port, without http:\/\/\)/,
     ],
-    [{ watcher: { image: { repository: '' } } }, /watcher\.image\.repository is not set: .* build yours, push it/],
-    [{ worker: { image: { repository: 'worker:v1' } } }, /name of an image without tag and digest/],
-    [{ worker: { image: { repository: 'worker', tag: 'sha256:0' } } }, /a digest has a value of its own/],
-    [{ worker: { image: { repository: 'worker', digest: 'sha256:0' } } }, /sha256: and 64 hex digits/],
-    [{ worker: { image: { repository: 'worker', pullPolicy: 'Sometimes' } } }, /one of 'Always', 'IfNotPresent', 'Nev/],
+    [{ image: { repository: '' } }, /: image\.repository is not set: .* build yours, push it .* set image\.repository/],
+    [
+      { agent: { image: { repository: '' } } },
+      /: agent\.image\.repository is not set: .* set agent\.image\.repository/,
+    ],
+    [{ worker: { image: { repository: 'worker' } } }, /'\/worker': additional properties 'image' not allowed/],
+    [{ watcher: { command: ['/watcher'] } }, /'\/watcher': additional properties 'command' not allowed/],
+    [{ image: { repository: 'operator:v1' } }, /name of an image without tag and digest/],
+    [{ image: { tag: 'sha256:0' } }, /a digest has a value of its own/],
+    [{ image: { digest: 'sha256:0' } }, /sha256: and 64 hex digits/],
+    [{ image: { pullPolicy: 'Sometimes' } }, /one of 'Always', 'IfNotPresent', 'Nev/],
     [{ imageRegistry: 'https://mirror' }, /host and port of a registry, without https:\/\//],
     [{ imagePullSecrets: [{ name: 'mirror' }] }, /'\/imagePullSecrets\/0': got object, want string/],
     [{ namespaces: ['Fleet'] }, /'\/namespaces\/0'.*\n?.*\n?.*the name of a namespace: lower-case/],

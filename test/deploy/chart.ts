@@ -42,7 +42,7 @@ type Values = Record<string, unknown>;
 
 export const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
 const image = (name: string): Values => ({ image: { repository: `registry.example.com/${name}` } });
-const IMAGES: Values = { watcher: image('watcher'), worker: image('worker'), agent: image('agent') };
+const IMAGES: Values = { ...image('operator'), agent: image('agent') };
 
 /** Every way of running that the chart knows, each with the values that it takes beside the defaults. */
 export const PROFILES: Readonly<Record<string, Values>> = {
@@ -61,9 +61,8 @@ export const PROFILES: Readonly<Record<string, Values>> = {
   'embedded, air gap': {
     imageRegistry: 'mirror.example.com:5000',
     imagePullSecrets: ['mirror'],
-    watcher: { image: { repository: 'kairos/operator', digest: DIGEST, pullSecrets: ['own'] }, command: ['/watcher'] },
-    worker: { image: { repository: 'kairos/operator', digest: DIGEST }, command: ['/worker'] },
-    agent: { image: { repository: 'kairos/agent', digest: DIGEST }, tokenAudience: 'kairos', command: ['/agent'] },
+    image: { repository: 'kairos/operator', digest: DIGEST, pullSecrets: ['own'] },
+    agent: { image: { repository: 'kairos/agent', digest: DIGEST }, tokenAudience: 'kairos' },
     embeddedTemporal: {
       image: { digest: DIGEST, pullSecrets: ['temporal'] },
       persistence: { storageClass: 'local-path', size: '10Gi' },
