@@ -53,6 +53,11 @@ test-unit: node_modules/.package-lock.json ## tests that need no server
 test-server: tools build ## tests on real servers
 	$(JEST) --selectProjects server
 
+.PHONY: e2e
+e2e: tools build ## the chart on real nodes, everything (root on Linux; packages: the error says which; minutes)
+	@node tools/resolve.ts kubelet kube-proxy
+	@$(JEST) --selectProjects real --runInBand
+
 .PHONY: test
 test: check tools build ## everything: format, lint, types, unit, server and end-to-end tests
 	@node tools/run-tests.ts

@@ -7,9 +7,17 @@ import { openAuthority } from './credentials.ts';
 import type { BuiltImage } from './images.ts';
 import { nameRig, removeLeftovers, rigFolder, rigGroup } from './leftovers.ts';
 import { removeGroup } from './cgroups.ts';
-import { API_PORT, addressOf, writeMachineFiles, type MachineIdentity, type Role } from './machine-files.ts';
+import {
+  API_PORT,
+  CONTAINERD,
+  addressOf,
+  writeMachineFiles,
+  type MachineIdentity,
+  type Role,
+} from './machine-files.ts';
 import { buildMachine, consoleTail, type Machine } from './machine.ts';
 import { missingRequirements } from './requirements.ts';
+import { copyRuntimeStore, prepareRuntimeStore } from './runtime-store.ts';
 import { startSwitch, type Switch } from './switch.ts';
 
 export interface MachineSpec {
@@ -80,7 +88,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
 
   try {
     const binaries = await gather(path.join(folder, 'bin'), await programs());
-    const images = await gather(path.join(folder, 'images'), options.archives);
+    const store = await prepareRuntimeStore(options.archives, CONTAINERD, options.log);
     const identities = options.machines.map(({ name, role }, at) => ({ name, role, index: at + 1 }));
     const api = { host: addressOf(controlPlaneOf(identities)), port: API_PORT };
     net = await startSwitch({ folder, group: `${group}/switch`, api });
@@ -93,9 +101,9 @@ export async function startRig(options: RigOptions): Promise<Rig> {
         group: `${group}/${identity.name}`,
         switchPID: net.pid,
         binaries,
-        images,
       });
-      machine.disk.install((options.machines[at] as MachineSpec).image.root);
+      machine.disk.install((options.machines[at] as MachineSpec).image.archive);
+      await copyRuntimeStore(store, path.join(machine.disk.folder, 'persistent', 'var', 'lib', 'containerd'));
       writeMachineFiles(path.join(machine.disk.folder, 'oem'), identity, cluster);
       machines.push(machine);
       machine.powerOn();

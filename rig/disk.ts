@@ -8,7 +8,7 @@ import { environmentBlock } from './grub-block.ts';
 export interface Disk {
   /** What the machine mounts of it; see machine/kernel.sh. */
   readonly folder: string;
-  /** Puts an image into all slots, as an installation does. `archive`: a tar of its root. */
+  /** Puts an image into all slots, as an installation does. `archive`: as `docker save` writes it. */
   install(archive: string): void;
   loadable(): ReadonlySet<Slot>;
   readGrub(): GrubState;
@@ -33,7 +33,7 @@ export function openDisk(folder: string): Disk {
   for (const name of ['empty', 'state-work', 'ephemeral', 'root', 'boot', 'oem'])
     mkdirSync(at(name), { recursive: true });
   mkdirSync(at('state', 'cOS'), { recursive: true });
-  mkdirSync(at('persistent', 'local'), { recursive: true });
+  for (const name of ['local', 'var/lib']) mkdirSync(at('persistent', name), { recursive: true });
   const slotFolder = (slot: Slot) => at('state', 'cOS', slot);
   const files = { grubenv: at('state', 'grubenv'), assessment: at('state', 'boot_assessment') };
 
@@ -49,7 +49,7 @@ export function openDisk(folder: string): Disk {
         rmSync(slotFolder(slot), { recursive: true, force: true });
         mkdirSync(slotFolder(slot));
       }
-      execFileSync('tar', ['-C', slotFolder('active'), '-xpf', archive]);
+      unpackImage(archive, slotFolder('active'));
       for (const slot of ['passive', 'recovery'] as const) linkTree(slotFolder('active'), slotFolder(slot));
       writeGrub({ grubenv: {}, assessment: {} });
     },
@@ -83,6 +83,17 @@ export function parseWrites(text: string): WriteLine[] {
     else writes[writes.length - 1] = { ...(writes.at(-1) as WriteLine), exitCode: Number(code) };
   }
   return writes;
+}
+
+/** Layer by layer. Images of the rig add files and take none away, so no layer has to be read for what it removes. */
+function unpackImage(archive: string, to: string): void {
+  const [image] = JSON.parse(execFileSync('tar', ['-xOf', archive, 'manifest.json']).toString()) as {
+    Layers: string[];
+  }[];
+  for (const layer of image?.Layers ?? []) {
+    const files = execFileSync('tar', ['-xOf', archive, layer], { maxBuffer: 1 << 30 });
+    execFileSync('tar', ['-C', to, '-xpf', '-'], { input: files });
+  }
 }
 
 function linkTree(from: string, to: string): void {

@@ -25,9 +25,8 @@ export interface MachineOptions extends MachineIdentity {
   readonly group: string;
   /** A process in the network namespace of the switch. */
   readonly switchPID: number;
-  /** Folders with the programs of a node, and with archives of images that its runtime holds from its first boot on. */
+  /** Folder with the programs of a node. */
   readonly binaries: string;
-  readonly images: string;
 }
 
 /** A machine with a firmware of ours and everything else as real as namespaces allow. */
@@ -103,7 +102,6 @@ export function buildMachine(options: MachineOptions): Machine {
           BOOT_ROOT: bootRoot,
           SWITCH: String(options.switchPID),
           BIN: options.binaries,
-          IMAGES: options.images,
           RIG,
           OUTER_PID_NAMESPACE: readlinkSync('/proc/self/ns/pid'),
         },

@@ -3,12 +3,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { readSettings } from '../../api/schemas/settings.ts';
+import { readCheckSettings } from '../../check/settings.ts';
 import { readTemporalSettings } from '../../process/temporal.ts';
 import { resolveTool } from '../../tools/resolve.ts';
+import { readUninstallSettings } from '../../uninstall/settings.ts';
 import { containerOf, HELM_BUILD_MS, NAMESPACE, only, PROFILES, pods, render, ROOT, type Manifest } from './chart.ts';
 
 type Environment = Record<string, string>;
-type Program = 'watcher' | 'worker';
+type Program = 'watcher' | 'worker' | 'check' | 'uninstall';
 
 const PROGRAMS: readonly Program[] = ['watcher', 'worker'];
 const CLUSTER_IP = '10.96.0.7';
@@ -71,6 +73,7 @@ describe.each(PROGRAMS)('the %s', (program) => {
         {
           'embedded, IPv6, without a volume': '[fd00::7]:7233',
           external: 'temporal.example.com:7233',
+          'external, scraped by pods': '10.0.7.7',
           'external, API key': 'kairos.a1b2c.tmprl.cloud:7233',
         }[profile] ?? `${CLUSTER_IP}:7233`,
       );
@@ -134,6 +137,25 @@ describe.each(PROGRAMS)('the %s', (program) => {
       'temporal-client tls.crt',
       'temporal-client tls.key',
     ]);
+  });
+});
+
+describe('the hooks', () => {
+  const environmentOf = async (program: Program) => {
+    const values = {
+      ...PROFILES['external'],
+      check: { timeout: '90s' },
+      uninstallGuard: { timeout: '1h30m', heldNodes: 'give-back' },
+    };
+    return environment(await render(values), program);
+  };
+
+  it('are started with settings that their programs take', async () => {
+    const settings = { namespace: NAMESPACE, clusterName: 'kairos', logLevel: 'info' };
+    const check = readCheckSettings(await environmentOf('check'), 1);
+    expect(check).toMatchObject({ ...settings, timeoutMs: 90_000 });
+    const uninstall = readUninstallSettings(await environmentOf('uninstall'), 1);
+    expect(uninstall).toMatchObject({ ...settings, timeoutMs: 5_400_000, heldNodes: 'give-back' });
   });
 });
 

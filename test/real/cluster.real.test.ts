@@ -34,44 +34,65 @@ async function invariants(target: string, writes?: Record<string, number>): Prom
 }
 
 describe('the operator on real nodes', () => {
-  it('is installed with helm, and then is ready', async () => {
-    const tookMs = await stage.install();
-    say(`helm install until ready: ${(tookMs / 1000).toFixed(1)} s`);
-    await stage.observer.healthy();
-  }, 6 * MINUTE);
+  it(
+    'is installed with helm, and then is ready',
+    async () => {
+      const tookMs = await stage.install();
+      say(`helm install until ready: ${(tookMs / 1000).toFixed(1)} s`);
+      await stage.observer.healthy();
+    },
+    6 * MINUTE,
+  );
 
-  it('has a KairosNode for each Kairos machine, and none for another', async () => {
-    const reported = () => [...stage.kairosNodes.values()].filter(({ status }) => status.bootID !== undefined);
-    const nodes = await stage.until('agents report', reported, ({ length }) => length === KAIROS.length);
-    expect(nodes.map(({ name }) => name).toSorted()).toEqual(KAIROS);
-    expect(nodes.map(({ status }) => status.observedVersion)).toEqual(KAIROS.map(() => VERSIONS.old));
-    const idle = await stage.kubectl('get', 'pods', '-n', 'kairos-agent', '--field-selector', 'spec.nodeName=node4');
-    expect(idle).toMatch(/1\/1 +Running/);
-  }, MINUTE);
+  it(
+    'has a KairosNode for each Kairos machine, and none for another',
+    async () => {
+      const reported = () => [...stage.kairosNodes.values()].filter(({ status }) => status.bootID !== undefined);
+      const nodes = await stage.until('agents report', reported, ({ length }) => length === KAIROS.length);
+      expect(nodes.map(({ name }) => name).toSorted()).toEqual(KAIROS);
+      expect(nodes.map(({ status }) => status.observedVersion)).toEqual(KAIROS.map(() => VERSIONS.old));
+      const idle = await stage.kubectl('get', 'pods', '-n', 'kairos-agent', '--field-selector', 'spec.nodeName=node4');
+      expect(idle).toMatch(/1\/1 +Running/);
+    },
+    MINUTE,
+  );
 
-  it('shows its UI through a port-forward', async () => {
-    const { port, close } = await stage.forward('service/kairos-temporal', 8233);
-    try {
-      const page = await fetch(`http://127.0.0.1:${port}/`);
-      expect(page.status).toBe(200);
-      expect(await page.text()).toContain('Temporal');
-    } finally {
-      close();
-    }
-  }, MINUTE);
+  it(
+    'shows its UI through a port-forward',
+    async () => {
+      const { port, close } = await stage.forward('service/kairos-temporal', 8233);
+      try {
+        const page = await fetch(`http://127.0.0.1:${port}/`);
+        expect(page.status).toBe(200);
+        expect(await page.text()).toContain('Temporal');
+      } finally {
+        close();
+      }
+    },
+    MINUTE,
+  );
 
-  it('upgrades every node, the one with Temporal and the one with the API server among them', async () => {
-    await stage.upgrade('all', IMAGES.new, { strategy: { soak: '2s' } });
-    const status = await stage.ended('all', 6 * MINUTE);
-    expect(status).toMatchObject({ phase: 'Completed', nodes: { summary: '3/3', inFlight: 0, failed: 0 } });
-    expect(status.rollout?.verdicts).toEqual({ Succeeded: 3 });
-    expect(await invariants(VERSIONS.new)).toEqual([]);
-    const [plain] = stage.recordings().filter(({ node }) => node === 'node4');
-    expect(plain?.boots).toHaveLength(1);
-  }, 7 * MINUTE);
+  it(
+    'upgrades every node, the one with Temporal and the one with the API server among them',
+    async () => {
+      await stage.upgrade('all', IMAGES.new, { strategy: { soak: '2s' } });
+      const status = await stage.ended('all', 6 * MINUTE);
+      expect(status).toMatchObject({ phase: 'Completed', nodes: { summary: '3/3', inFlight: 0, failed: 0 } });
+      expect(status.rollout?.verdicts).toEqual({ Succeeded: 3 });
+      expect(await invariants(VERSIONS.new)).toEqual([]);
+      const [plain] = stage.recordings().filter(({ node }) => node === 'node4');
+      expect(plain?.boots).toHaveLength(1);
+    },
+    7 * MINUTE,
+  );
 
-  it('leaves no pod and no Job behind', async () => {
-    const steps = () => stage.kubectl('get', 'pods,jobs', '-n', NAMESPACE, '-l', 'kairos.io/upgrade-step', '-o', 'name');
-    await stage.until('pods and Jobs of steps are gone', steps, (names) => names === '');
-  }, MINUTE);
+  it(
+    'leaves no pod and no Job behind',
+    async () => {
+      const steps = () =>
+        stage.kubectl('get', 'pods,jobs', '-n', NAMESPACE, '-l', 'kairos.io/upgrade-step', '-o', 'name');
+      await stage.until('pods and Jobs of steps are gone', steps, (names) => names === '');
+    },
+    MINUTE,
+  );
 });

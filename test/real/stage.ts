@@ -76,7 +76,7 @@ export interface RealStage {
 /** Starts the machines and a workload, without the operator. */
 export async function startRealStage(nodes: readonly RealNode[], log: (line: string) => void): Promise<RealStage> {
   const wanted = [OLD, NEW, NEWER, BAD, ...(nodes.some(({ plain }) => plain) ? [PLAIN] : [])];
-  const system = buildSystemImages(wanted, log);
+  const system = await buildSystemImages(wanted, log);
   const product = await buildImages();
   const imageOf = ({ plain }: RealNode): BuiltImage => (plain === true ? system.at(-1) : system[0]) as BuiltImage;
   const rig = await startRig({
