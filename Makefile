@@ -65,13 +65,18 @@ bench-agent: node_modules/.package-lock.json ## the agent's memory over many loo
 chaos: tools build ## the demo under chaos, many seeds in a row (SEEDS=20 SEED=1 NODES=6)
 	@node sim/demo/chaos-seeds.ts
 
+.PHONY: chart
+chart: node_modules/.package-lock.json ## write dist/kairos-operator, the chart without that of Temporal: installed without a network
+	@mkdir -p dist
+	@node tools/copy-chart.ts dist/kairos-operator
+
 .PHONY: build-installer
-build-installer: node_modules/.package-lock.json ## write dist/install.yaml from the chart (IMG= AGENT_IMG=, each repository:tag)
+build-installer: chart ## write dist/install.yaml from the chart (IMG= AGENT_IMG=, each repository:tag)
 	@[ -n "$(IMG)" ] && [ -n "$(AGENT_IMG)" ] || { echo 'set IMG and AGENT_IMG, each as repository:tag: no images are published yet'; exit 1; }
 	@mkdir -p dist
 	@set -euo pipefail; helm=$$(node tools/resolve.ts helm | cut -f2); operator=$(IMG) agent=$(AGENT_IMG); \
 	{ cat deploy/operator/namespace.yaml; \
-	"$$helm" template kairos-operator deploy/charts/kairos-operator --kube-version 1.36.3 --namespace kairos-system \
+	"$$helm" template kairos-operator dist/kairos-operator --kube-version 1.36.3 --namespace kairos-system \
 	--set-string "image.repository=$${operator%:*},image.tag=$${operator##*:}" \
 	--set-string "agent.image.repository=$${agent%:*},agent.image.tag=$${agent##*:}"; } > dist/install.yaml.half \
 	&& mv dist/install.yaml.half dist/install.yaml
