@@ -30,6 +30,10 @@ demo: tools build ## upgrade a simulated cluster before your eyes (NODES=12, KEE
 crds: node_modules/.package-lock.json ## generate the CRDs from the schemas
 	node tools/generate-crds.ts
 
+.PHONY: chart-docs
+chart-docs: node_modules/.package-lock.json ## generate what in the chart is made from other files: its policies, the values in its README
+	node tools/generate-chart.ts
+
 .PHONY: format
 format: node_modules/.package-lock.json ## format the sources
 	prettier --write --log-level warn .
@@ -65,19 +69,37 @@ bench-agent: node_modules/.package-lock.json ## the agent's memory over many loo
 chaos: tools build ## the demo under chaos, many seeds in a row (SEEDS=20 SEED=1 NODES=6)
 	@node sim/demo/chaos-seeds.ts
 
+# What the targets below use. Flags of Helm in CHART_ARGS set further values of the chart.
+KUBECTL ?= kubectl
+export KUBECTL IMG AGENT_IMG CHART_ARGS GUARD
+need-kubectl = @command -v $(KUBECTL) >/dev/null || { echo '$(KUBECTL) is missing: install kubectl, or name it by KUBECTL='; exit 1; }
+
 .PHONY: chart
 chart: node_modules/.package-lock.json ## write dist/kairos-operator, the chart without that of Temporal: installed without a network
 	@mkdir -p dist
 	@node tools/copy-chart.ts dist/kairos-operator
 
 .PHONY: build-installer
-build-installer: chart ## write dist/install.yaml from the chart (IMG= AGENT_IMG=, each repository:tag)
-	@[ -n "$(IMG)" ] && [ -n "$(AGENT_IMG)" ] || { echo 'set IMG and AGENT_IMG, each as repository:tag: no images are published yet'; exit 1; }
-	@mkdir -p dist
-	@set -euo pipefail; helm=$$(node tools/resolve.ts helm | cut -f2); operator=$(IMG) agent=$(AGENT_IMG); \
-	{ cat deploy/operator/namespace.yaml; \
-	"$$helm" template kairos-operator dist/kairos-operator --kube-version 1.36.3 --namespace kairos-system \
-	--set-string "image.repository=$${operator%:*},image.tag=$${operator##*:}" \
-	--set-string "agent.image.repository=$${agent%:*},agent.image.tag=$${agent##*:}"; } > dist/install.yaml.half \
-	&& mv dist/install.yaml.half dist/install.yaml
-	@echo dist/install.yaml
+build-installer: node_modules/.package-lock.json ## write dist/install.yaml from the chart (IMG=, AGENT_IMG=, CHART_ARGS=)
+	@node tools/installer.ts
+
+.PHONY: install
+install: ## install the resource definitions into the cluster of your kubeconfig
+	$(need-kubectl)
+	$(KUBECTL) apply --server-side --filename=deploy/crds
+
+.PHONY: uninstall
+uninstall: ## delete the resource definitions, and with them all KairosNodes and NodeOpUpgrades
+	$(need-kubectl)
+	@! $(KUBECTL) get deployments --all-namespaces --selector=app.kubernetes.io/part-of=kairos-operator --output=name | grep -q . || \
+	{ echo 'the operator is still deployed, and would lose what it works on: make undeploy first (or helm uninstall)'; exit 1; }
+	$(KUBECTL) delete --ignore-not-found --filename=deploy/crds
+
+.PHONY: deploy
+deploy: build-installer ## install all into the cluster of your kubeconfig (IMG=, AGENT_IMG=, CHART_ARGS=)
+	$(need-kubectl)
+	$(KUBECTL) apply --server-side --filename=dist/install.yaml
+
+.PHONY: undeploy
+undeploy: node_modules/.package-lock.json ## delete all but the resource definitions, once no node is in hand (CHART_ARGS=; GUARD=0 does not wait)
+	@node tools/undeploy.ts

@@ -20,6 +20,8 @@ export const TOOL_NAMES = [
   'kube-controller-manager',
   'kube-scheduler',
   'kubectl',
+  'kubelet',
+  'kube-proxy',
   'kwok',
   'temporal',
   'helm',
@@ -64,6 +66,8 @@ export const PINNED: Readonly<Record<ToolName, PinnedTool>> = {
   'kube-controller-manager': kubernetes('kube-controller-manager'),
   'kube-scheduler': kubernetes('kube-scheduler'),
   kubectl: kubernetes('kubectl', { kubebuilderAsset: true, versionCommand: ['version', '--client'] }),
+  kubelet: kubernetes('kubelet'),
+  'kube-proxy': kubernetes('kube-proxy'),
   kwok: {
     module: 'kwok',
     package: 'sigs.k8s.io/kwok/cmd/kwok',

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { readSettings } from '../../api/schemas/settings.ts';
 import { readTemporalSettings } from '../../process/temporal.ts';
 import { resolveTool } from '../../tools/resolve.ts';
-import { containerOf, HELM_BUILD_MS, NAMESPACE, only, PROFILES, pods, render, ROOT, type Manifest } from './chart.ts';
+import { containerOf, HELM_BUILD_MS, NAMESPACE, PROFILES, pods, render, ROOT, type Manifest } from './chart.ts';
 
 type Environment = Record<string, string>;
 type Program = 'watcher' | 'worker';

@@ -71,3 +71,32 @@ capabilities:
 {{- define "kairos-operator.furtherNamespaces" -}}
 {{- without (.Values.namespaces | uniq) .Release.Namespace | toJson -}}
 {{- end }}
+
+{{- define "kairos-operator.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+# Mounted Secrets are readable by this group.
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* What every program of the operator is told about its surroundings. */}}
+{{- define "kairos-operator.environment" -}}
+- name: KAIROS_CLUSTER_NAME
+  value: {{ .Values.clusterName | quote }}
+- name: KAIROS_NAMESPACE
+  value: {{ .Release.Namespace | quote }}
+{{- with include "kairos-operator.furtherNamespaces" . | fromJsonArray }}
+- name: KAIROS_NAMESPACES
+  value: {{ join "," . | quote }}
+{{- end }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: LOG_LEVEL
+  value: {{ .Values.logLevel }}
+{{ include "kairos-operator.temporalEnvironment" . | trim }}
+{{- end }}

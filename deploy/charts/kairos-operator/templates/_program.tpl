@@ -23,7 +23,9 @@ spec:
       automountServiceAccountToken: true
       # The address of Temporal comes from the links to Services, where it runs in this namespace.
       enableServiceLinks: {{ include "kairos-operator.temporalByServiceLinks" $root }}
-      priorityClassName: {{ $root.Values.priorityClassName }}
+      {{- with $root.Values.priorityClassName }}
+      priorityClassName: {{ . }}
+      {{- end }}
       terminationGracePeriodSeconds: {{ .graceSeconds }}
       {{- with include "kairos-operator.pullSecrets" (dict "root" $root "image" $root.Values.image) | trim }}
       {{- . | nindent 6 }}
@@ -48,36 +50,16 @@ spec:
               app.kubernetes.io/name: {{ $name }}
         {{- end }}
       securityContext:
-        runAsNonRoot: true
-        runAsUser: 65532
-        runAsGroup: 65532
-        # Mounted Secrets are readable by this group.
-        fsGroup: 65532
-        seccompProfile:
-          type: RuntimeDefault
+        {{- include "kairos-operator.podSecurity" . | nindent 8 }}
       containers:
         - name: {{ .name }}
           image: {{ include "kairos-operator.image" (dict "root" $root "image" $root.Values.image) | quote }}
           imagePullPolicy: {{ $root.Values.image.pullPolicy }}
           args: [{{ .name }}.mjs]
           env:
-            - name: KAIROS_CLUSTER_NAME
-              value: {{ $root.Values.clusterName | quote }}
-            - name: KAIROS_NAMESPACE
-              value: {{ $root.Release.Namespace | quote }}
-            {{- with include "kairos-operator.furtherNamespaces" $root | fromJsonArray }}
-            - name: KAIROS_NAMESPACES
-              value: {{ join "," . | quote }}
-            {{- end }}
-            - name: POD_NAME
-              valueFrom:
-                fieldRef:
-                  fieldPath: metadata.name
-            - name: LOG_LEVEL
-              value: {{ $root.Values.logLevel }}
+            {{- include "kairos-operator.environment" $root | nindent 12 }}
             - name: HEALTH_PORT
               value: '8081'
-            {{- include "kairos-operator.temporalEnvironment" $root | trim | nindent 12 }}
           ports:
             - name: health
               containerPort: 8081

@@ -1,0 +1,94 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { SLOTS, commandLine, parseEnvironment, type GrubState, type Slot } from '../sim/grub.ts';
+import { environmentBlock } from './grub-block.ts';
+
+/** What a machine keeps while its power is off. */
+export interface Disk {
+  /** What the machine mounts of it; see machine/kernel.sh. */
+  readonly folder: string;
+  /** Puts an image into all slots, as an installation does. `archive`: a tar of its root. */
+  install(archive: string): void;
+  loadable(): ReadonlySet<Slot>;
+  readGrub(): GrubState;
+  writeGrub(state: GrubState): void;
+  /** The files of a boot: the slot's root, and what /proc will tell of it. Answers the folder of that root. */
+  prepareBoot(boot: { slot: Slot; upgradeFailure: boolean; bootID: string }): string;
+  /** What `kairos-agent upgrade` of this machine has recorded, oldest first. */
+  writes(): WriteLine[];
+}
+
+export interface WriteLine {
+  readonly bootID: string;
+  readonly recovery: boolean;
+  readonly atMs: number;
+  /** Undefined while it runs, and for ever when it was killed. */
+  readonly exitCode: number | undefined;
+}
+
+/** The disk of one machine, in `folder`. Made where there is none. */
+export function openDisk(folder: string): Disk {
+  const at = (...names: string[]) => path.join(folder, ...names);
+  for (const name of ['empty', 'state-work', 'ephemeral', 'root', 'boot', 'oem'])
+    mkdirSync(at(name), { recursive: true });
+  mkdirSync(at('state', 'cOS'), { recursive: true });
+  mkdirSync(at('persistent', 'local'), { recursive: true });
+  const slotFolder = (slot: Slot) => at('state', 'cOS', slot);
+  const files = { grubenv: at('state', 'grubenv'), assessment: at('state', 'boot_assessment') };
+
+  function writeGrub(state: GrubState): void {
+    writeFileSync(files.grubenv, environmentBlock(state.grubenv));
+    writeFileSync(files.assessment, environmentBlock(state.assessment));
+  }
+
+  return {
+    folder,
+    install(archive) {
+      for (const slot of SLOTS) {
+        rmSync(slotFolder(slot), { recursive: true, force: true });
+        mkdirSync(slotFolder(slot));
+      }
+      execFileSync('tar', ['-C', slotFolder('active'), '-xpf', archive]);
+      for (const slot of ['passive', 'recovery'] as const) linkTree(slotFolder('active'), slotFolder(slot));
+      writeGrub({ grubenv: {}, assessment: {} });
+    },
+    loadable: () => new Set(SLOTS.filter((slot) => existsSync(slotFolder(slot)))),
+    readGrub: () => ({ grubenv: readEnvironment(files.grubenv), assessment: readEnvironment(files.assessment) }),
+    writeGrub,
+    prepareBoot({ slot, upgradeFailure, bootID }) {
+      const root = at('boot', 'root');
+      rmSync(root, { recursive: true, force: true });
+      mkdirSync(root);
+      // Links: an upgrade replaces files of a slot and never changes one in place.
+      linkTree(slotFolder(slot), root);
+      writeFileSync(at('boot', 'boot_id'), `${bootID}\n`);
+      writeFileSync(at('boot', 'cmdline'), `${commandLine(slot, upgradeFailure)}\n`);
+      return root;
+    },
+    writes() {
+      const file = at('persistent', 'local', '.kairos-writes');
+      return existsSync(file) ? parseWrites(readFileSync(file, 'utf8')) : [];
+    },
+  };
+}
+
+/** Lines of the stand-in for kairos-agent: `<ms> <boot id> <yes|no: recovery> started`, `… ended <exit code>`. */
+export function parseWrites(text: string): WriteLine[] {
+  const writes: WriteLine[] = [];
+  for (const line of text.split('\n').filter((one) => one !== '')) {
+    const [ms, bootID = '', recovery, what, code] = line.split(' ');
+    if (what === 'started')
+      writes.push({ bootID, recovery: recovery === 'yes', atMs: Number(ms), exitCode: undefined });
+    else writes[writes.length - 1] = { ...(writes.at(-1) as WriteLine), exitCode: Number(code) };
+  }
+  return writes;
+}
+
+function linkTree(from: string, to: string): void {
+  execFileSync('cp', ['-al', `${from}/.`, to]);
+}
+
+function readEnvironment(file: string): Record<string, string> {
+  return existsSync(file) ? parseEnvironment(readFileSync(file, 'utf8')) : {};
+}
