@@ -1,3 +1,4 @@
+import { answerCheck } from './answer-check.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { drainNode } from './drain.ts';
 import { endNode, settleNode } from './end.ts';
@@ -27,6 +28,7 @@ export function createActivities(view: ClusterView) {
       }
     };
   return {
+    answerCheck: step(answerCheck),
     confirmRequest: step(confirmRequest),
     planRollout: step(planRollout),
     reportRollout: step(reportRollout, true),

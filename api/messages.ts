@@ -198,8 +198,20 @@ export interface NodeResult {
   cancelled?: boolean;
 }
 
+/** The question whether a worker is at work. */
+export interface CheckInput {
+  cluster: ClusterRef;
+  timing: Timing;
+}
+
+/** What the worker that answered sees of its cluster. */
+export interface CheckAnswer {
+  nodes: number;
+  kairosNodes: number;
+}
+
 /** Names under which people and programs reach the workflows. */
-export const WORKFLOW_NAMES = { rollout: 'rollout', wave: 'wave', nodeUpgrade: 'nodeUpgrade' } as const;
+export const WORKFLOW_NAMES = { rollout: 'rollout', wave: 'wave', nodeUpgrade: 'nodeUpgrade', check: 'check' } as const;
 
 export const nodeWorkflowID = (cluster: ClusterRef, node: NodeRef) => `node/${cluster.id}/${node.uid}`;
 export const waveWorkflowID = (rolloutID: string, request: RolloutRequest, wave: string) =>

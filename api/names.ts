@@ -8,6 +8,8 @@ export const HELD_PREFIX = 'held:';
 export const PAUSE_ANNOTATION = 'kairos.io/pause';
 /** The annotation on a NodeOpUpgrade or KairosNode that asks for another attempt, once for each new value. */
 export const RETRY_ANNOTATION = 'kairos.io/retry';
+/** The Lease in the operator's namespace that the uninstall program holds: while it does, no rollout is started. */
+export const UNINSTALL_LEASE = 'kairos-uninstall';
 /** The label set on Nodes that run Kairos. */
 export const MANAGED_LABEL = 'kairos.io/managed';
 /** The label on every pod and Job of ours that works on a node; its value is the step: pre-pull, upgrade, recovery, reboot, evidence. */

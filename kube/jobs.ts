@@ -1,5 +1,6 @@
 import type { KubeClient } from './client.ts';
 import { type Preconditions, createOrRead, deleteObject } from './create.ts';
+import { listAll } from './list.ts';
 import type { NewObject, RawObject } from './raw-object.ts';
 
 export interface JobView {
@@ -26,6 +27,13 @@ export async function createJob(client: KubeClient, namespace: string, job: NewO
 /** Rejects with `NotFound` when there is none. */
 export async function readJob(client: KubeClient, namespace: string, name: string): Promise<JobView> {
   return jobView(await client.request<RawObject>({ verb: 'get', path: jobPath(namespace, name) }));
+}
+
+/** The Jobs of a namespace that have this label. */
+export async function listJobs(client: KubeClient, namespace: string, labelSelector: string): Promise<JobView[]> {
+  const jobs: JobView[] = [];
+  await listAll(client, jobsPath(namespace), { labelSelector }, (object) => jobs.push(jobView(object)));
+  return jobs;
 }
 
 /** Deletes the Job and, in the background, its pods. One that is gone, or another one with `uid` given, is success. */

@@ -39,7 +39,7 @@ async function runGuard(manifests: string): Promise<void> {
   try {
     await kubectl(manifests, 'apply', '--server-side', '--filename=-');
     const ended = await endOfGuard();
-    const log = await kubectl('', 'logs', `--namespace=${NAMESPACE}`, `--selector=job-name=${GUARD}`, '--tail=-1');
+    const log = await wordsOfGuard();
     if (ended !== 'Complete') throw new InstallerError(`${log}\nnothing was deleted: the guard said no (${ended})`);
     console.log(log);
   } finally {
@@ -55,6 +55,15 @@ async function endOfGuard(): Promise<string> {
     if (end !== undefined) return end.startsWith('Complete') ? 'Complete' : end;
     await sleep(POLL_MS);
   }
+}
+
+/** Its log; where there is none, as its node is gone or does not answer, what the pod itself has of it. */
+async function wordsOfGuard(): Promise<string> {
+  const pods = [`--namespace=${NAMESPACE}`, `--selector=job-name=${GUARD}`];
+  const path = 'jsonpath={range .items[*].status.containerStatuses[*]}{.state.terminated.message}{"\\n"}{end}';
+  const log = await kubectl('', 'logs', ...pods, '--tail=-1').catch(() => '');
+  const words = log === '' ? await kubectl('', 'get', 'pods', ...pods, `--output=${path}`) : log;
+  return words === '' ? 'what the guard said cannot be read' : words;
 }
 
 /** What kubectl prints for this input. Throws InstallerError with what it complains of. */

@@ -3,6 +3,7 @@ import type { ClusterRef } from '../api/messages.ts';
 import type { NodeOpUpgrade } from '../api/types.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { KairosNodeView } from '../kube/kairos-nodes.ts';
+import type { LeaseHolder } from '../kube/lease-holder.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import type { Reflector } from '../kube/reflector.ts';
 import type { Closings } from './closings.ts';
@@ -18,6 +19,8 @@ export interface WatcherContext {
   readonly namespaces: readonly string[];
   readonly engine: Engine;
   readonly closings: Closings;
+  /** Whether the operator is being uninstalled, and by whom. */
+  readonly uninstall: Pick<LeaseHolder, 'now'>;
   readonly log: Logger;
   readonly upgrades: Reflector<NodeOpUpgrade>;
   readonly kairosNodes: Reflector<KairosNodeView>;

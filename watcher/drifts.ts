@@ -6,6 +6,7 @@ import { pause } from '../kube/pause.ts';
 import { driftKey, handMadeDrift } from '../policy/drift.ts';
 import { resolveSpec, timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
+import { mustMayStart } from './may-start.ts';
 
 /** How long a hand-edited drift settles: a person who edits ten nodes gets one rollout, not ten. */
 const SETTLE_MS = 10_000;
@@ -39,6 +40,7 @@ export async function reconcileDrift(
     if (wanted.length === 0) return;
     const names = wanted.map((node) => node.name);
     const keys = Object.fromEntries(wanted.map((node) => [node.name, driftKey(node)]));
+    await mustMayStart(context);
     log.info({ image, nodes: names.length, workflow: workflowID }, 'starting rollout of hand-edited KairosNodes');
     await engine.start(workflowID, driftInput(context, image, names), `hand-edited: ${names.length} → ${image}`, keys);
   }

@@ -1,5 +1,7 @@
 import { Connection } from '@temporalio/client';
+import { UNINSTALL_LEASE } from '../api/names.ts';
 import { watchKairosNodes } from '../kube/kairos-nodes.ts';
+import { LeaseHolder } from '../kube/lease-holder.ts';
 import { watchNodeOpUpgrades } from '../kube/node-op-upgrades.ts';
 import { watchNodes } from '../kube/nodes.ts';
 import { identifyCluster, openCluster } from '../process/api-server.ts';
@@ -62,6 +64,7 @@ async function main(program: Program): Promise<void> {
       namespaces,
       engine,
       closings,
+      uninstall: new LeaseHolder(client, own, UNINSTALL_LEASE),
       log,
       upgrades,
       kairosNodes,

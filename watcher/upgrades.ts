@@ -7,6 +7,7 @@ import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upg
 import { decideEngine, pauseReason, type EngineDecision } from '../policy/engine.ts';
 import { resolveSpec, timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
+import { mustMayStart } from './may-start.ts';
 
 /**
  * Brings one NodeOpUpgrade and its rollout together, by what both say now. Repeating it changes nothing. `again` is
@@ -26,6 +27,7 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, aga
       break;
     case 'start': {
       if (resource === undefined) return;
+      await mustMayStart(context);
       log.info({ ...about, attempt: decision.attempt }, 'starting rollout');
       await engine.start(workflowID, rolloutInput(context, resource, decision), `${key} → ${resource.spec.image}`);
       break;

@@ -2,3 +2,4 @@
 export { rollout } from './rollout.ts';
 export { wave } from './wave.ts';
 export { nodeUpgrade } from './node-upgrade.ts';
+export { check } from './check.ts';

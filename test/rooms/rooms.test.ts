@@ -36,6 +36,13 @@ const RULES: Record<string, Rule> = {
     may: ['api/', 'policy/', 'kube/', 'process/'],
     packages: ['node:', '@temporalio/', 'prom-client', ...LOG],
   },
+  // Looks after nodes as the watcher does, and starts nothing.
+  uninstall: {
+    may: ['api/', 'policy/', 'kube/', 'process/', 'watcher/closings.ts', 'watcher/engine.ts', 'watcher/leftovers.ts'],
+    mayType: ['watcher/context.ts'],
+    packages: ['node:', '@temporalio/', 'zod', ...LOG],
+  },
+  check: { may: ['api/', 'kube/', 'process/', 'policy/'], packages: ['node:', '@temporalio/', ...LOG] },
   cli: { may: ['api/', 'policy/', 'kube/'], packages: ['node:', '@temporalio/', 'yaml', ...LOG] },
   agent: { may: ['policy/release.ts', 'policy/boot-state.ts'], mayType: ['api/types.ts'], packages: ['node:'] },
 };

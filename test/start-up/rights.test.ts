@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
+import { CHECK_MANIFEST, CHECK_RIGHTS } from '../../check/rights.ts';
 import type { Right } from '../../process/rights.ts';
+import { UNINSTALL_MANIFEST, UNINSTALL_RIGHTS } from '../../uninstall/rights.ts';
 import { WATCHER_MANIFEST, WATCHER_RIGHTS } from '../../watcher/rights.ts';
 import { WORKER_MANIFEST, WORKER_RIGHTS } from '../../worker/rights.ts';
 
@@ -33,9 +35,11 @@ describe('the rights that a process asks for at its start are those that its man
   it.each([
     ['worker', WORKER_RIGHTS, WORKER_MANIFEST],
     ['watcher', WATCHER_RIGHTS, WATCHER_MANIFEST],
+    ['uninstall', UNINSTALL_RIGHTS, UNINSTALL_MANIFEST],
+    ['check', CHECK_RIGHTS, CHECK_MANIFEST],
   ] as const)('%s', (_, rights, manifest) => {
     const wanted = given(manifest);
-    expect(wanted.length).toBeGreaterThan(10);
+    expect(wanted.length).toBeGreaterThan(0);
     expect(asked(rights).toSorted()).toEqual(wanted.toSorted());
   });
 });

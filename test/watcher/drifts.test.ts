@@ -48,6 +48,7 @@ async function look(engine: EngineState, onPatch: (nodes: Map<string, KairosNode
         return Promise.resolve();
       },
     },
+    uninstall: { now: () => Promise.resolve(undefined) },
     closings: { watch: (id: string) => void watched.push(id) },
   };
   const looked = reconcileDrift(

@@ -35,6 +35,7 @@ export function watcher(engine: EngineState | undefined, answer: (request: KubeR
       signal: (_id: string, name: string, { by }: { by: string }) => note(`${name} by ${by}`),
       startNode: (id: string, { recover }: { recover?: boolean }) => note(`start ${id}${recover ? ' to recover' : ''}`),
     },
+    uninstall: { now: () => Promise.resolve(undefined) },
     closings: { watch: () => void note('looks again') },
     upgrades: new Map(),
     kairosNodes: new Map<string, KairosNodeView>(),

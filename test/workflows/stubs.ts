@@ -61,6 +61,7 @@ export const targetOf = (image: string): Target => ({
 
 /** The steps of an upgrade on which nothing goes wrong, without a cluster. */
 const smooth: Activities = {
+  answerCheck: async () => ({ nodes: 0, kairosNodes: 0 }),
   confirmRequest: async () => ({ current: true, reason: '' }),
   planRollout: async () => ({ controlPlane: [], workers: [], leftAlone: [], maxUnavailable: 1 }),
   reportRollout: async () => undefined,

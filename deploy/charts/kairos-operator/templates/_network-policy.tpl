@@ -45,10 +45,10 @@ spec:
     {{- end }}
 {{- end }}
 
-{{- /* Whole numbers, as a JSON list: what Helm read from a file are fractions. */}}
+{{- /* As text, in a JSON list: numbers from a file are fractions, others are not. */}}
 {{- define "kairos-operator.apiServerPorts" -}}
 {{- $ports := list -}}
-{{- range .Values.networkPolicy.apiServerPorts }}{{ $ports = append $ports (int .) }}{{ end -}}
+{{- range .Values.networkPolicy.apiServerPorts }}{{ $ports = append $ports (int . | toString) }}{{ end -}}
 {{- toJson $ports -}}
 {{- end }}
 
