@@ -16,7 +16,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 
 .PHONY: tools
 tools: node_modules/.package-lock.json ## find or build etcd, Kubernetes, Temporal, kwok and helm (Go; minutes the first time)
-	@node tools/resolve.ts etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok temporal helm
+	@node tools/resolve.ts etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok temporal temporal-ui helm
 
 .PHONY: build
 build: node_modules/.package-lock.json ## build the workflow bundle and the agent

@@ -9,6 +9,8 @@ cd "$DATA"
 version=$(temporal --version | sed -n 's/.*(Server \([0-9][0-9.]*\).*/\1/p')
 database="temporal-$version.db"
 [ -f "$database-wal" ] || { echo "there is no $DATA/$database-wal: does the server run?" >&2; exit 1; }
-head -c 32 "$database-wal" >/tmp/head-of-log
+head=$(mktemp)
+trap 'rm "$head"' EXIT
+head -c 32 "$database-wal" >"$head"
 tar -c -f - "$database" "$database-wal"
-head -c 32 "$database-wal" | cmp -s - /tmp/head-of-log || { echo "the log was begun anew meanwhile: throw this backup away and make another" >&2; exit 1; }
+head -c 32 "$database-wal" | cmp -s - "$head" || { echo "the log was begun anew meanwhile: throw this backup away and make another" >&2; exit 1; }
