@@ -54,7 +54,7 @@ describe('the operator on real nodes', () => {
     try {
       const page = await fetch(`http://127.0.0.1:${port}/`);
       expect(page.status).toBe(200);
-      expect(await page.text()).toContain('Temporal');
+      expect(await page.text()).toContain('/_app/');
     } finally {
       close();
     }
