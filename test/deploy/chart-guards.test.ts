@@ -126,7 +126,7 @@ describe('a NetworkPolicy', () => {
 
   it('is there of Temporal alone where none is wanted', async () => {
     const names = policies(await profile('embedded, guarded by nothing')).map(({ metadata }) => metadata.name);
-    expect(names).toEqual(['kairos-temporal']);
+    expect(names).toEqual(['kairos-temporal', 'kairos-temporal-web']);
   });
 });
 
