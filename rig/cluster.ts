@@ -91,8 +91,10 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     const binaries = await gather(path.join(folder, 'bin'), await programs());
     const store = await prepareRuntimeStore(options.archives, CONTAINERD, options.log);
     const identities = options.machines.map(({ name, role }, at) => ({ name, role, index: at + 1 }));
-    const api = { host: addressOf(controlPlaneOf(identities)), port: API_PORT };
-    net = await startSwitch({ folder, group: `${group}/switch`, api });
+    const apiServer = controlPlaneOf(identities);
+    const api = { host: addressOf(apiServer), port: API_PORT };
+    const network = await startSwitch({ folder, group: `${group}/switch`, api });
+    net = network;
     const authority = openAuthority(folder);
     const cluster = { authority, machines: identities, audiences: options.audiences ?? [] };
     const roots = path.join(folder, 'roots');
@@ -106,8 +108,9 @@ export async function startRig(options: RigOptions): Promise<Rig> {
         ...identity,
         folder: path.join(folder, 'machines', identity.name),
         group: `${group}/${identity.name}`,
-        switchPID: net.pid,
+        switchPID: network.pid,
         binaries,
+        ...(identity === apiServer && { onPowerOff: () => network.cutConnections() }),
       });
       machine.disk.install(unpacked((options.machines[at] as MachineSpec).image));
       await copyRuntimeStore(store, path.join(machine.disk.folder, 'persistent', 'var', 'lib', 'containerd'));
@@ -117,13 +120,13 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     }
     const kubeconfig = path.join(folder, 'admin.kubeconfig');
     const admin = { name: 'admin', subject: '/O=system:masters/CN=admin' };
-    writeFileSync(kubeconfig, authority.kubeconfig(admin, `https://127.0.0.1:${net.apiPort}`), { mode: 0o600 });
+    writeFileSync(kubeconfig, authority.kubeconfig(admin, `https://127.0.0.1:${network.apiPort}`), { mode: 0o600 });
     const connected = connectToCluster({ kubeconfig });
     client = connected;
     await becomeReady(connected, machines);
     await connected.request({
       verb: 'merge-patch',
-      path: `/api/v1/nodes/${controlPlaneOf(identities).name}`,
+      path: `/api/v1/nodes/${apiServer.name}`,
       body: { metadata: { labels: { [CONTROL_PLANE_LABEL]: '' } } },
       fieldManager: 'rig',
     });

@@ -27,6 +27,7 @@ export interface MachineOptions extends MachineIdentity {
   readonly switchPID: number;
   /** Folder with the programs of a node. */
   readonly binaries: string;
+  readonly onPowerOff?: () => void;
 }
 
 /** A machine with a firmware of ours and everything else as real as namespaces allow. */
@@ -128,6 +129,7 @@ export function buildMachine(options: MachineOptions): Machine {
     kernel = undefined;
     power = 'off';
     cuts.push(Date.now());
+    options.onPowerOff?.();
     const panicked = how !== RESTART && how !== POWER_OFF && how !== 'SIGKILL';
     say(panicked ? `Kernel panic (${how}), restarting` : `power off (${how})`);
     panics = panicked ? panics + 1 : 0;

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { checkInvariants, type Invariant } from '../../sim/invariants.ts';
+import { readNodes } from '../../sim/read-nodes.ts';
 import { IMAGES, NAMESPACE, startRealStage, VERSIONS, type RealStage } from './stage.ts';
 
 const KAIROS = ['node1', 'node2', 'node3'];
@@ -24,12 +25,13 @@ afterAll(async () => {
 }, 2 * MINUTE);
 
 async function invariants(target: string, writes?: Record<string, number>): Promise<Invariant[]> {
-  const { observer, kairosNodes } = stage;
-  const nodes = [...observer.nodes.values()].filter(({ name }) => KAIROS.includes(name));
+  const { observer, rig } = stage;
+  const now = await readNodes(rig.client);
+  const nodes = now.nodes.filter(({ name }) => KAIROS.includes(name));
   const recordings = stage.recordings().filter(({ node }) => KAIROS.includes(node));
   const { moments, breaches } = observer;
   const evidence = { target, maxUnavailable: 1, moments, breaches, nodes, recordings, ...(writes && { writes }) };
-  const all = checkInvariants({ ...evidence, kairosNodes: [...kairosNodes.values()] });
+  const all = checkInvariants({ ...evidence, kairosNodes: now.kairosNodes });
   return all.filter(({ broken }) => broken.length > 0);
 }
 

@@ -12,7 +12,7 @@ import { resolveTool } from '../resolve.ts';
 import { ImageStore } from './buildah.ts';
 import { dockerfileOf, ImageError, layContext, type Image } from './context.ts';
 import { SUITE, unpackDebian } from './debian.ts';
-import { buildStandIn, NODE_BASE, PAUSE, TEMPORAL, type StandIn } from './stand-ins.ts';
+import { buildStandIn, NODE_BASE, PAUSE, TEMPORAL, TEMPORAL_UI, type StandIn } from './stand-ins.ts';
 
 export interface Archive {
   /** As pods name the image. */
@@ -68,6 +68,7 @@ export async function buildImages(progress: Progress = progressOn()): Promise<Ar
   const standIn = async (one: StandIn, key: string) =>
     await archive(one.name, key, (store, name) => buildStandIn({ ...one, name }, debian, store));
   await standIn(TEMPORAL, await hashOf([await resolveTool('temporal')], recipe));
+  await standIn(TEMPORAL_UI, await hashOf([await resolveTool('temporal-ui')], recipe));
   await standIn(PAUSE, recipe);
   return archives;
 }

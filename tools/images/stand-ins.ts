@@ -2,6 +2,7 @@ import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PINNED } from '../pinned.ts';
 import { resolveTool } from '../resolve.ts';
+import { temporalUiSettings } from '../temporal-ui.ts';
 import type { ImageStore } from './buildah.ts';
 import { layBusybox, layNodeRoot, layShellRoot, type User } from './roots.ts';
 
@@ -37,6 +38,24 @@ export const TEMPORAL: StandIn = {
     await cp(await resolveTool('temporal'), join(root, 'usr/local/bin/temporal'));
   },
   settings: ['USER temporal', 'ENTRYPOINT ["temporal"]'],
+};
+
+/** For the image of Temporal's UI, which is in a registry: the real program with the settings of that image. */
+export const TEMPORAL_UI: StandIn = {
+  name: `docker.io/temporalio/ui:${PINNED['temporal-ui'].version}`,
+  user: TEMPORAL_USER,
+  async lay(debian, root) {
+    await layShellRoot(debian, root, TEMPORAL_USER);
+    const home = join(root, 'srv/ui-server');
+    await mkdir(join(home, 'config'), { recursive: true });
+    await cp(await resolveTool('temporal-ui'), join(home, 'ui-server'));
+    await cp(await temporalUiSettings(), join(home, 'config', 'docker.yaml'));
+  },
+  settings: [
+    'WORKDIR /srv/ui-server',
+    'USER temporal',
+    'ENTRYPOINT ["/srv/ui-server/ui-server", "--env", "docker", "start"]',
+  ],
 };
 
 /** For the pause of Kubernetes, which is in a registry: a process that does nothing, so that a pod keeps its namespaces. */
