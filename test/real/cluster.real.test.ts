@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { checkInvariants, type Invariant } from '../../sim/invariants.ts';
 import { readNodes } from '../../sim/read-nodes.ts';
+import { tryAgentToken } from './agent-token.ts';
 import { IMAGES, NAMESPACE, startRealStage, VERSIONS, type RealStage } from './stage.ts';
 
 const KAIROS = ['node1', 'node2', 'node3'];
@@ -75,9 +76,75 @@ describe('the operator on real nodes', () => {
   );
 
   it(
+    'answers helm test',
+    async () => {
+      const answer = await stage.helm('test', 'kairos-operator', '--namespace', NAMESPACE, '--logs', '--timeout', '3m');
+      expect(answer).toMatch(/Phase: +Succeeded/);
+      expect(answer).not.toContain('MISSING');
+    },
+    4 * MINUTE,
+  );
+
+  it(
+    'gives an agent a token for its own report, and for nothing else',
+    async () => {
+      const { token, answers } = await tryAgentToken(stage, 'node3', 'node2');
+      expect(token.node).toBe('node3');
+      expect(answers).toEqual({
+        'read its own KairosNode': 200,
+        'report to its own KairosNode': 200,
+        'report to another KairosNode': 403,
+        'write a verdict': 403,
+        'order an upgrade of its own node': 403,
+        'list KairosNodes': 403,
+        'list Nodes': 403,
+        'read Secrets': 403,
+        'cordon its Node': 403,
+        'make a pod': 403,
+      });
+    },
+    MINUTE,
+  );
+
+  it(
     'upgrades every node, the one with Temporal and the one with the API server among them',
     async () => {
       await stage.upgrade('all', IMAGES.new, { strategy: { soak: '2s' } });
+      const rolloutID = await stage.rolloutID('all');
+      const waits = () => stage.status('all')?.nodes?.inFlight ?? 0;
+      await stage.until('a node is in hand', waits, (count) => count > 0, 2 * MINUTE);
+      await stage.temporal(
+        'workflow',
+        'signal',
+        '--workflow-id',
+        rolloutID,
+        '--name',
+        'pause',
+        '--input',
+        '{"reason":"look"}',
+      );
+      const paused = () => stage.status('all')?.rollout?.paused;
+      await stage.until('the rollout is paused', paused, (now) => now?.reason === 'look', 2 * MINUTE);
+      await stage.until('the node in hand has ended', waits, (count) => count === 0, 3 * MINUTE);
+      // The same from outside, as an administrator does it.
+      const { port, close } = await stage.forward('service/kairos-temporal', 7233);
+      try {
+        const address = `127.0.0.1:${port}`;
+        const update = [
+          'workflow',
+          'update',
+          'execute',
+          '--workflow-id',
+          rolloutID,
+          '--name',
+          'resume',
+          '--input',
+          '{}',
+        ];
+        await stage.temporalCLI(address, ...update);
+      } finally {
+        close();
+      }
       const status = await stage.ended('all', 6 * MINUTE);
       expect(status).toMatchObject({ phase: 'Completed', nodes: { summary: '3/3', inFlight: 0, failed: 0 } });
       expect(status.rollout?.verdicts).toEqual({ Succeeded: 3 });
@@ -85,7 +152,7 @@ describe('the operator on real nodes', () => {
       const [plain] = stage.recordings().filter(({ node }) => node === 'node4');
       expect(plain?.boots).toHaveLength(1);
     },
-    7 * MINUTE,
+    12 * MINUTE,
   );
 
   it(
@@ -96,5 +163,41 @@ describe('the operator on real nodes', () => {
       await stage.until('pods and Jobs of steps are gone', steps, (names) => names === '');
     },
     MINUTE,
+  );
+
+  it(
+    'stops at the first node that falls back, with the cluster serving',
+    async () => {
+      const before = stage.recordings();
+      await stage.upgrade('bad', IMAGES.bad, { strategy: { soak: '2s' } });
+      const status = await stage.ended('bad', 6 * MINUTE);
+      expect(status).toMatchObject({ phase: 'Failed', rollout: { verdicts: { RolledBack: 1 } } });
+      const after = stage.recordings();
+      const booted = after.filter(({ boots }, at) => boots.length !== before[at]?.boots.length).map(({ node }) => node);
+      expect(booted).toEqual(['node1']);
+      expect(after[0]?.boots.at(-1)?.slot).toBe('passive');
+      const { nodes, kairosNodes } = await readNodes(stage.rig.client);
+      expect(nodes.filter(({ ready, unschedulable, owner }) => !ready || unschedulable || owner !== undefined)).toEqual(
+        [],
+      );
+      const fallen = kairosNodes.find(({ name }) => name === 'node1');
+      expect(fallen?.status).toMatchObject({ observedVersion: VERSIONS.new, lastAttempt: { verdict: 'RolledBack' } });
+      expect(stage.observer.breaches).toEqual([]);
+    },
+    8 * MINUTE,
+  );
+
+  it(
+    'is uninstalled, and leaves nothing cordoned and nothing of its own but the definitions',
+    async () => {
+      await stage.helm('uninstall', 'kairos-operator', '--namespace', NAMESPACE, '--wait', '--timeout', '5m');
+      const { nodes } = await readNodes(stage.rig.client);
+      expect(nodes.filter(({ unschedulable, owner }) => unschedulable || owner !== undefined)).toEqual([]);
+      expect(await stage.ownObjects()).toEqual([
+        'customresourcedefinition/kairosnodes.kairos.io',
+        'customresourcedefinition/nodeopupgrades.operator.kairos.io',
+      ]);
+    },
+    7 * MINUTE,
   );
 });

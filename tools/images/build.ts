@@ -27,7 +27,10 @@ const OURS: Readonly<Record<Image, string>> = { operator: 'kairos-operator:test'
 const DEFAULT_REGISTRY = 'docker.io/library/';
 
 /** @throws ImageError, ToolError: what is missing and what to type */
-export async function buildImages(progress: Progress = progressOn()): Promise<Archive[]> {
+export async function buildImages(
+  progress: Progress = progressOn(),
+  further: readonly StandIn[] = [],
+): Promise<Archive[]> {
   const folder = join(cacheFolder(), 'images');
   await mkdir(folder, { recursive: true });
   const recipe = await hashOf([import.meta.dirname]);
@@ -70,6 +73,7 @@ export async function buildImages(progress: Progress = progressOn()): Promise<Ar
   await standIn(TEMPORAL, await hashOf([await resolveTool('temporal')], recipe));
   await standIn(TEMPORAL_UI, await hashOf([await resolveTool('temporal-ui')], recipe));
   await standIn(PAUSE, recipe);
+  for (const one of further) await standIn(one, await hashOf([await resolveTool('temporal')], recipe));
   return archives;
 }
 

@@ -1,4 +1,4 @@
-import { cp, mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PINNED } from '../pinned.ts';
 import { resolveTool } from '../resolve.ts';
@@ -38,6 +38,26 @@ export const TEMPORAL: StandIn = {
     await cp(await resolveTool('temporal'), join(root, 'usr/local/bin/temporal'));
   },
   settings: ['USER temporal', 'ENTRYPOINT ["temporal"]'],
+};
+
+/**
+ * For the next version of Temporal's image. Only one version of the program is pinned, so it is that one, which says
+ * that it is another.
+ */
+export const TEMPORAL_NEXT: StandIn = {
+  ...TEMPORAL,
+  name: TEMPORAL.name.replace(/[^.]+$/, 'next'),
+  async lay(debian, root) {
+    await TEMPORAL.lay(debian, root);
+    const own = join(root, 'usr/local/bin');
+    await rename(join(own, 'temporal'), join(own, 'temporal-of-another-name'));
+    const script = [
+      '#!/bin/sh',
+      '[ "${1:-}" != --version ] || { echo "temporal version 99.0.0 (Server 99.0.0, UI 99.0.0)"; exit 0; }',
+      'exec /usr/local/bin/temporal-of-another-name "$@"',
+    ];
+    await writeFile(join(own, 'temporal'), `${script.join('\n')}\n`, { mode: 0o755 });
+  },
 };
 
 /** For the image of Temporal's UI, which is in a registry: the real program with the settings of that image. */
