@@ -16,10 +16,10 @@ node_modules/.package-lock.json: package.json package-lock.json
 
 .PHONY: tools
 tools: node_modules/.package-lock.json ## find or build etcd, Kubernetes, Temporal, kwok and helm (Go; minutes the first time)
-	@node tools/resolve.ts etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok temporal helm
+	@node tools/resolve.ts etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok temporal temporal-ui helm
 
 .PHONY: build
-build: node_modules/.package-lock.json ## build the workflow bundle and the agent
+build: node_modules/.package-lock.json ## build the programs and the workflow bundle
 	@node tools/build.ts
 
 .PHONY: demo
@@ -29,6 +29,10 @@ demo: tools build ## upgrade a simulated cluster before your eyes (NODES=12, KEE
 .PHONY: crds
 crds: node_modules/.package-lock.json ## generate the CRDs from the schemas
 	node tools/generate-crds.ts
+
+.PHONY: chart-docs
+chart-docs: node_modules/.package-lock.json ## generate what in the chart is made from other files: its policies, the values in its README
+	node tools/generate-chart.ts
 
 .PHONY: format
 format: node_modules/.package-lock.json ## format the sources
@@ -49,6 +53,11 @@ test-unit: node_modules/.package-lock.json ## tests that need no server
 test-server: tools build ## tests on real servers
 	$(JEST) --selectProjects server
 
+.PHONY: e2e
+e2e: tools build ## the chart on real nodes, everything (root on Linux; packages: the error says which; minutes)
+	@node tools/resolve.ts kubelet kube-proxy
+	@$(JEST) --selectProjects real --runInBand
+
 .PHONY: test
 test: check tools build ## everything: format, lint, types, unit, server and end-to-end tests
 	@node tools/run-tests.ts
@@ -65,18 +74,64 @@ bench-agent: node_modules/.package-lock.json ## the agent's memory over many loo
 chaos: tools build ## the demo under chaos, many seeds in a row (SEEDS=20 SEED=1 NODES=6)
 	@node sim/demo/chaos-seeds.ts
 
-WATCHER_IMG ?= $(IMG)
-WORKER_IMG ?= $(IMG)
+# What the targets below use. Flags of Helm in CHART_ARGS set further values of the chart.
+KUBECTL ?= kubectl
+export KUBECTL IMG AGENT_IMG CHART_ARGS GUARD
+need-kubectl = @command -v $(KUBECTL) >/dev/null || { echo '$(KUBECTL) is missing: install kubectl, or name it by KUBECTL='; exit 1; }
+
+CONTAINER_TOOL ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell command -v $(tool)),$(tool))))
+VERSION ?= $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# Of every file in an image: builds of the same sources are the same.
+export SOURCE_DATE_EPOCH ?= 0
+# buildah and podman do not read the variable.
+IMAGE_TIME = $(if $(filter docker,$(notdir $(CONTAINER_TOOL))),,--timestamp=$(SOURCE_DATE_EPOCH))
+need-images = @[ -n "$(IMG)" ] && [ -n "$(AGENT_IMG)" ] || { echo 'set IMG and AGENT_IMG, each as registry/repository:tag'; exit 1; }; \
+	[ -n "$(CONTAINER_TOOL)" ] || { echo 'docker, podman or buildah is needed: install one, or name it in CONTAINER_TOOL'; exit 1; }
+
+.PHONY: docker-build
+docker-build: build ## build both images (IMG=, AGENT_IMG=; CONTAINER_TOOL=docker, podman or buildah; IMAGE_ARGS=)
+	$(need-images)
+	@node tools/images/context.ts > /dev/null
+	$(CONTAINER_TOOL) build $(IMAGE_TIME) --build-arg=VERSION=$(VERSION) --build-arg=REVISION=$(REVISION) $(IMAGE_ARGS) --tag=$(IMG) --file=deploy/images/operator/Dockerfile build/image/operator
+	$(CONTAINER_TOOL) build $(IMAGE_TIME) --build-arg=VERSION=$(VERSION) --build-arg=REVISION=$(REVISION) $(IMAGE_ARGS) --tag=$(AGENT_IMG) --file=deploy/images/agent/Dockerfile build/image/agent
+
+.PHONY: docker-push
+docker-push: ## push both images (IMG=, AGENT_IMG=)
+	$(need-images)
+	$(CONTAINER_TOOL) push $(IMG)
+	$(CONTAINER_TOOL) push $(AGENT_IMG)
+
+.PHONY: sbom
+sbom: build ## write what the images are made of to build/sbom (CycloneDX)
+	@node tools/images/sbom.ts
+
+.PHONY: chart
+chart: node_modules/.package-lock.json ## write dist/kairos-operator, the chart without that of Temporal: installed without a network
+	@mkdir -p dist
+	@node tools/copy-chart.ts dist/kairos-operator
 
 .PHONY: build-installer
-build-installer: node_modules/.package-lock.json ## write dist/install.yaml from the chart (WATCHER_IMG= WORKER_IMG= AGENT_IMG=, each repository:tag)
-	@[ -n "$(WATCHER_IMG)" ] && [ -n "$(WORKER_IMG)" ] && [ -n "$(AGENT_IMG)" ] || { echo 'set WATCHER_IMG, WORKER_IMG and AGENT_IMG, each as repository:tag: no images are published yet'; exit 1; }
-	@mkdir -p dist
-	@set -euo pipefail; helm=$$(node tools/resolve.ts helm | cut -f2); watcher=$(WATCHER_IMG) worker=$(WORKER_IMG) agent=$(AGENT_IMG); \
-	{ cat deploy/operator/namespace.yaml; \
-	"$$helm" template kairos-operator deploy/charts/kairos-operator --kube-version 1.36.3 --namespace kairos-system \
-	--set-string "watcher.image.repository=$${watcher%:*},watcher.image.tag=$${watcher##*:}" \
-	--set-string "worker.image.repository=$${worker%:*},worker.image.tag=$${worker##*:}" \
-	--set-string "agent.image.repository=$${agent%:*},agent.image.tag=$${agent##*:}"; } > dist/install.yaml.half \
-	&& mv dist/install.yaml.half dist/install.yaml
-	@echo dist/install.yaml
+build-installer: node_modules/.package-lock.json ## write dist/install.yaml from the chart (IMG=, AGENT_IMG=, CHART_ARGS=)
+	@node tools/installer.ts
+
+.PHONY: install
+install: ## install the resource definitions into the cluster of your kubeconfig
+	$(need-kubectl)
+	$(KUBECTL) apply --server-side --filename=deploy/crds
+
+.PHONY: uninstall
+uninstall: ## delete the resource definitions, and with them all KairosNodes and NodeOpUpgrades
+	$(need-kubectl)
+	@! $(KUBECTL) get deployments --all-namespaces --selector=app.kubernetes.io/part-of=kairos-operator --output=name | grep -q . || \
+	{ echo 'the operator is still deployed, and would lose what it works on: make undeploy first (or helm uninstall)'; exit 1; }
+	$(KUBECTL) delete --ignore-not-found --filename=deploy/crds
+
+.PHONY: deploy
+deploy: build-installer ## install all into the cluster of your kubeconfig (IMG=, AGENT_IMG=, CHART_ARGS=)
+	$(need-kubectl)
+	$(KUBECTL) apply --server-side --filename=dist/install.yaml
+
+.PHONY: undeploy
+undeploy: node_modules/.package-lock.json ## delete all but the resource definitions, once no node is in hand (CHART_ARGS=; GUARD=0 does not wait)
+	@node tools/undeploy.ts

@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { access, constants, mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { dirname, isAbsolute, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { cacheFolder } from './cache.ts';
 import { CompilerError, Interrupted, runCompiler, takeEffect } from './compiler.ts';
 import { withLock } from './lock.ts';
 import { PINNED, type PinnedTool, type ToolName } from './pinned.ts';
@@ -38,9 +38,7 @@ export async function cachedPath(tool: ToolName, options: BuildOptions): Promise
   const hash = createHash('sha256');
   for (const file of ['go.mod', 'go.sum']) hash.update(await readFile(join(folder, file)));
   hash.update(JSON.stringify([pinned.package, flags(pinned), process.platform, process.arch]));
-  const xdg = env['XDG_CACHE_HOME'];
-  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(env['HOME'] ?? homedir(), '.cache');
-  return join(base, 'kairos-operator', 'toolchain', hash.digest('hex').slice(0, 16), tool);
+  return join(cacheFolder(env), 'toolchain', hash.digest('hex').slice(0, 16), tool);
 }
 
 /**

@@ -9,9 +9,9 @@ import { CHART, HELM_BUILD_MS, manifests, NAMESPACE, only, PROFILES, render, ROO
 const EMBEDDED = PROFILES['embedded'] ?? {};
 const manifestsOf = (file: string) => manifests(readFileSync(path.join(ROOT, file), 'utf8'));
 
-/** What the chart decides for itself: labels, and the names of namespaces in another release. */
+/** What the chart decides for itself: labels, what Helm is told, and the names of namespaces in another release. */
 function bare({ metadata, ...rest }: Manifest, namespace = NAMESPACE): object {
-  const { labels: _, ...others } = metadata;
+  const { labels: _, annotations: _helm, ...others } = metadata;
   const object = { metadata: others, ...rest };
   return JSON.parse(JSON.stringify(object).replaceAll(`"${namespace}"`, `"${NAMESPACE}"`)) as object;
 }
@@ -24,7 +24,8 @@ beforeAll(async () => {
 }, HELM_BUILD_MS);
 
 describe('the chart gives the rights of the plain manifests, no more and no less:', () => {
-  const files = ['deploy/operator/watcher-rbac.yaml', 'deploy/operator/worker-rbac.yaml', 'deploy/agent/rbac.yaml'];
+  const operator = ['watcher', 'worker', 'uninstall', 'check'].map((name) => `deploy/operator/${name}-rbac.yaml`);
+  const files = [...operator, 'deploy/agent/rbac.yaml'];
   const cases = files.flatMap((file) =>
     manifestsOf(file).map((wanted) => [wanted.kind, wanted.metadata.name, wanted] as const),
   );
@@ -43,15 +44,18 @@ describe('the chart gives the rights of the plain manifests, no more and no less
     expect(named(rendered)).toEqual(named(files.flatMap(manifestsOf)));
   });
 
-  it.each(['watcher', 'worker'])('the %s has its Role in every listed namespace, without the Lease', (name) => {
-    const own = only(rendered, 'Role', `kairos-${name}`, NAMESPACE);
-    const there = only(rendered, 'Role', `kairos-${name}`, 'fleet');
-    const withoutLeases = own.rules?.filter((rule) => !JSON.stringify(rule).includes('"leases"'));
-    expect(there.rules).toEqual(withoutLeases);
-    expect(there.rules?.length).toBe((own.rules?.length ?? 0) - (name === 'watcher' ? 1 : 0));
-    const binding = only(rendered, 'RoleBinding', `kairos-${name}`, 'fleet');
-    expect(binding.subjects).toEqual([{ kind: 'ServiceAccount', name: `kairos-${name}`, namespace: NAMESPACE }]);
-  });
+  it.each(['watcher', 'worker', 'uninstall'])(
+    'the %s has its Role in every listed namespace, without the Lease',
+    (name) => {
+      const own = only(rendered, 'Role', `kairos-${name}`, NAMESPACE);
+      const there = only(rendered, 'Role', `kairos-${name}`, 'fleet');
+      const withoutLeases = own.rules?.filter((rule) => !JSON.stringify(rule).includes('"leases"'));
+      expect(there.rules).toEqual(withoutLeases);
+      expect(there.rules?.length).toBe((own.rules?.length ?? 0) - (name === 'worker' ? 0 : 1));
+      const binding = only(rendered, 'RoleBinding', `kairos-${name}`, 'fleet');
+      expect(binding.subjects).toEqual([{ kind: 'ServiceAccount', name: `kairos-${name}`, namespace: NAMESPACE }]);
+    },
+  );
 });
 
 describe("the chart's agent", () => {

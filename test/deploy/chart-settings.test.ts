@@ -3,12 +3,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { readSettings } from '../../api/schemas/settings.ts';
+import { readCheckSettings } from '../../check/settings.ts';
 import { readTemporalSettings } from '../../process/temporal.ts';
 import { resolveTool } from '../../tools/resolve.ts';
-import { containerOf, HELM_BUILD_MS, NAMESPACE, only, PROFILES, pods, render, ROOT, type Manifest } from './chart.ts';
+import { readUninstallSettings } from '../../uninstall/settings.ts';
+import { containerOf, HELM_BUILD_MS, NAMESPACE, PROFILES, pods, render, ROOT, type Manifest } from './chart.ts';
 
 type Environment = Record<string, string>;
-type Program = 'watcher' | 'worker';
+type Program = 'watcher' | 'worker' | 'check' | 'uninstall';
 
 const PROGRAMS: readonly Program[] = ['watcher', 'worker'];
 const CLUSTER_IP = '10.96.0.7';
@@ -20,7 +22,10 @@ function serviceLinks({ metadata, spec }: Manifest, address: string): Environmen
   return {
     [`${prefix}_SERVICE_HOST`]: address,
     ...Object.fromEntries(
-      ports.map(({ name, port }) => [`${prefix}_SERVICE_PORT_${name.toUpperCase()}`, String(port)]),
+      ports.map(({ name, port }) => [
+        `${prefix}_SERVICE_PORT_${name.toUpperCase().replaceAll('-', '_')}`,
+        String(port),
+      ]),
     ),
   };
 }
@@ -30,10 +35,23 @@ function environment(objects: readonly Manifest[], program: Program, links: Envi
   const { env = [] } = containerOf(objects, `kairos-${program}`);
   const known: Environment = { ...links };
   for (const { name, value, valueFrom } of env) {
-    const given = value ?? (valueFrom?.secretKeyRef === undefined ? `${program}-7d4b9` : 'the API key');
+    const given = value ?? (valueFrom?.fieldRef === undefined ? 'not known' : `${program}-7d4b9`);
     known[name] = given.replaceAll(/\$\((\w+)\)/g, (whole, variable: string) => known[variable] ?? whole);
   }
   return known;
+}
+
+/** The files of Secrets that are mounted into a program, by their path: name and key of the Secret. */
+function mountedFiles(objects: readonly Manifest[], program: Program): Readonly<Record<string, string | undefined>> {
+  const volumes = pods(objects).get(`kairos-${program}`)?.['volumes'] as {
+    name: string;
+    secret: { secretName: string; items: { key: string; path: string }[] };
+  }[];
+  const files = (containerOf(objects, `kairos-${program}`).volumeMounts ?? []).flatMap(({ name, mountPath }) => {
+    const secret = volumes.find((volume) => volume.name === name)?.secret;
+    return (secret?.items ?? []).map(({ key, path: file }) => [`${mountPath}/${file}`, `${secret?.secretName} ${key}`]);
+  });
+  return Object.fromEntries(files) as Record<string, string>;
 }
 
 const before = { ...process.env };
@@ -71,6 +89,7 @@ describe.each(PROGRAMS)('the %s', (program) => {
         {
           'embedded, IPv6, without a volume': '[fd00::7]:7233',
           external: 'temporal.example.com:7233',
+          'external, scraped by pods': '10.0.7.7',
           'external, API key': 'kairos.a1b2c.tmprl.cloud:7233',
         }[profile] ?? `${CLUSTER_IP}:7233`,
       );
@@ -93,29 +112,27 @@ describe.each(PROGRAMS)('the %s', (program) => {
     expect(() => readSettings(env, 1)).toThrow(/TEMPORAL_ADDRESS=\$\(KAIROS_TEMPORAL_SERVICE_HOST\).*host:port/);
   });
 
-  it('uses the API key', async () => {
-    const { temporal } = await settingsIn('external, API key', program);
+  it('has the API key as a file of its Secret, which a new key reaches, and not in its environment', async () => {
+    const { env, temporal } = await settingsIn('external, API key', program);
     expect(temporal).toMatchObject({ namespace: 'kairos.a1b2c', tls: true });
-    expect(temporal.connectionOptions).toMatchObject({ apiKey: 'the API key' });
+    const objects = await render(PROFILES['external, API key'] ?? {});
+    expect(mountedFiles(objects, program)[env['TEMPORAL_API_KEY_FILE'] ?? '']).toBe('temporal-api-key key');
+    expect(JSON.stringify(containerOf(objects, `kairos-${program}`))).not.toContain('secretKeyRef');
+  });
+
+  it('finds the namespace that the chart of Temporal makes', async () => {
+    const { temporal } = await settingsIn('chart of Temporal, PostgreSQL', program);
+    expect(temporal.namespace).toBe('kairos');
+    const other = await settingsIn('chart of Temporal, PostgreSQL in a folder, Secret and peers of ours', program);
+    expect(other.temporal.namespace).toBe('edge');
   });
 
   it('uses the certificates of its Secrets, which are mounted where its settings look', async () => {
     const objects = await render(PROFILES['external, TLS'] ?? {});
     const env = environment(objects, program);
-    const mounts = containerOf(objects, `kairos-${program}`).volumeMounts ?? [];
-    const volumes = pods(objects).get(`kairos-${program}`)?.['volumes'] as {
-      name: string;
-      secret: { secretName: string; items: { key: string; path: string }[] };
-    }[];
-    const mounted = mounts.flatMap(({ name, mountPath }) => {
-      const secret = volumes.find((volume) => volume.name === name)?.secret;
-      return (secret?.items ?? []).map(({ key, path: file }) => [
-        `${mountPath}/${file}`,
-        `${secret?.secretName} ${key}`,
-      ]);
-    });
+    const mounted = mountedFiles(objects, program);
     const here = Object.entries(env).map(([name, value]) => {
-      const content = Object.fromEntries(mounted)[value] as string | undefined;
+      const content = mounted[value];
       if (content === undefined) return [name, value];
       const file = path.join(folder, content.replace(' ', '-'));
       writeFileSync(file, content);
@@ -137,6 +154,25 @@ describe.each(PROGRAMS)('the %s', (program) => {
   });
 });
 
+describe('the hooks', () => {
+  const environmentOf = async (program: Program) => {
+    const values = {
+      ...PROFILES['external'],
+      check: { timeout: '90s' },
+      uninstallGuard: { timeout: '1h30m', heldNodes: 'give-back' },
+    };
+    return environment(await render(values), program);
+  };
+
+  it('are started with settings that their programs take', async () => {
+    const settings = { namespace: NAMESPACE, clusterName: 'kairos', logLevel: 'info' };
+    const check = readCheckSettings(await environmentOf('check'), 1);
+    expect(check).toMatchObject({ ...settings, timeoutMs: 90_000 });
+    const uninstall = readUninstallSettings(await environmentOf('uninstall'), 1);
+    expect(uninstall).toMatchObject({ ...settings, timeoutMs: 5_400_000, heldNodes: 'give-back' });
+  });
+});
+
 describe('the embedded Temporal', () => {
   it('is tuned as the one that everything is tested with', async () => {
     const args = containerOf(await render(PROFILES['embedded'] ?? {}), 'kairos-temporal').args ?? [];
@@ -150,54 +186,39 @@ describe('the embedded Temporal', () => {
     expect(given('sqlite-pragma')).toEqual(pragmas);
   });
 
-  it('lets in watcher and worker, and nobody else', async () => {
-    const objects = await render(PROFILES['embedded'] ?? {});
-    const { spec } = only(objects, 'NetworkPolicy', 'kairos-temporal');
-    const names = ['kairos-watcher', 'kairos-worker'];
-    expect(spec).toEqual({
-      podSelector: { matchLabels: { 'app.kubernetes.io/name': 'kairos-temporal' } },
-      policyTypes: ['Ingress', 'Egress'],
-      egress: [],
-      ingress: [
-        {
-          ports: [{ port: 7233 }],
-          from: [
-            { podSelector: { matchExpressions: [{ key: 'app.kubernetes.io/name', operator: 'In', values: names }] } },
-          ],
-        },
-      ],
-    });
-    for (const name of [...names, 'kairos-temporal']) {
-      const kind = name === 'kairos-temporal' ? 'StatefulSet' : 'Deployment';
-      const labels = only(objects, kind, name).spec?.template?.metadata.labels;
-      expect(labels).toMatchObject({ 'app.kubernetes.io/name': name });
-    }
-  });
-
   it('is not there beside an external one', async () => {
     const objects = await render(PROFILES['external'] ?? {});
-    expect(objects.filter(({ metadata }) => metadata.name === 'kairos-temporal')).toEqual([]);
+    expect(objects.filter(({ metadata }) => metadata.name.startsWith('kairos-temporal'))).toEqual([]);
   });
 });
 
-describe.each(['kairos-watcher', 'kairos-worker', 'kairos-temporal'])('the pods of %s', (owner) => {
-  it('are never kept out by a cordon of ours, and leave a dead node after five minutes', async () => {
-    const pod = pods(await render(PROFILES['embedded, air gap'] ?? {})).get(owner);
-    const seconds = (key: string) => {
-      const tolerations = (pod?.['tolerations'] ?? []) as {
-        key: string;
-        operator: string;
-        tolerationSeconds?: number;
-      }[];
-      const found = tolerations.find((toleration) => toleration.key === key && toleration.operator === 'Exists');
-      return found === undefined ? 'not tolerated' : (found.tolerationSeconds ?? 'for ever');
-    };
-    expect({
-      cordoned: seconds('node.kubernetes.io/unschedulable'),
-      controlPlane: seconds('node-role.kubernetes.io/control-plane'),
-      notReady: seconds('node.kubernetes.io/not-ready'),
-      unreachable: seconds('node.kubernetes.io/unreachable'),
-      asked: seconds('edge'),
-    }).toEqual({ cordoned: 'for ever', controlPlane: 'for ever', notReady: 300, unreachable: 300, asked: 'for ever' });
-  });
-});
+describe.each(['kairos-watcher', 'kairos-worker', 'kairos-temporal', 'kairos-temporal-web'])(
+  'the pods of %s',
+  (owner) => {
+    it('are never kept out by a cordon of ours, and leave a dead node after five minutes', async () => {
+      const pod = pods(await render(PROFILES['embedded, air gap'] ?? {})).get(owner);
+      const seconds = (key: string) => {
+        const tolerations = (pod?.['tolerations'] ?? []) as {
+          key: string;
+          operator: string;
+          tolerationSeconds?: number;
+        }[];
+        const found = tolerations.find((toleration) => toleration.key === key && toleration.operator === 'Exists');
+        return found === undefined ? 'not tolerated' : (found.tolerationSeconds ?? 'for ever');
+      };
+      expect({
+        cordoned: seconds('node.kubernetes.io/unschedulable'),
+        controlPlane: seconds('node-role.kubernetes.io/control-plane'),
+        notReady: seconds('node.kubernetes.io/not-ready'),
+        unreachable: seconds('node.kubernetes.io/unreachable'),
+        asked: seconds('edge'),
+      }).toEqual({
+        cordoned: 'for ever',
+        controlPlane: 'for ever',
+        notReady: 300,
+        unreachable: 300,
+        asked: 'for ever',
+      });
+    });
+  },
+);

@@ -1,10 +1,21 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { startControlPlane, type ControlPlane } from '../../sim/control-plane.ts';
 import { resolveTool } from '../../tools/resolve.ts';
-import { CHART, HELM_BUILD_MS, helm, manifests, NAMESPACE, PROFILES, renderText, run } from './chart.ts';
+import { endPod } from './kubelet.ts';
+import { eventually } from './policies-rig.ts';
+import {
+  copyWithTemporalChart,
+  HELM_BUILD_MS,
+  helm,
+  manifests,
+  NAMESPACE,
+  PROFILES,
+  renderText,
+  run,
+} from './chart.ts';
 
 const EMBEDDED = PROFILES['embedded'] ?? {};
 const CRD = 'nodeopupgrades.operator.kairos.io';
@@ -33,6 +44,32 @@ async function kubectl(...args: string[]): Promise<string> {
   return stdout.trim();
 }
 
+/** As the Prometheus Operator has it, of the fields that the chart may write. */
+function monitorDefinition(kind: string): object {
+  const text = { type: 'string' };
+  const endpoint = {
+    type: 'object',
+    properties: { port: text, path: text, interval: text, scrapeTimeout: text },
+  };
+  const list = { type: 'array', items: endpoint };
+  const selector = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+  const properties = kind === 'PodMonitor' ? { selector, podMetricsEndpoints: list } : { selector, endpoints: list };
+  const spec = { type: 'object', required: Object.keys(properties), properties };
+  const schema = { openAPIV3Schema: { type: 'object', properties: { spec } } };
+  const plural = `${kind.toLowerCase()}s`;
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${plural}.monitoring.coreos.com` },
+    spec: {
+      group: 'monitoring.coreos.com',
+      scope: 'Namespaced',
+      names: { kind, plural },
+      versions: [{ name: 'v1', served: true, storage: true, schema }],
+    },
+  };
+}
+
 const inCluster = (verb: readonly string[], values: Record<string, unknown>, ...args: string[]) =>
   helm(verb, values, `--kubeconfig=${cluster.adminKubeconfig}`, ...args);
 
@@ -40,9 +77,19 @@ describe('the API server takes every object of the chart, and warns of nothing:'
   beforeAll(async () => {
     await kubectl('create', 'namespace', 'fleet');
     await kubectl('create', 'namespace', 'kairos-agent');
-  });
-  // The release makes it.
-  afterAll(() => kubectl('delete', 'namespace', 'kairos-agent'), 60_000);
+    // A pod is refused before its account is there.
+    await kubectl('create', 'serviceaccount', 'kairos-check', `--namespace=${NAMESPACE}`);
+    const definitions = path.join(folder, 'monitors.json');
+    const items = [monitorDefinition('ServiceMonitor'), monitorDefinition('PodMonitor')];
+    writeFileSync(definitions, JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
+    await kubectl('create', '-f', definitions);
+    await kubectl('wait', '--for=condition=Established', '-f', definitions);
+  }, 30_000);
+  // The release makes them.
+  afterAll(async () => {
+    await kubectl('delete', 'serviceaccount', 'kairos-check', `--namespace=${NAMESPACE}`);
+    await kubectl('delete', 'namespace', 'kairos-agent');
+  }, 60_000);
 
   it.each(Object.entries(PROFILES))(
     '%s',
@@ -112,8 +159,10 @@ describe('a release', () => {
     writeFileSync(file, JSON.stringify(storage));
     await kubectl('create', '-f', file);
 
-    const older = path.join(folder, 'older-chart');
-    cpSync(CHART, older, { recursive: true });
+    const [older, newer] = ['older', 'newer'].map((name) => {
+      mkdirSync(path.join(folder, name));
+      return copyWithTemporalChart(path.join(folder, name));
+    }) as [string, string];
     const crdFile = path.join(older, 'files', 'crds', 'operator.kairos.io_nodeopupgrades.yaml');
     const crd = readFileSync(crdFile, 'utf8');
     const withoutColumn = crd.replace(/ +- name: Version\n(?: {10,}.*\n)+/, '');
@@ -134,7 +183,7 @@ describe('a release', () => {
       expect(installed.stdout).toContain(command);
     expect(await columns()).not.toContain('Version');
 
-    expect(await run('helm', 'upgrade', 'kairos-operator', CHART, ...common)).toMatchObject({ code: 0, stderr: '' });
+    expect(await run('helm', 'upgrade', 'kairos-operator', newer, ...common)).toMatchObject({ code: 0, stderr: '' });
     expect(await columns()).toContain('Version');
   }, 60_000);
 
@@ -157,15 +206,104 @@ describe('a release', () => {
     expect(await mayI('temporal', 'list', 'pods', NAMESPACE)).toBe('no');
   }, 30_000);
 
-  it('takes along all but the definitions and the volume when it is uninstalled, and can be installed again', async () => {
+  it('holds the admission policies, and the disruption budget in every namespace that it serves', async () => {
+    const job = path.join(folder, 'job.json');
+    const template = { spec: { restartPolicy: 'Never', containers: [{ name: 'a', image: 'a' }] } };
+    const metadata = { name: 'of-nobody', labels: { 'kairos.io/upgrade-step': 'upgrade' } };
+    writeFileSync(job, JSON.stringify({ apiVersion: 'batch/v1', kind: 'Job', metadata, spec: { template } }));
+    const create = ['create', '-f', job, '--dry-run=server', '--namespace=fleet'];
+    const refused = await eventually('the policies hold', async () => {
+      const { stderr } = await run('kubectl', `--kubeconfig=${cluster.adminKubeconfig}`, ...create);
+      return stderr.includes('only the worker of kairos-operator makes those') && stderr;
+    });
+    expect(refused).toContain('leave the label out');
+    for (const namespace of [NAMESPACE, 'fleet'])
+      await kubectl('get', 'pdb', 'kairos-running-upgrades', '-n', namespace);
+  }, 60_000);
+
+  it('is not upgraded to a port of the API server that this one does not have', async () => {
+    const slice = {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'kubernetes', namespace: 'default', labels: { 'kubernetes.io/service-name': 'kubernetes' } },
+      addressType: 'IPv4',
+      endpoints: [{ addresses: ['10.0.0.1'] }],
+      ports: [{ name: 'https', port: 16_443, protocol: 'TCP' }],
+    };
+    const file = path.join(folder, 'slice.json');
+    writeFileSync(file, JSON.stringify(slice));
+    await kubectl('create', '-f', file);
+    const upgrade = (over: object) =>
+      inCluster(['upgrade', 'kairos-operator', '--dry-run=server'], { ...values, ...over });
+    expect(await upgrade({})).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(
+        'listens on port 16443, and networkPolicy.apiServerPorts is [443,6443]: add 16443',
+      ) as unknown,
+    });
+    expect(await upgrade({ networkPolicy: { apiServerPorts: [443, 16_443] } })).toMatchObject({ code: 0, stderr: '' });
+    await kubectl('delete', '-f', file);
+  }, 60_000);
+
+  it('stays where its guard refuses, which Helm says; its rights are not left behind', async () => {
     const common = [`--kubeconfig=${cluster.adminKubeconfig}`, `--namespace=${NAMESPACE}`];
-    const uninstalled = await run('helm', 'uninstall', 'kairos-operator', '--wait', ...common);
-    expect(uninstalled.code).toBe(0);
-    const kinds = 'clusterroles,clusterrolebindings,namespaces,customresourcedefinitions';
-    const left = await kubectl('get', kinds, '-l', 'app.kubernetes.io/part-of=kairos-operator', '-o', 'name');
+    const uninstalled = run('helm', 'uninstall', 'kairos-operator', '--timeout=60s', ...common);
+    const rights = [
+      'get',
+      'clusterroles,clusterrolebindings',
+      '-o',
+      'name',
+      '-l',
+      'app.kubernetes.io/name=kairos-uninstall',
+    ];
+    await endGuard(1);
+    expect(await uninstalled).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/job kairos-uninstall failed: PodFailurePolicy/i) as unknown,
+    });
+    expect(await kubectl(...rights)).toBe('');
+    expect(await kubectl('get', 'deployments', '-n', NAMESPACE, '-o', 'name')).toContain('kairos-worker');
+    expect(await kubectl('get', 'job', 'kairos-uninstall', '-n', NAMESPACE, '-o', 'name')).not.toBe('');
+  }, 90_000);
+
+  it('takes along all but the definitions and the volume when its guard lets it, and can be installed again', async () => {
+    const common = [`--kubeconfig=${cluster.adminKubeconfig}`, `--namespace=${NAMESPACE}`];
+    const uninstalled = run('helm', 'uninstall', 'kairos-operator', '--wait', ...common);
+    await endGuard(0);
+    expect(await uninstalled).toMatchObject({ code: 0 });
+    const left = await kubectl('get', CLUSTER_KINDS, '-l', 'app.kubernetes.io/part-of=kairos-operator', '-o', 'name');
     expect(left.split('\n')).toEqual(
       ['kairosnodes.kairos.io', CRD].map((name) => `customresourcedefinition.apiextensions.k8s.io/${name}`),
     );
+    const ours = ['-n', NAMESPACE, '-l', 'app.kubernetes.io/part-of=kairos-operator', '-o', 'name'];
+    expect(await kubectl('get', NAMESPACED_KINDS, ...ours)).toBe('');
     expect(await install()).toMatchObject({ code: 0 });
+  }, 90_000);
+
+  it('is uninstalled without its guard by --no-hooks', async () => {
+    const common = [`--kubeconfig=${cluster.adminKubeconfig}`, `--namespace=${NAMESPACE}`];
+    expect(await run('helm', 'uninstall', 'kairos-operator', '--no-hooks', ...common)).toMatchObject({ code: 0 });
+    expect(await kubectl('get', 'deployments', '-n', NAMESPACE, '-o', 'name')).toBe('');
   }, 60_000);
+
+  it('is tested by a pod whose end is the end of helm test', async () => {
+    expect(await install()).toMatchObject({ code: 0 });
+    const common = [`--kubeconfig=${cluster.adminKubeconfig}`, `--namespace=${NAMESPACE}`];
+    const tested = run('helm', 'test', 'kairos-operator', '--timeout=60s', ...common);
+    await endPod(kubectl, 'app.kubernetes.io/name=kairos-check', 1, 'no worker');
+    expect(await tested).toMatchObject({ code: 1, stdout: expect.stringMatching(/Phase: +Failed/) as unknown });
+    const former = await uidOf('kairos-check');
+    const again = run('helm', 'test', 'kairos-operator', '--timeout=60s', ...common);
+    await endPod(kubectl, 'app.kubernetes.io/name=kairos-check', 0, '', former);
+    expect(await again).toMatchObject({ code: 0, stdout: expect.stringMatching(/Phase: +Succeeded/) as unknown });
+  }, 150_000);
 });
+
+const CLUSTER_KINDS =
+  'clusterroles,clusterrolebindings,namespaces,customresourcedefinitions,validatingadmissionpolicies,validatingadmissionpolicybindings';
+const NAMESPACED_KINDS =
+  'deployments,daemonsets,statefulsets,jobs,pods,services,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets';
+
+const uidOf = (pod: string) => kubectl('get', 'pod', pod, '-n', NAMESPACE, '-o', 'jsonpath={.metadata.uid}');
+
+const endGuard = (exitCode: number) => endPod(kubectl, 'job-name=kairos-uninstall', exitCode, 'its last words');

@@ -11,10 +11,11 @@ app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/part-of: kairos-operator
 {{- end }}
 
-{{/* The reference of an image: root, image (values), name (of the values, for messages). */}}
+{{/* The reference of an image: root, image (values), name (of the values around it, for messages; none at the top). */}}
 {{- define "kairos-operator.image" -}}
 {{- if not .image.repository -}}
-{{- fail (printf "%s.image.repository is not set: images of kairos-operator are not published yet; build yours, push it where the nodes can pull it, and set %s.image.repository" .name .name) -}}
+{{- $value := printf "%s.image.repository" (.name | default "") | trimPrefix "." -}}
+{{- fail (printf "%s is not set: images of kairos-operator are not published yet; build yours, push it where the nodes can pull it, and set %s" $value $value) -}}
 {{- end -}}
 {{- $registry := .root.Values.imageRegistry | default .image.registry -}}
 {{- if $registry }}{{ $registry }}/{{ end }}{{ .image.repository }}
@@ -69,4 +70,33 @@ capabilities:
 {{/* The namespaces other than that of the release in which NodeOpUpgrades are carried out, as a JSON list. */}}
 {{- define "kairos-operator.furtherNamespaces" -}}
 {{- without (.Values.namespaces | uniq) .Release.Namespace | toJson -}}
+{{- end }}
+
+{{- define "kairos-operator.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+# Mounted Secrets are readable by this group.
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* What every program of the operator is told about its surroundings. */}}
+{{- define "kairos-operator.environment" -}}
+- name: KAIROS_CLUSTER_NAME
+  value: {{ .Values.clusterName | quote }}
+- name: KAIROS_NAMESPACE
+  value: {{ .Release.Namespace | quote }}
+{{- with include "kairos-operator.furtherNamespaces" . | fromJsonArray }}
+- name: KAIROS_NAMESPACES
+  value: {{ join "," . | quote }}
+{{- end }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: LOG_LEVEL
+  value: {{ .Values.logLevel }}
+{{ include "kairos-operator.temporalEnvironment" . | trim }}
 {{- end }}
