@@ -15,7 +15,6 @@ export class Metrics implements ClientObserver {
 
   constructor(readiness: Readiness) {
     const registers = [this.registry];
-    const heardAtMs = this.#heardAtMs;
     this.#requests = new Counter({
       name: 'kairos_api_requests_total',
       help: 'Calls to the API server. code: of HTTP, or why there was no answer (Unreachable, Timeout, Aborted).',
@@ -35,33 +34,7 @@ export class Metrics implements ClientObserver {
       labelNames: ['resource', 'end'],
       registers,
     });
-    new Gauge({
-      name: 'kairos_watch_silence_seconds',
-      help: 'For how long the watch of this resource has heard nothing. The API server speaks about once a minute.',
-      labelNames: ['resource'],
-      registers,
-      collect() {
-        for (const [resource, atMs] of heardAtMs) this.set({ resource }, (performance.now() - atMs) / 1000);
-      },
-    });
-    new Gauge({
-      name: 'kairos_missing',
-      help: '1 for each part that this process lacks to do its work, as /readyz names it.',
-      labelNames: ['part'],
-      registers,
-      collect() {
-        this.reset();
-        for (const part of readiness.missing) this.set({ part }, 1);
-      },
-    });
-    new Gauge({
-      name: 'kairos_temporal_connected',
-      help: '1 while Temporal and our namespace there answer.',
-      registers,
-      collect() {
-        this.set(readiness.missing.some((part) => part.startsWith('Temporal')) ? 0 : 1);
-      },
-    });
+    for (const gauge of gaugesOf(readiness, this.#heardAtMs)) this.registry.registerMetric(gauge);
   }
 
   /** Memory, CPU, event loop and so on of this process; once in a process. */
@@ -82,3 +55,34 @@ export class Metrics implements ClientObserver {
     this.#watches.inc({ resource, end });
   }
 }
+
+/** What is read at each scrape. */
+const gaugesOf = (readiness: Readiness, heardAtMs: ReadonlyMap<string, number>): Gauge[] => [
+  new Gauge({
+    name: 'kairos_watch_silence_seconds',
+    help: 'For how long the watch of this resource has heard nothing. The API server speaks about once a minute.',
+    labelNames: ['resource'],
+    registers: [],
+    collect() {
+      for (const [resource, atMs] of heardAtMs) this.set({ resource }, (performance.now() - atMs) / 1000);
+    },
+  }),
+  new Gauge({
+    name: 'kairos_missing',
+    help: '1 for each part that this process lacks to do its work, as /readyz names it.',
+    labelNames: ['part'],
+    registers: [],
+    collect() {
+      this.reset();
+      for (const part of readiness.missing) this.set({ part }, 1);
+    },
+  }),
+  new Gauge({
+    name: 'kairos_temporal_connected',
+    help: '1 while Temporal and our namespace there answer.',
+    registers: [],
+    collect() {
+      this.set(readiness.missing.some((part) => part.startsWith('Temporal')) ? 0 : 1);
+    },
+  }),
+];
