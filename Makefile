@@ -82,11 +82,12 @@ need-kubectl = @command -v $(KUBECTL) >/dev/null || { echo '$(KUBECTL) is missin
 CONTAINER_TOOL ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell command -v $(tool)),$(tool))))
 VERSION ?= $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+agent-image = $(or $(AGENT_IMG),$(shell echo '$(IMG)' | sed 's/\(.*\):/\1-agent:/'))
 # Of every file in an image: builds of the same sources are the same.
 export SOURCE_DATE_EPOCH ?= 0
 # buildah and podman do not read the variable.
 IMAGE_TIME = $(if $(filter docker,$(notdir $(CONTAINER_TOOL))),,--timestamp=$(SOURCE_DATE_EPOCH))
-need-images = @[ -n "$(IMG)" ] && [ -n "$(AGENT_IMG)" ] || { echo 'set IMG and AGENT_IMG, each as registry/repository:tag'; exit 1; }; \
+need-images = @[ -n "$(IMG)" ] || { echo 'set IMG=REGISTRY/kairos-operator:TAG (and AGENT_IMG=, unless it is the same with -agent behind the name)'; exit 1; }; \
 	[ -n "$(CONTAINER_TOOL)" ] || { echo 'docker, podman or buildah is needed: install one, or name it in CONTAINER_TOOL'; exit 1; }
 
 .PHONY: docker-build
@@ -94,13 +95,13 @@ docker-build: build ## build both images (IMG=, AGENT_IMG=; CONTAINER_TOOL=docke
 	$(need-images)
 	@node tools/images/context.ts > /dev/null
 	$(CONTAINER_TOOL) build $(IMAGE_TIME) --build-arg=VERSION=$(VERSION) --build-arg=REVISION=$(REVISION) $(IMAGE_ARGS) --tag=$(IMG) --file=deploy/images/operator/Dockerfile build/image/operator
-	$(CONTAINER_TOOL) build $(IMAGE_TIME) --build-arg=VERSION=$(VERSION) --build-arg=REVISION=$(REVISION) $(IMAGE_ARGS) --tag=$(AGENT_IMG) --file=deploy/images/agent/Dockerfile build/image/agent
+	$(CONTAINER_TOOL) build $(IMAGE_TIME) --build-arg=VERSION=$(VERSION) --build-arg=REVISION=$(REVISION) $(IMAGE_ARGS) --tag=$(agent-image) --file=deploy/images/agent/Dockerfile build/image/agent
 
 .PHONY: docker-push
 docker-push: ## push both images (IMG=, AGENT_IMG=)
 	$(need-images)
 	$(CONTAINER_TOOL) push $(IMG)
-	$(CONTAINER_TOOL) push $(AGENT_IMG)
+	$(CONTAINER_TOOL) push $(agent-image)
 
 .PHONY: sbom
 sbom: build ## write what the images are made of to build/sbom (CycloneDX)

@@ -4,6 +4,7 @@ import { buildAgent } from '../agent/build.ts';
 import { WORKFLOW_BUNDLE } from '../worker/bundle-path.ts';
 import { bundleWorkflows } from '../worker/bundle.ts';
 import { PACKAGES_FILE } from './images/sbom.ts';
+import { licensesOf } from './licenses.ts';
 import { buildPrograms, packagesIn } from './programs.ts';
 
 /** Builds what runs outside of the sources: the workflow bundle, the operator's programs and the agent. */
@@ -15,8 +16,9 @@ const agent = await buildAgent();
 console.log(`build/agent.mjs ${Math.round(agent.bytes / 1024)} kB`);
 const programs = await buildPrograms();
 for (const { file, bytes } of programs) console.log(`${file} ${Math.round(bytes / 1024)} kB`);
-const packages = new Set([...programs.flatMap((program) => program.packages), ...packagesIn(code)]);
-await place(PACKAGES_FILE, `${JSON.stringify([...packages].sort(), null, 2)}\n`);
+const packages = [...new Set([...programs.flatMap((program) => program.packages), ...packagesIn(code)])].sort();
+await place(PACKAGES_FILE, `${JSON.stringify(packages, null, 2)}\n`);
+await place(path.join(path.dirname(WORKFLOW_BUNDLE), 'licenses.txt'), await licensesOf(packages));
 
 /** Whole or not at all: tests of another process may be reading it. */
 async function place(file: string, text: string): Promise<void> {

@@ -43,7 +43,7 @@ const OPTIONS = {
   target: 'node24',
   keepNames: true,
   charset: 'utf8',
-  // The licences' texts are in the image as one file.
+  // Whole, in a file of their own: licenses.txt.
   legalComments: 'none',
   banner: { js: BANNER },
   plugins: [runFromOneFile],

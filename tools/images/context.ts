@@ -25,7 +25,8 @@ export class ImageError extends Error {
 function filesOf(image: Image): [string, string][] {
   if (image === 'agent') return [['agent.mjs', 'common/agent.mjs']];
   const programs = PROGRAMS.filter((program) => existsSync(join(ROOT, program, 'main.ts')));
-  const common = [...programs.map((name) => `${name}.mjs`), 'workflow-bundle.js', WORKFLOW_THREAD, SOURCE_MAP_WASM];
+  const beside = ['workflow-bundle.js', WORKFLOW_THREAD, SOURCE_MAP_WASM, 'licenses.txt'];
+  const common = [...programs.map((name) => `${name}.mjs`), ...beside];
   return [
     ...common.map((file): [string, string] => [file, `common/${file}`]),
     ...ARCHITECTURES.map((architecture): [string, string] => {
