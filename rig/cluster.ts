@@ -1,9 +1,10 @@
-import { copyFileSync, linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectToCluster, type KubeClient } from '../kube/client.ts';
 import { resolveTool } from '../tools/resolve.ts';
 import { openAuthority } from './credentials.ts';
+import { unpackImage } from './disk.ts';
 import type { BuiltImage } from './images.ts';
 import { nameRig, removeLeftovers, rigFolder, rigGroup } from './leftovers.ts';
 import { removeGroup } from './cgroups.ts';
@@ -94,6 +95,12 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     net = await startSwitch({ folder, group: `${group}/switch`, api });
     const authority = openAuthority(folder);
     const cluster = { authority, machines: identities, audiences: options.audiences ?? [] };
+    const roots = path.join(folder, 'roots');
+    const unpacked = ({ archive }: BuiltImage) => {
+      const root = path.join(roots, path.basename(archive, '.tar'));
+      if (!existsSync(root)) unpackImage(archive, root);
+      return root;
+    };
     for (const [at, identity] of identities.entries()) {
       const machine = buildMachine({
         ...identity,
@@ -102,7 +109,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
         switchPID: net.pid,
         binaries,
       });
-      machine.disk.install((options.machines[at] as MachineSpec).image.archive);
+      machine.disk.install(unpacked((options.machines[at] as MachineSpec).image));
       await copyRuntimeStore(store, path.join(machine.disk.folder, 'persistent', 'var', 'lib', 'containerd'));
       writeMachineFiles(path.join(machine.disk.folder, 'oem'), identity, cluster);
       machines.push(machine);

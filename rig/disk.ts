@@ -8,8 +8,8 @@ import { environmentBlock } from './grub-block.ts';
 export interface Disk {
   /** What the machine mounts of it; see machine/kernel.sh. */
   readonly folder: string;
-  /** Puts an image into all slots, as an installation does. `archive`: as `docker save` writes it. */
-  install(archive: string): void;
+  /** Puts an image into all slots, as an installation does. `root`: its files, which are linked, not copied. */
+  install(root: string): void;
   loadable(): ReadonlySet<Slot>;
   readGrub(): GrubState;
   writeGrub(state: GrubState): void;
@@ -44,13 +44,12 @@ export function openDisk(folder: string): Disk {
 
   return {
     folder,
-    install(archive) {
+    install(root) {
       for (const slot of SLOTS) {
         rmSync(slotFolder(slot), { recursive: true, force: true });
         mkdirSync(slotFolder(slot));
+        linkTree(root, slotFolder(slot));
       }
-      unpackImage(archive, slotFolder('active'));
-      for (const slot of ['passive', 'recovery'] as const) linkTree(slotFolder('active'), slotFolder(slot));
       writeGrub({ grubenv: {}, assessment: {} });
     },
     loadable: () => new Set(SLOTS.filter((slot) => existsSync(slotFolder(slot)))),
@@ -85,14 +84,17 @@ export function parseWrites(text: string): WriteLine[] {
   return writes;
 }
 
-/** Layer by layer. Images of the rig add files and take none away, so no layer has to be read for what it removes. */
-function unpackImage(archive: string, to: string): void {
-  const [image] = JSON.parse(execFileSync('tar', ['-xOf', archive, 'manifest.json']).toString()) as {
-    Layers: string[];
-  }[];
+/**
+ * Unpacks an image, as `docker save` writes it, layer by layer. Images of the rig add files and take none away, so no
+ * layer has to be read for what it removes.
+ */
+export function unpackImage(archive: string, to: string): void {
+  mkdirSync(to, { recursive: true });
+  const manifest = execFileSync('tar', ['-xOf', archive, 'manifest.json'], { encoding: 'utf8' });
+  const [image] = JSON.parse(manifest) as { Layers: string[] }[];
+  const unpack = 'tar -xOf "$1" "$2" | tar -C "$3" -xpf -';
   for (const layer of image?.Layers ?? []) {
-    const files = execFileSync('tar', ['-xOf', archive, layer], { maxBuffer: 1 << 30 });
-    execFileSync('tar', ['-C', to, '-xpf', '-'], { input: files });
+    execFileSync('bash', ['-o', 'pipefail', '-c', unpack, 'unpack', archive, layer, to]);
   }
 }
 

@@ -88,6 +88,13 @@ function packageOf(input: string): string | undefined {
   return /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0];
 }
 
+/** The packages that the workflow bundle holds code of, as its source map names them. */
+export function packagesIn(workflowBundle: string): string[] {
+  const [, map = ''] = /^\/\/# sourceMappingURL=data:.*;base64,(.+)$/m.exec(workflowBundle) ?? [];
+  const { sources } = JSON.parse(Buffer.from(map, 'base64').toString()) as { sources: string[] };
+  return sources.filter((source) => source.startsWith('node_modules/')).flatMap((source) => packageOf(source) ?? []);
+}
+
 /** A file that a running process has mapped is replaced, not written over. */
 async function place(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });

@@ -72,3 +72,13 @@ export async function levelTree(folder: string): Promise<void> {
   await chmod(folder, 0o755);
   await utimes(folder, FILE_TIME, FILE_TIME);
 }
+
+if (import.meta.main) {
+  try {
+    for (const image of IMAGES) console.log(await layContext(image));
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}

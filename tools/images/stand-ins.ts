@@ -46,9 +46,10 @@ export const PAUSE: StandIn = {
   settings: ['USER 65535:65535', 'ENTRYPOINT ["/usr/bin/busybox", "sleep", "2147483647"]'],
 };
 
-/** Builds a stand-in into the store; `work` is a folder of its own. */
-export async function buildStandIn(standIn: StandIn, debian: string, work: string, store: ImageStore): Promise<void> {
+/** Builds a stand-in into the store. */
+export async function buildStandIn(standIn: StandIn, debian: string, store: ImageStore): Promise<void> {
   const { name, user, lay, settings } = standIn;
+  const { work } = store;
   const lines = ['FROM scratch', 'COPY root/ /'];
   await mkdir(join(work, 'root'), { recursive: true });
   await lay(debian, join(work, 'root'));
