@@ -16,7 +16,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 
 .PHONY: tools
 tools: node_modules/.package-lock.json ## find or build etcd, Kubernetes, Temporal, kwok and helm (Go; minutes the first time)
-	@node tools/resolve.ts etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok temporal helm
+	@node tools/resolve.ts etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok temporal temporal-ui helm
 
 .PHONY: build
 build: node_modules/.package-lock.json ## build the programs and the workflow bundle
@@ -105,6 +105,11 @@ docker-push: ## push both images (IMG=, AGENT_IMG=)
 .PHONY: sbom
 sbom: build ## write what the images are made of to build/sbom (CycloneDX)
 	@node tools/images/sbom.ts
+
+.PHONY: chart
+chart: node_modules/.package-lock.json ## write dist/kairos-operator, the chart without that of Temporal: installed without a network
+	@mkdir -p dist
+	@node tools/copy-chart.ts dist/kairos-operator
 
 .PHONY: build-installer
 build-installer: node_modules/.package-lock.json ## write dist/install.yaml from the chart (IMG=, AGENT_IMG=, CHART_ARGS=)

@@ -14,6 +14,8 @@ export const UNINSTALL_LEASE = 'kairos-uninstall';
 export const MANAGED_LABEL = 'kairos.io/managed';
 /** The label on every pod and Job of ours that works on a node; its value is the step: pre-pull, upgrade, recovery, reboot, evidence. */
 export const STEP_LABEL = 'kairos.io/upgrade-step';
+/** The label of the operator's pods, and of others that a drain leaves where they are, as it does those. */
+export const PART_OF_LABELS = ['app.kubernetes.io/part-of', 'kairos.io/part-of'] as const;
 /** The label that names the node of such a pod or Job (cut and hashed above 63 characters). */
 export const NODE_LABEL = 'kairos.io/node';
 /** The annotation with the full name of the node. */

@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
+import { copyChart } from './copy-chart.ts';
 import { PINNED } from './pinned.ts';
 import { resolveTool, ToolError } from './resolve.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-const CHART = join(ROOT, 'deploy', 'charts', 'kairos-operator');
 const INSTALLER = join(ROOT, 'dist', 'install.yaml');
 /** Of the plain manifests, whose namespace is not a matter of choice. */
 export const NAMESPACE = 'kairos-system';
@@ -79,12 +80,17 @@ export async function renderChart(
     ...args,
   ];
   const helm = await resolveTool('helm');
+  const folder = await mkdtemp(join(tmpdir(), 'kairos-installer-'));
   try {
+    const chart = join(folder, 'kairos-operator');
+    copyChart(chart);
     const options = { maxBuffer: 64 * 1024 * 1024 };
-    return (await promisify(execFile)(helm, ['template', 'kairos-operator', CHART, ...flags], options)).stdout;
+    return (await promisify(execFile)(helm, ['template', 'kairos-operator', chart, ...flags], options)).stdout;
   } catch (error) {
     const { stderr } = error as { stderr?: string };
     throw new InstallerError(stderr?.trim() || String(error), { cause: error });
+  } finally {
+    await rm(folder, { recursive: true });
   }
 }
 

@@ -24,6 +24,7 @@ export const TOOL_NAMES = [
   'kube-proxy',
   'kwok',
   'temporal',
+  'temporal-ui',
   'helm',
 ] as const;
 
@@ -31,6 +32,7 @@ export type ToolName = (typeof TOOL_NAMES)[number];
 
 const KUBERNETES = '1.36.3';
 const TEMPORAL_CLI = '1.8.2';
+const TEMPORAL_UI = '2.52.0';
 const HELM = '3.22.0';
 
 const componentBase = 'k8s.io/component-base/version';
@@ -83,6 +85,14 @@ export const PINNED: Readonly<Record<ToolName, PinnedTool>> = {
     linkerFlags: `-X github.com/temporalio/cli/internal/temporalcli.Version=${TEMPORAL_CLI}`,
     versionCommand: ['--version'],
     environment: 'TEMPORAL_CLI_PATH',
+  },
+  'temporal-ui': {
+    module: 'temporal-ui',
+    package: 'github.com/temporalio/ui-server/v2/cmd/server',
+    version: TEMPORAL_UI,
+    linkerFlags: '',
+    versionCommand: ['--version'],
+    environment: 'TEMPORAL_UI_PATH',
   },
   helm: {
     module: 'helm',

@@ -1,4 +1,4 @@
-import { isMap, isScalar, parseDocument, type Node, type Pair, type YAMLMap } from 'yaml';
+import { isMap, isScalar, parseDocument, type Document, type Node, type Pair, type YAMLMap } from 'yaml';
 
 /** A value of a chart, as its documentation shows it. */
 export interface DocumentedValue {
@@ -17,10 +17,15 @@ export function documentedValues(text: string): DocumentedValue[] {
   const document = parseDocument(text);
   if (!isMap(document.contents)) throw new Error('values.yaml: not a map');
   // The comment above the first key belongs to the document.
-  return valuesOf(document.contents as YAMLMap<Node, Node>, [], document.commentBefore ?? '');
+  return valuesOf(document, document.contents as YAMLMap<Node, Node>, [], document.commentBefore ?? '');
 }
 
-function valuesOf(map: YAMLMap<Node, Node>, parents: readonly string[], commentOfFirst: string): DocumentedValue[] {
+function valuesOf(
+  document: Document,
+  map: YAMLMap<Node, Node>,
+  parents: readonly string[],
+  commentOfFirst: string,
+): DocumentedValue[] {
   return map.items.flatMap((pair, index) => {
     const path = [...parents, keyOf(pair)];
     const { value } = pair;
@@ -28,11 +33,11 @@ function valuesOf(map: YAMLMap<Node, Node>, parents: readonly string[], commentO
     const meaning = sentence(comment);
     if (isMap(value) && (meaning === '' || explains(value as YAMLMap<Node, Node>))) {
       const own = meaning === '' ? [] : [{ path: path.join('.'), standard: '', meaning }];
-      return [...own, ...valuesOf(value as YAMLMap<Node, Node>, path, value.commentBefore ?? '')];
+      return [...own, ...valuesOf(document, value as YAMLMap<Node, Node>, path, value.commentBefore ?? '')];
     }
     if (meaning === '')
       throw new Error(`values.yaml: ${path.join('.')} has no comment above it that says what it means`);
-    return [{ path: path.join('.'), standard: JSON.stringify(value?.toJSON()), meaning }];
+    return [{ path: path.join('.'), standard: JSON.stringify(value?.toJS(document)), meaning }];
   });
 }
 
@@ -55,9 +60,11 @@ function sentence(comment: string): string {
 /** The values as rows of a Markdown table. */
 export function valuesTable(values: readonly DocumentedValue[]): string {
   const cell = (text: string) => text.replaceAll('|', '\\|');
-  const rows = values.map(
-    ({ path, standard, meaning }) =>
-      `| \`${path}\` | ${standard === '' ? '' : `\`${cell(standard)}\``} | ${cell(meaning)} |`,
-  );
+  const shown = (standard: string) => {
+    // A list of some length makes every row of the table as wide.
+    if (standard.length > 120) return 'see values.yaml';
+    return standard === '' ? '' : `\`${cell(standard)}\``;
+  };
+  const rows = values.map(({ path, standard, meaning }) => `| \`${path}\` | ${shown(standard)} | ${cell(meaning)} |`);
   return ['| value | default | meaning |', '| --- | --- | --- |', ...rows].join('\n');
 }

@@ -45,7 +45,9 @@ describe('the values of the chart', () => {
 
   it.each(values.map(({ path: value }) => value))('are known to the schema: %s', (value) => {
     const found = value.split('.').reduce((at: Schema | undefined, key) => {
-      return at && resolved(at).properties?.[key];
+      const { properties, additionalProperties } = at ? resolved(at) : {};
+      // The values of another chart, which this one hands on.
+      return properties?.[key] ?? (additionalProperties === true ? { additionalProperties } : undefined);
     }, schema);
     expect(found).toBeDefined();
   });

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -6,7 +6,16 @@ import { startControlPlane, type ControlPlane } from '../../sim/control-plane.ts
 import { resolveTool } from '../../tools/resolve.ts';
 import { endPod } from './kubelet.ts';
 import { eventually } from './policies-rig.ts';
-import { CHART, HELM_BUILD_MS, helm, manifests, NAMESPACE, PROFILES, renderText, run } from './chart.ts';
+import {
+  copyWithTemporalChart,
+  HELM_BUILD_MS,
+  helm,
+  manifests,
+  NAMESPACE,
+  PROFILES,
+  renderText,
+  run,
+} from './chart.ts';
 
 const EMBEDDED = PROFILES['embedded'] ?? {};
 const CRD = 'nodeopupgrades.operator.kairos.io';
@@ -150,8 +159,10 @@ describe('a release', () => {
     writeFileSync(file, JSON.stringify(storage));
     await kubectl('create', '-f', file);
 
-    const older = path.join(folder, 'older-chart');
-    cpSync(CHART, older, { recursive: true });
+    const [older, newer] = ['older', 'newer'].map((name) => {
+      mkdirSync(path.join(folder, name));
+      return copyWithTemporalChart(path.join(folder, name));
+    }) as [string, string];
     const crdFile = path.join(older, 'files', 'crds', 'operator.kairos.io_nodeopupgrades.yaml');
     const crd = readFileSync(crdFile, 'utf8');
     const withoutColumn = crd.replace(/ +- name: Version\n(?: {10,}.*\n)+/, '');
@@ -172,7 +183,7 @@ describe('a release', () => {
       expect(installed.stdout).toContain(command);
     expect(await columns()).not.toContain('Version');
 
-    expect(await run('helm', 'upgrade', 'kairos-operator', CHART, ...common)).toMatchObject({ code: 0, stderr: '' });
+    expect(await run('helm', 'upgrade', 'kairos-operator', newer, ...common)).toMatchObject({ code: 0, stderr: '' });
     expect(await columns()).toContain('Version');
   }, 60_000);
 

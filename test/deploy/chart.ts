@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments, stringify } from 'yaml';
 import { resolveTool } from '../../tools/resolve.ts';
+import { addTemporalChart } from './temporal-chart.ts';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const CHART = path.join(ROOT, 'deploy', 'charts', 'kairos-operator');
@@ -74,6 +75,7 @@ export const PROFILES: Readonly<Record<string, Values>> = {
     agent: { image: { repository: 'kairos/agent', digest: DIGEST }, tokenAudience: 'kairos' },
     embeddedTemporal: {
       image: { digest: DIGEST, pullSecrets: ['temporal'] },
+      ui: { image: { digest: DIGEST, pullSecrets: ['ui'] } },
       persistence: { storageClass: 'local-path', size: '10Gi' },
     },
     namespaces: ['fleet', NAMESPACE],
@@ -82,6 +84,67 @@ export const PROFILES: Readonly<Record<string, Values>> = {
     clusterName: 'edge-7.berlin',
     logLevel: 'debug',
     crds: { install: false },
+  },
+  'embedded, folder of a node': {
+    ...IMAGES,
+    embeddedTemporal: {
+      ui: { enabled: false },
+      persistence: { hostPath: '/var/lib/kairos-temporal', nodeName: 'edge-1' },
+    },
+  },
+  'chart of Temporal, PostgreSQL': {
+    ...IMAGES,
+    embeddedTemporal: { enabled: false },
+    temporal: { enabled: true },
+    postgresql: { enabled: true },
+  },
+  'chart of Temporal, PostgreSQL in a folder, Secret and peers of ours': {
+    ...IMAGES,
+    embeddedTemporal: { enabled: false },
+    temporal: {
+      enabled: true,
+      server: {
+        config: {
+          persistence: {
+            datastores: {
+              default: { sql: { existingSecret: 'our-database' } },
+              visibility: { sql: { existingSecret: 'our-database' } },
+            },
+          },
+          namespaces: { namespace: [{ name: 'edge', retention: '14d' }] },
+        },
+      },
+      networkPolicy: {
+        apiPeers: [{ podSelector: { matchLabels: { app: 'backup' } } }],
+        uiPeers: [{ ipBlock: { cidr: '10.0.0.0/8' } }],
+        metricsPeers: [{ namespaceSelector: { matchLabels: { monitoring: 'yes' } } }],
+      },
+    },
+    postgresql: {
+      enabled: true,
+      image: { digest: DIGEST, pullSecrets: ['mirror'] },
+      existingSecret: 'our-database',
+      persistence: { hostPath: '/var/lib/kairos-postgresql', nodeName: 'edge-1' },
+    },
+  },
+  'chart of Temporal, a database of yours': {
+    ...IMAGES,
+    embeddedTemporal: { enabled: false },
+    temporal: {
+      enabled: true,
+      server: {
+        config: {
+          persistence: {
+            datastores: {
+              default: { sql: { connectAddr: 'pg.example.com:6432', user: 'kairos', existingSecret: 'our-database' } },
+              visibility: {
+                sql: { connectAddr: 'pg.example.com:6433', user: 'kairos', existingSecret: 'our-database' },
+              },
+            },
+          },
+        },
+      },
+    },
   },
   'embedded, guarded by nothing': {
     ...IMAGES,
@@ -148,13 +211,28 @@ export async function run(tool: 'helm' | 'kubectl', ...args: string[]): Promise<
   });
 }
 
+/** A copy of the chart in a folder, with what stands in for the chart of Temporal: Helm refuses one that lacks a dependency. */
+export function copyWithTemporalChart(folder: string): string {
+  const copy = path.join(folder, 'kairos-operator');
+  cpSync(CHART, copy, { recursive: true });
+  addTemporalChart(copy);
+  return copy;
+}
+
 /** Runs Helm on the chart with values: `helm template …`, `helm lint …`. */
 export async function helm(verb: readonly string[], values: Values, ...args: string[]): Promise<Run> {
   const folder = mkdtempSync(path.join(tmpdir(), 'kairos-chart-'));
   try {
     const file = path.join(folder, 'values.yaml');
     writeFileSync(file, stringify(values));
-    return await run('helm', ...verb, CHART, `--values=${file}`, `--namespace=${NAMESPACE}`, ...args);
+    return await run(
+      'helm',
+      ...verb,
+      copyWithTemporalChart(folder),
+      `--values=${file}`,
+      `--namespace=${NAMESPACE}`,
+      ...args,
+    );
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -183,6 +261,11 @@ export function manifests(text: string): Manifest[] {
     const object = document.toJS() as Manifest | null;
     return object === null ? [] : [object];
   });
+}
+
+/** Whether an object comes from the chart of Temporal, or from what stands in for it. */
+export function isOfTemporalChart({ metadata }: Manifest): boolean {
+  return metadata.labels?.['app.kubernetes.io/part-of'] === 'temporal';
 }
 
 /** The one object of a kind and name. Throws when there is none or more. */

@@ -38,6 +38,7 @@ describe('a drain', () => {
     ['the pod that writes the image', { ...POD, ownerKind: 'Job', labels: { [STEP_LABEL]: 'upgrade' } }],
     ['the pod that pulled the image, which nothing owns', { ...BARE, labels: { [STEP_LABEL]: 'pre-pull' } }],
     ['the operator itself', { ...POD, labels: { 'app.kubernetes.io/part-of': 'kairos-operator' } }],
+    ['a Temporal that its own chart installed', { ...POD, labels: { 'kairos.io/part-of': 'kairos-operator' } }],
     ['a DaemonSet with data in an emptyDir', { ...POD, ownerKind: 'DaemonSet', hasEmptyDir: true }],
   ])('leaves %s', (_, pod) => {
     expect(decide(pod, false)).toEqual({ action: 'leave' });

@@ -60,11 +60,11 @@ describe('the operator on real nodes', () => {
   it(
     'shows its UI through a port-forward',
     async () => {
-      const { port, close } = await stage.forward('service/kairos-temporal', 8233);
+      const { port, close } = await stage.forward('service/kairos-temporal-web', 8080);
       try {
         const page = await fetch(`http://127.0.0.1:${port}/`);
         expect(page.status).toBe(200);
-        expect(await page.text()).toContain('Temporal');
+        expect(await page.text()).toContain('/_app/');
       } finally {
         close();
       }

@@ -1,5 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
-import { chownSync, mkdirSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -18,12 +19,12 @@ import type { NodeRecording } from '../../sim/node.ts';
 import { startObserver, type Observer } from '../../sim/observer.ts';
 import { patientClient } from '../../sim/patient-client.ts';
 import { freePort } from '../../sim/ports.ts';
+import { copyChart } from '../../tools/copy-chart.ts';
 import { buildImages } from '../../tools/images/build.ts';
 import { resolveTool } from '../../tools/resolve.ts';
 
 export const NAMESPACE = 'kairos-system';
 const RELEASE = 'kairos-operator';
-const CHART = fileURLToPath(new URL('../../deploy/charts/kairos-operator', import.meta.url));
 const OWN_NAMESPACE = fileURLToPath(new URL('../../deploy/operator/namespace.yaml', import.meta.url));
 const WORKLOADS = fileURLToPath(new URL('workloads.yaml', import.meta.url));
 
@@ -115,8 +116,12 @@ async function stageOf({ rig, observer, recordings, stops, stop, eyes }: Parts):
   const kubectl = (...args: string[]) => run(kubectlProgram, ['--kubeconfig', rig.kubeconfig, ...args]);
   const helm = (...args: string[]) => run(helmProgram, ['--kubeconfig', rig.kubeconfig, ...args]);
   const image = (name: string, repository: string) => `${name}image.repository=${repository},${name}image.tag=test`;
+  const folder = mkdtempSync(path.join(tmpdir(), 'kairos-rig-chart-'));
+  stops.push(() => rmSync(folder, { recursive: true }));
+  const chart = path.join(folder, 'kairos-operator');
+  copyChart(chart);
   const values = [
-    CHART,
+    chart,
     '--namespace',
     NAMESPACE,
     '--set',

@@ -54,21 +54,22 @@ spec:
 
 {{/* Where the programs that use Temporal are let out to for it: rules of a NetworkPolicy. */}}
 {{- define "kairos-operator.temporalEgress" -}}
-{{- if .Values.embeddedTemporal.enabled }}
+{{- $choice := include "kairos-operator.temporalChoice" . -}}
+{{- if eq $choice "embedded" }}
 - ports:
     - port: 7233
   to:
     - podSelector:
         matchLabels:
           app.kubernetes.io/name: kairos-temporal
-{{- else if dig "temporal" "enabled" false .Values.AsMap }}
+{{- else if eq $choice "chart" }}
 - ports:
     - port: 7233
   to:
     - podSelector:
         matchLabels:
-          app.kubernetes.io/name: temporal
-          app.kubernetes.io/instance: {{ .Release.Name }}
+          {{- include "kairos-operator.temporalChartPods" . | nindent 10 }}
+          app.kubernetes.io/component: frontend
 {{- else }}
 {{- $port := regexFind ":[0-9]+$" .Values.externalTemporal.address | trimPrefix ":" | default "7233" }}
 - ports:

@@ -1,18 +1,7 @@
 {{/* How every program of the operator finds Temporal: the environment of its container. */}}
 {{- define "kairos-operator.temporalEnvironment" -}}
-{{- if .Values.embeddedTemporal.enabled }}
-# The Service's own address, as the kubelet puts it into the environment: cluster DNS runs on nodes that are
-# being upgraded. A pod that was started before its Service was known fails by the words that were not replaced,
-# and has it when it is started again.
-- name: TEMPORAL_ADDRESS
-  {{- if eq .Values.embeddedTemporal.ipFamily "IPv6" }}
-  value: '[$(KAIROS_TEMPORAL_SERVICE_HOST)]:$(KAIROS_TEMPORAL_SERVICE_PORT_GRPC)'
-  {{- else }}
-  value: $(KAIROS_TEMPORAL_SERVICE_HOST):$(KAIROS_TEMPORAL_SERVICE_PORT_GRPC)
-  {{- end }}
-- name: TEMPORAL_NAMESPACE
-  value: default
-{{- else }}
+{{- $choice := include "kairos-operator.temporalChoice" . -}}
+{{- if eq $choice "external" }}
 - name: TEMPORAL_ADDRESS
   value: {{ .Values.externalTemporal.address | quote }}
 - name: TEMPORAL_NAMESPACE
@@ -39,19 +28,34 @@
 {{- end }}
 {{- with .Values.externalTemporal.apiKey }}
 {{- if .secret }}
-- name: TEMPORAL_API_KEY
-  valueFrom:
-    secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .key }}
+- name: TEMPORAL_API_KEY_FILE
+  value: /etc/kairos-operator/temporal-api-key/{{ .key }}
 {{- end }}
 {{- end }}
+{{- else }}
+# The Service's own address, as the kubelet puts it into the environment: cluster DNS runs on nodes that are
+# being upgraded. A pod that was started before its Service was known fails by the words that were not replaced,
+# and has it when it is started again.
+- name: TEMPORAL_ADDRESS
+  {{- if eq $choice "chart" }}
+  value: $(KAIROS_TEMPORAL_FRONTEND_SERVICE_HOST):$(KAIROS_TEMPORAL_FRONTEND_SERVICE_PORT_GRPC_RPC)
+  {{- else if eq .Values.embeddedTemporal.ipFamily "IPv6" }}
+  value: '[$(KAIROS_TEMPORAL_SERVICE_HOST)]:$(KAIROS_TEMPORAL_SERVICE_PORT_GRPC)'
+  {{- else }}
+  value: $(KAIROS_TEMPORAL_SERVICE_HOST):$(KAIROS_TEMPORAL_SERVICE_PORT_GRPC)
+  {{- end }}
+- name: TEMPORAL_NAMESPACE
+  {{- if eq $choice "chart" }}
+  value: {{ (first .Values.temporal.server.config.namespaces.namespace).name | quote }}
+  {{- else }}
+  value: default
+  {{- end }}
 {{- end }}
 {{- end }}
 
 {{/* Whether that environment uses what the kubelet sets for the Services of the namespace. */}}
 {{- define "kairos-operator.temporalByServiceLinks" -}}
-{{- .Values.embeddedTemporal.enabled -}}
+{{- ne (include "kairos-operator.temporalChoice" .) "external" -}}
 {{- end }}
 
 {{/* What that environment names by path: the mounts of the container. */}}
@@ -82,10 +86,15 @@
 {{/* The Secrets of an external Temporal, by the name of their volume, as JSON. */}}
 {{- define "kairos-operator.temporalSecrets" -}}
 {{- $mounts := dict -}}
+{{- if eq (include "kairos-operator.temporalChoice" .) "external" -}}
 {{- with .Values.externalTemporal.tls -}}
-{{- if and .enabled (not $.Values.embeddedTemporal.enabled) -}}
+{{- if .enabled -}}
 {{- if .caSecret }}{{ $_ := set $mounts "temporal-ca" (dict "secret" .caSecret "keys" (list "ca.crt")) }}{{ end -}}
 {{- if .clientSecret }}{{ $_ := set $mounts "temporal-client" (dict "secret" .clientSecret "keys" (list "tls.crt" "tls.key")) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.externalTemporal.apiKey -}}
+{{- if .secret }}{{ $_ := set $mounts "temporal-api-key" (dict "secret" .secret "keys" (list .key)) }}{{ end -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $mounts -}}
