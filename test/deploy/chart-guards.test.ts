@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { resolveTool } from '../../tools/resolve.ts';
@@ -24,6 +24,9 @@ const isPolicy = ({ kind, metadata }: Manifest) =>
   kind.startsWith('ValidatingAdmissionPolicy') || metadata.name === 'kairos-running-upgrades';
 
 let rendered: Manifest[];
+
+// Helm takes seconds on a busy machine, and some tests run it twice.
+jest.setTimeout(30_000);
 
 beforeAll(async () => {
   await resolveTool('helm');

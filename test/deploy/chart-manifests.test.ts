@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { parse } from 'yaml';
 import { resolveTool } from '../../tools/resolve.ts';
 import { CRD_FOLDER, renderCrds } from '../../tools/generate-crds.ts';
@@ -17,6 +17,9 @@ function bare({ metadata, ...rest }: Manifest, namespace = NAMESPACE): object {
 }
 
 let rendered: Manifest[];
+
+// Helm takes seconds on a busy machine, and some tests run it twice.
+jest.setTimeout(30_000);
 
 beforeAll(async () => {
   await resolveTool('helm');
