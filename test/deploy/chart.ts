@@ -117,7 +117,7 @@ export const PROFILES: Readonly<Record<string, Values>> = {
       networkPolicy: {
         apiPeers: [{ podSelector: { matchLabels: { app: 'backup' } } }],
         uiPeers: [{ ipBlock: { cidr: '10.0.0.0/8' } }],
-        metricsPeers: [{ namespaceSelector: { matchLabels: { monitoring: 'yes' } } }],
+        metricsPeers: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } }],
       },
     },
     postgresql: {
