@@ -19,7 +19,7 @@ tools: node_modules/.package-lock.json ## find or build etcd, Kubernetes, Tempor
 	@node tools/resolve.ts etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok temporal temporal-ui helm
 
 .PHONY: build
-build: node_modules/.package-lock.json ## build the workflow bundle and the agent
+build: node_modules/.package-lock.json ## build the programs and the workflow bundle
 	@node tools/build.ts
 
 .PHONY: demo
@@ -53,6 +53,11 @@ test-unit: node_modules/.package-lock.json ## tests that need no server
 test-server: tools build ## tests on real servers
 	$(JEST) --selectProjects server
 
+.PHONY: e2e
+e2e: tools build ## the chart on real nodes, everything (root on Linux; packages: the error says which; minutes)
+	@node tools/resolve.ts kubelet kube-proxy
+	@$(JEST) --selectProjects real --runInBand
+
 .PHONY: test
 test: check tools build ## everything: format, lint, types, unit, server and end-to-end tests
 	@node tools/run-tests.ts
@@ -73,6 +78,34 @@ chaos: tools build ## the demo under chaos, many seeds in a row (SEEDS=20 SEED=1
 KUBECTL ?= kubectl
 export KUBECTL IMG AGENT_IMG CHART_ARGS GUARD
 need-kubectl = @command -v $(KUBECTL) >/dev/null || { echo '$(KUBECTL) is missing: install kubectl, or name it by KUBECTL='; exit 1; }
+
+CONTAINER_TOOL ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell command -v $(tool)),$(tool))))
+VERSION ?= $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+agent-image = $(or $(AGENT_IMG),$(shell echo '$(IMG)' | sed 's/\(.*\):/\1-agent:/'))
+# Of every file in an image: builds of the same sources are the same.
+export SOURCE_DATE_EPOCH ?= 0
+# buildah and podman do not read the variable.
+IMAGE_TIME = $(if $(filter docker,$(notdir $(CONTAINER_TOOL))),,--timestamp=$(SOURCE_DATE_EPOCH))
+need-images = @[ -n "$(IMG)" ] || { echo 'set IMG=REGISTRY/kairos-operator:TAG (and AGENT_IMG=, unless it is the same with -agent behind the name)'; exit 1; }; \
+	[ -n "$(CONTAINER_TOOL)" ] || { echo 'docker, podman or buildah is needed: install one, or name it in CONTAINER_TOOL'; exit 1; }
+
+.PHONY: docker-build
+docker-build: build ## build both images (IMG=, AGENT_IMG=; CONTAINER_TOOL=docker, podman or buildah; IMAGE_ARGS=)
+	$(need-images)
+	@node tools/images/context.ts > /dev/null
+	$(CONTAINER_TOOL) build $(IMAGE_TIME) --build-arg=VERSION=$(VERSION) --build-arg=REVISION=$(REVISION) $(IMAGE_ARGS) --tag=$(IMG) --file=deploy/images/operator/Dockerfile build/image/operator
+	$(CONTAINER_TOOL) build $(IMAGE_TIME) --build-arg=VERSION=$(VERSION) --build-arg=REVISION=$(REVISION) $(IMAGE_ARGS) --tag=$(agent-image) --file=deploy/images/agent/Dockerfile build/image/agent
+
+.PHONY: docker-push
+docker-push: ## push both images (IMG=, AGENT_IMG=)
+	$(need-images)
+	$(CONTAINER_TOOL) push $(IMG)
+	$(CONTAINER_TOOL) push $(agent-image)
+
+.PHONY: sbom
+sbom: build ## write what the images are made of to build/sbom (CycloneDX)
+	@node tools/images/sbom.ts
 
 .PHONY: chart
 chart: node_modules/.package-lock.json ## write dist/kairos-operator, the chart without that of Temporal: installed without a network

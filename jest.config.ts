@@ -14,8 +14,9 @@ export default {
       ...shared,
       displayName: 'unit',
       testMatch: ['<rootDir>/test/**/*.test.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '\\.server\\.test\\.ts$'],
+      testPathIgnorePatterns: ['/node_modules/', '\\.(server|real)\\.test\\.ts$'],
     },
     { ...shared, displayName: 'server', testMatch: ['<rootDir>/test/**/*.server.test.ts'] },
+    { ...shared, displayName: 'real', testMatch: ['<rootDir>/test/**/*.real.test.ts'] },
   ],
 } satisfies Config;

@@ -18,7 +18,7 @@ export function openCluster(): KubeClient {
   } catch (error) {
     const file = process.env['KUBECONFIG'];
     const { message } = error as Error;
-    if (file === undefined || message.startsWith('kubeconfig')) throw error;
+    if (!file || message.startsWith('kubeconfig')) throw error;
     throw new Error(`KUBECONFIG=${file} cannot be used: ${message}`, { cause: error });
   }
 }

@@ -1,6 +1,7 @@
 import { pino, type Logger } from 'pino';
 import { readSettings, type Settings } from '../api/schemas/settings.ts';
 import { serveHealth } from './health.ts';
+import { Metrics } from './metrics.ts';
 import { Readiness } from './readiness.ts';
 
 /** What a program of the operator starts with. */
@@ -8,6 +9,7 @@ export interface Program {
   readonly settings: Settings;
   readonly log: Logger;
   readonly readiness: Readiness;
+  readonly metrics: Metrics;
   /** Aborted by SIGINT, SIGTERM and `stop`. */
   readonly signal: AbortSignal;
   /** Ends the program as a signal would, to be started anew. */
@@ -38,8 +40,10 @@ export async function runProgram(name: string, main: (program: Program) => Promi
     const settings = readSettings(process.env, process.pid);
     const readiness = new Readiness();
     readiness.lacks(name, 'it is starting');
-    if (settings.healthPort !== undefined) await serveHealth(settings.healthPort, readiness);
-    await main({ settings, log, readiness, signal, stop });
+    const metrics = new Metrics(readiness);
+    metrics.collectProcess();
+    if (settings.healthPort !== undefined) await serveHealth(settings.healthPort, readiness, metrics.registry);
+    await main({ settings, log, readiness, metrics, signal, stop });
   } catch (error) {
     if (!signal.aborted) die(error);
   }

@@ -22,6 +22,11 @@ export class Readiness {
     return this.#missing.get(part)?.reason;
   }
 
+  /** The names of the parts that are missing. */
+  get missing(): string[] {
+    return [...this.#missing.keys()];
+  }
+
   get ready(): boolean {
     return this.#missing.size === 0;
   }

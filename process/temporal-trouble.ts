@@ -27,9 +27,9 @@ export async function explainTemporal(error: unknown, endpoint: TemporalEndpoint
     case 5:
       return `Temporal at ${address} has no namespace ${namespace}: create it with "temporal operator namespace create --address ${address} --namespace ${namespace}", or set TEMPORAL_NAMESPACE to the one that was made for this cluster`;
     case 7:
-      return `Temporal at ${address} does not let us use the namespace ${namespace} (${text}): check the rights of the API key in TEMPORAL_API_KEY, or of the client certificate`;
+      return `Temporal at ${address} does not let us use the namespace ${namespace} (${text}): check the rights of the API key in TEMPORAL_API_KEY or TEMPORAL_API_KEY_FILE, or of the client certificate`;
     case 16:
-      return `Temporal at ${address} does not know us (${text}): check TEMPORAL_API_KEY, or TEMPORAL_TLS_CLIENT_CERT_PATH and its key`;
+      return `Temporal at ${address} does not know us (${text}): check TEMPORAL_API_KEY or the file that TEMPORAL_API_KEY_FILE names, or TEMPORAL_TLS_CLIENT_CERT_PATH and its key`;
     default:
       return `Temporal at ${address} does not answer: ${(await troubleOf(endpoint)) ?? `something listens there, but does not answer as Temporal does (${text}); it may be starting, or its database may be away: look at its log`}`;
   }

@@ -1,15 +1,24 @@
-import { copyFileSync, linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectToCluster, type KubeClient } from '../kube/client.ts';
 import { resolveTool } from '../tools/resolve.ts';
 import { openAuthority } from './credentials.ts';
+import { unpackImage } from './disk.ts';
 import type { BuiltImage } from './images.ts';
 import { nameRig, removeLeftovers, rigFolder, rigGroup } from './leftovers.ts';
 import { removeGroup } from './cgroups.ts';
-import { API_PORT, addressOf, writeMachineFiles, type MachineIdentity, type Role } from './machine-files.ts';
+import {
+  API_PORT,
+  CONTAINERD,
+  addressOf,
+  writeMachineFiles,
+  type MachineIdentity,
+  type Role,
+} from './machine-files.ts';
 import { buildMachine, consoleTail, type Machine } from './machine.ts';
 import { missingRequirements } from './requirements.ts';
+import { copyRuntimeStore, prepareRuntimeStore } from './runtime-store.ts';
 import { startSwitch, type Switch } from './switch.ts';
 
 export interface MachineSpec {
@@ -80,35 +89,44 @@ export async function startRig(options: RigOptions): Promise<Rig> {
 
   try {
     const binaries = await gather(path.join(folder, 'bin'), await programs());
-    const images = await gather(path.join(folder, 'images'), options.archives);
+    const store = await prepareRuntimeStore(options.archives, CONTAINERD, options.log);
     const identities = options.machines.map(({ name, role }, at) => ({ name, role, index: at + 1 }));
-    const api = { host: addressOf(controlPlaneOf(identities)), port: API_PORT };
-    net = await startSwitch({ folder, group: `${group}/switch`, api });
+    const apiServer = controlPlaneOf(identities);
+    const api = { host: addressOf(apiServer), port: API_PORT };
+    const network = await startSwitch({ folder, group: `${group}/switch`, api });
+    net = network;
     const authority = openAuthority(folder);
     const cluster = { authority, machines: identities, audiences: options.audiences ?? [] };
+    const roots = path.join(folder, 'roots');
+    const unpacked = ({ archive }: BuiltImage) => {
+      const root = path.join(roots, path.basename(archive, '.tar'));
+      if (!existsSync(root)) unpackImage(archive, root);
+      return root;
+    };
     for (const [at, identity] of identities.entries()) {
       const machine = buildMachine({
         ...identity,
         folder: path.join(folder, 'machines', identity.name),
         group: `${group}/${identity.name}`,
-        switchPID: net.pid,
+        switchPID: network.pid,
         binaries,
-        images,
+        ...(identity === apiServer && { onPowerOff: () => network.cutConnections() }),
       });
-      machine.disk.install((options.machines[at] as MachineSpec).image.root);
+      machine.disk.install(unpacked((options.machines[at] as MachineSpec).image));
+      await copyRuntimeStore(store, path.join(machine.disk.folder, 'persistent', 'var', 'lib', 'containerd'));
       writeMachineFiles(path.join(machine.disk.folder, 'oem'), identity, cluster);
       machines.push(machine);
       machine.powerOn();
     }
     const kubeconfig = path.join(folder, 'admin.kubeconfig');
     const admin = { name: 'admin', subject: '/O=system:masters/CN=admin' };
-    writeFileSync(kubeconfig, authority.kubeconfig(admin, `https://127.0.0.1:${net.apiPort}`), { mode: 0o600 });
+    writeFileSync(kubeconfig, authority.kubeconfig(admin, `https://127.0.0.1:${network.apiPort}`), { mode: 0o600 });
     const connected = connectToCluster({ kubeconfig });
     client = connected;
     await becomeReady(connected, machines);
     await connected.request({
       verb: 'merge-patch',
-      path: `/api/v1/nodes/${controlPlaneOf(identities).name}`,
+      path: `/api/v1/nodes/${apiServer.name}`,
       body: { metadata: { labels: { [CONTROL_PLANE_LABEL]: '' } } },
       fieldManager: 'rig',
     });

@@ -8,8 +8,8 @@ import { environmentBlock } from './grub-block.ts';
 export interface Disk {
   /** What the machine mounts of it; see machine/kernel.sh. */
   readonly folder: string;
-  /** Puts an image into all slots, as an installation does. `archive`: a tar of its root. */
-  install(archive: string): void;
+  /** Puts an image into all slots, as an installation does. `root`: its files, which are linked, not copied. */
+  install(root: string): void;
   loadable(): ReadonlySet<Slot>;
   readGrub(): GrubState;
   writeGrub(state: GrubState): void;
@@ -33,7 +33,7 @@ export function openDisk(folder: string): Disk {
   for (const name of ['empty', 'state-work', 'ephemeral', 'root', 'boot', 'oem'])
     mkdirSync(at(name), { recursive: true });
   mkdirSync(at('state', 'cOS'), { recursive: true });
-  mkdirSync(at('persistent', 'local'), { recursive: true });
+  for (const name of ['local', 'var/lib']) mkdirSync(at('persistent', name), { recursive: true });
   const slotFolder = (slot: Slot) => at('state', 'cOS', slot);
   const files = { grubenv: at('state', 'grubenv'), assessment: at('state', 'boot_assessment') };
 
@@ -44,13 +44,12 @@ export function openDisk(folder: string): Disk {
 
   return {
     folder,
-    install(archive) {
+    install(root) {
       for (const slot of SLOTS) {
         rmSync(slotFolder(slot), { recursive: true, force: true });
         mkdirSync(slotFolder(slot));
+        linkTree(root, slotFolder(slot));
       }
-      execFileSync('tar', ['-C', slotFolder('active'), '-xpf', archive]);
-      for (const slot of ['passive', 'recovery'] as const) linkTree(slotFolder('active'), slotFolder(slot));
       writeGrub({ grubenv: {}, assessment: {} });
     },
     loadable: () => new Set(SLOTS.filter((slot) => existsSync(slotFolder(slot)))),
@@ -83,6 +82,20 @@ export function parseWrites(text: string): WriteLine[] {
     else writes[writes.length - 1] = { ...(writes.at(-1) as WriteLine), exitCode: Number(code) };
   }
   return writes;
+}
+
+/**
+ * Unpacks an image, as `docker save` writes it, layer by layer. Images of the rig add files and take none away, so no
+ * layer has to be read for what it removes.
+ */
+export function unpackImage(archive: string, to: string): void {
+  mkdirSync(to, { recursive: true });
+  const manifest = execFileSync('tar', ['-xOf', archive, 'manifest.json'], { encoding: 'utf8' });
+  const [image] = JSON.parse(manifest) as { Layers: string[] }[];
+  const unpack = 'tar -xOf "$1" "$2" | tar -C "$3" -xpf -';
+  for (const layer of image?.Layers ?? []) {
+    execFileSync('bash', ['-o', 'pipefail', '-c', unpack, 'unpack', archive, layer, to]);
+  }
 }
 
 function linkTree(from: string, to: string): void {

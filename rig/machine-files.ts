@@ -178,7 +178,7 @@ function cniConfig(subnet: string): string {
 }
 
 // restrict_oom_score_adj: root in a virtual machine or container may lack CAP_SYS_RESOURCE, and runc could start nothing.
-const CONTAINERD = `version = 2
+export const CONTAINERD = `version = 2
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "docker.io/library/pause:test"

@@ -25,9 +25,9 @@ export interface MachineOptions extends MachineIdentity {
   readonly group: string;
   /** A process in the network namespace of the switch. */
   readonly switchPID: number;
-  /** Folders with the programs of a node, and with archives of images that its runtime holds from its first boot on. */
+  /** Folder with the programs of a node. */
   readonly binaries: string;
-  readonly images: string;
+  readonly onPowerOff?: () => void;
 }
 
 /** A machine with a firmware of ours and everything else as real as namespaces allow. */
@@ -103,7 +103,6 @@ export function buildMachine(options: MachineOptions): Machine {
           BOOT_ROOT: bootRoot,
           SWITCH: String(options.switchPID),
           BIN: options.binaries,
-          IMAGES: options.images,
           RIG,
           OUTER_PID_NAMESPACE: readlinkSync('/proc/self/ns/pid'),
         },
@@ -130,6 +129,7 @@ export function buildMachine(options: MachineOptions): Machine {
     kernel = undefined;
     power = 'off';
     cuts.push(Date.now());
+    options.onPowerOff?.();
     const panicked = how !== RESTART && how !== POWER_OFF && how !== 'SIGKILL';
     say(panicked ? `Kernel panic (${how}), restarting` : `power off (${how})`);
     panics = panicked ? panics + 1 : 0;

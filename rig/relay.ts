@@ -1,25 +1,43 @@
+import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 
 /** Where to listen or to connect: `{ path }` of a socket file, or `{ host, port }`. */
 export type Place = { readonly path: string } | { readonly host: string; readonly port: number };
+
+export interface Relay {
+  /** Ends every connection that there is now, as the loss of the other side's power would in the end be noticed. */
+  cut(): void;
+  close(): void;
+}
 
 /**
  * Hands every connection on. A socket file can be reached from any network namespace, so two of these, one inside and
  * one outside, are a way in that touches no network of the outer machine.
  */
-export function startRelay(from: Place, to: Place): Promise<Server> {
+export async function startRelay(from: Place, to: Place): Promise<Relay> {
+  const sockets = new Set<Socket>();
   const server = createServer((incoming) => {
     const outgoing = connect(to);
-    const end = () => [incoming, outgoing].forEach((socket: Socket) => socket.destroy());
-    for (const socket of [incoming, outgoing]) socket.on('error', end).on('close', end);
+    const both = [incoming, outgoing];
+    const end = () => both.forEach((socket) => void (sockets.delete(socket), socket.destroy()));
+    for (const socket of both) {
+      sockets.add(socket);
+      socket.on('error', end).on('close', end);
+    }
     incoming.pipe(outgoing).pipe(incoming);
   });
+  const cut = () => sockets.forEach((socket) => socket.destroy());
   if ('path' in from) rmSync(from.path, { force: true });
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(from, () => resolve(server));
-  });
+  server.listen(from);
+  await once(server, 'listening');
+  return {
+    cut,
+    close() {
+      server.close();
+      cut();
+    },
+  };
 }
 
 // Inside a network namespace: node rig/relay.ts SOCKET HOST PORT

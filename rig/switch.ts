@@ -14,6 +14,8 @@ export interface Switch {
   readonly pid: number;
   /** Port of 127.0.0.1 that leads to the API server. */
   readonly apiPort: number;
+  /** Ends the connections to the API server from outside: those to a machine without power would linger for minutes. */
+  cutConnections(): void;
   stop(): void;
 }
 
@@ -51,12 +53,13 @@ export async function startSwitch(options: {
     await sleep(50);
   }
   const apiPort = await freePort();
-  const server = await startRelay({ host: '127.0.0.1', port: apiPort }, { path: socket });
+  const relayed = await startRelay({ host: '127.0.0.1', port: apiPort }, { path: socket });
   return {
     pid,
     apiPort,
+    cutConnections: () => relayed.cut(),
     stop() {
-      server.close();
+      relayed.close();
       child.kill('SIGKILL');
     },
   };

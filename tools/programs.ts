@@ -43,7 +43,7 @@ const OPTIONS = {
   target: 'node24',
   keepNames: true,
   charset: 'utf8',
-  // The licences' texts are in the image as one file.
+  // Whole, in a file of their own: licenses.txt.
   legalComments: 'none',
   banner: { js: BANNER },
   plugins: [runFromOneFile],
@@ -86,6 +86,13 @@ async function bundle(entry: string, outfile: string): Promise<Bundle> {
 /** `node_modules/a/node_modules/@b/c` of a file in there; undefined for our own files. */
 function packageOf(input: string): string | undefined {
   return /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0];
+}
+
+/** The packages that the workflow bundle holds code of, as its source map names them. */
+export function packagesIn(workflowBundle: string): string[] {
+  const [, map = ''] = /^\/\/# sourceMappingURL=data:.*;base64,(.+)$/m.exec(workflowBundle) ?? [];
+  const { sources } = JSON.parse(Buffer.from(map, 'base64').toString()) as { sources: string[] };
+  return sources.filter((source) => source.startsWith('node_modules/')).flatMap((source) => packageOf(source) ?? []);
 }
 
 /** A file that a running process has mapped is replaced, not written over. */

@@ -106,7 +106,8 @@ async function untilDone(options: Uninstall, rollouts: Rollouts, ended: AbortSig
     if (decision.action === 'giveBack')
       for (const facts of nodes.filter(({ name }) => decision.nodes.includes(name))) await giveBack(context, facts);
     if (decision.action !== 'done') quietSinceMs = performance.now();
-    else if (performance.now() - quietSinceMs >= QUIET_MS) return decision.remarks;
+    // Without Temporal nothing is starting either.
+    else if (givenUp || performance.now() - quietSinceMs >= QUIET_MS) return decision.remarks;
   }
   throw lateError(waits, settings.timeoutMs, rollouts);
 }

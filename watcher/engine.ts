@@ -20,8 +20,8 @@ const CALL_DEADLINE_MS = 10_000;
 
 /** What the watcher asks of Temporal. Every call has a deadline; starting is idempotent by workflow id. */
 export class Engine {
-  readonly #client: Client;
-  readonly #connection: Connection;
+  #client: Client;
+  #connection: Connection;
   readonly #cluster: ClusterRef;
   readonly #explain: (error: unknown) => string | Promise<string>;
   #searchAttributes = false;
@@ -40,6 +40,12 @@ export class Engine {
     this.#connection = connection;
     this.#client = new Client({ connection, namespace });
     this.#cluster = cluster;
+  }
+
+  /** Goes on with another connection. Calls that are under way end on the former one. */
+  useConnection(connection: Connection): void {
+    this.#client = new Client({ connection, namespace: this.#client.options.namespace });
+    this.#connection = connection;
   }
 
   get searchAttributes(): boolean {

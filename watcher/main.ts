@@ -6,22 +6,27 @@ import { watchNodeOpUpgrades } from '../kube/node-op-upgrades.ts';
 import { watchNodes } from '../kube/nodes.ts';
 import { identifyCluster, openCluster } from '../process/api-server.ts';
 import { waitForAccess } from '../process/cluster-access.ts';
+import { observedClient } from '../process/observed-client.ts';
 import { runProgram, type Program } from '../process/program.ts';
 import { waitFor } from '../process/surroundings.ts';
 import { explainTemporal } from '../process/temporal-trouble.ts';
 import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { Closings } from './closings.ts';
 import { Engine } from './engine.ts';
+import { registerUpgradeMetrics } from './metrics.ts';
 import { WATCHER_MANIFEST, WATCHER_RIGHTS } from './rights.ts';
 import { checkForStrangers, checkForWorkers, holdClusterName, tellWhoWrites } from './start-up.ts';
 import { runWatcher } from './watcher.ts';
+
+/** How long a connection is kept whose credentials were renewed. */
+const FORMER_MS = 30_000;
 
 /** Sees drift and starts or ends rollouts, until it is told to stop. */
 async function main(program: Program): Promise<void> {
   const { settings, log, readiness, signal, stop } = program;
   const temporal = readTemporalSettings();
-  const client = openCluster();
-  const [{ cluster, namespaces }, connection] = await Promise.all([
+  const client = observedClient(openCluster(), program.metrics);
+  const [{ cluster, namespaces }, link] = await Promise.all([
     waitForAccess(client, { rights: WATCHER_RIGHTS, manifest: WATCHER_MANIFEST }, program, stop).then(
       async (namespaces) => {
         const cluster = await identifyCluster(client, settings.clusterName, program);
@@ -29,12 +34,21 @@ async function main(program: Program): Promise<void> {
         return { cluster, namespaces };
       },
     ),
-    connectToTemporal(temporal, () => Promise.resolve(Connection.lazy(temporal.connectionOptions)), program),
+    connectToTemporal(
+      temporal,
+      ({ connectionOptions }) => Promise.resolve(Connection.lazy(connectionOptions)),
+      program,
+    ),
   ]);
-  const engine = new Engine(connection, temporal.namespace, cluster, (error) =>
+  const engine = new Engine(link.connection, temporal.namespace, cluster, (error) =>
     // The SDK wraps what gRPC said.
-    explainTemporal((error as Error).cause ?? error, temporal),
+    explainTemporal((error as Error).cause ?? error, link.settings),
   );
+  link.onReplaced((fresh, former) => {
+    engine.useConnection(fresh);
+    // Calls have a shorter deadline; what waits for a workflow to close looks again.
+    setTimeout(() => void former.close(), FORMER_MS).unref();
+  });
   const attributes = await waitFor(
     'search attributes',
     () => engine.addSearchAttributes(),
@@ -47,12 +61,13 @@ async function main(program: Program): Promise<void> {
   const upgrades = watchNodeOpUpgrades(client, namespaces, log);
   const kairosNodes = watchKairosNodes(client, log);
   const nodes = watchNodes(client, log);
+  registerUpgradeMetrics(program.metrics.registry, { upgrades, kairosNodes, nodes });
   void Promise.all([upgrades, kairosNodes, nodes].map((reflector) => reflector.synced(signal))).then(
     () => readiness.has('watcher'),
     () => undefined,
   );
   void tellWhoWrites(client, program);
-  checkForWorkers(connection, temporal.namespace, cluster, program);
+  checkForWorkers(() => link.connection, temporal.namespace, cluster, program);
   checkForStrangers(nodes, cluster, program);
   try {
     const own = settings.namespace;
@@ -73,7 +88,7 @@ async function main(program: Program): Promise<void> {
     await runWatcher(context, settings.identity, signal);
   } finally {
     for (const reflector of [upgrades, kairosNodes, nodes]) reflector.stop();
-    await connection.close();
+    await link.connection.close();
     await client.close();
   }
 }

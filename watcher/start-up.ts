@@ -61,13 +61,14 @@ export async function tellWhoWrites(client: KubeClient, { settings, log, signal 
 
 /** Why nothing would happen although all is well here: nobody takes the tasks of this cluster, from where we look. */
 export function checkForWorkers(
-  connection: Connection,
+  connectionNow: () => Connection,
   namespace: string,
   cluster: ClusterRef,
   program: Program,
 ): void {
   const queue = taskQueue(cluster);
   const ask = async () => {
+    const connection = connectionNow();
     const pollers = await Promise.all(
       QUEUE_KINDS.map((taskQueueType) =>
         connection.withDeadline(Date.now() + CALL_MS, () =>

@@ -5,9 +5,11 @@ import { openClusterView } from '../activities/cluster-view.ts';
 import { taskQueue } from '../api/messages.ts';
 import { identifyCluster, openCluster } from '../process/api-server.ts';
 import { waitForAccess } from '../process/cluster-access.ts';
+import { observedClient } from '../process/observed-client.ts';
 import { runProgram, type Program } from '../process/program.ts';
 import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { WORKFLOW_BUNDLE } from './bundle-path.ts';
+import { observedActivities } from './metrics.ts';
 import { WORKER_MANIFEST, WORKER_RIGHTS } from './rights.ts';
 import { installRuntime, runWorker } from './run-worker.ts';
 import { watchTemporal } from './temporal-presence.ts';
@@ -19,18 +21,28 @@ async function main(program: Program): Promise<void> {
     throw new Error(`${WORKFLOW_BUNDLE} is missing: run make build`);
   });
   const temporal = readTemporalSettings();
-  const client = openCluster();
+  const client = observedClient(openCluster(), program.metrics);
   installRuntime(log);
-  const [{ cluster, namespaces }, connection] = await Promise.all([
+  const [{ cluster, namespaces }, link] = await Promise.all([
     waitForAccess(client, { rights: WORKER_RIGHTS, manifest: WORKER_MANIFEST }, program, stop).then(
       async (namespaces) => ({
         namespaces,
         cluster: await identifyCluster(client, settings.clusterName, program),
       }),
     ),
-    connectToTemporal(temporal, () => NativeConnection.connect(temporal.connectionOptions), program),
+    connectToTemporal(temporal, ({ connectionOptions }) => NativeConnection.connect(connectionOptions), program),
   ]);
-  const presence = watchTemporal(temporal.connectionOptions);
+  const presence = watchTemporal(link.settings.connectionOptions);
+  const former: NativeConnection[] = [];
+  link.onApiKey((apiKey) => presence.setApiKey(apiKey));
+  link.onReplaced((_, before) => {
+    former.push(before);
+    presence.reopen(link.settings.connectionOptions);
+  });
+  const connect = async () => {
+    for (const connection of former.splice(0)) await connection.close();
+    return link.connection;
+  };
   const view = await openClusterView(client, cluster, namespaces, signal, log);
   const queue = taskQueue(cluster);
   const { namespace, address } = temporal;
@@ -38,14 +50,20 @@ async function main(program: Program): Promise<void> {
   readiness.has('worker');
   try {
     await runWorker(
-      { connection, namespace, taskQueue: queue, identity: settings.identity, activities: createActivities(view) },
+      {
+        connect,
+        namespace,
+        taskQueue: queue,
+        identity: settings.identity,
+        activities: observedActivities(createActivities(view), program.metrics.registry),
+      },
       presence,
       program,
     );
   } finally {
     view.stop();
     await presence.close();
-    await connection.close();
+    for (const connection of [...former, link.connection]) await connection.close();
     await client.close();
   }
 }

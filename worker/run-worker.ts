@@ -1,4 +1,4 @@
-import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { pause } from '../kube/pause.ts';
 import { waitFor, type Watchdogs } from '../process/surroundings.ts';
@@ -28,13 +28,22 @@ export function installRuntime(log: Logger): void {
   });
 }
 
-type Work = Pick<WorkerOptions, 'connection' | 'taskQueue' | 'identity' | 'activities'> & { namespace: string };
+type Work = Pick<WorkerOptions, 'taskQueue' | 'identity' | 'activities'> & {
+  namespace: string;
+  /** The connection to work with now; asked for each worker. Whoever asks uses no former one any more. */
+  connect: () => Promise<NativeConnection>;
+};
 
 /** Takes tasks until the signal is aborted. Rejects only with what stopping itself meets. */
-export function runWorker(work: Work, presence: Pick<TemporalPresence, 'broken'>, watchdogs: Watchdogs): Promise<void> {
-  const create = () =>
+export function runWorker(
+  { connect, ...work }: Work,
+  presence: Pick<TemporalPresence, 'broken'>,
+  watchdogs: Watchdogs,
+): Promise<void> {
+  const create = async () =>
     Worker.create({
       ...work,
+      connection: await connect(),
       workflowBundle: { codePath: WORKFLOW_BUNDLE },
       maxConcurrentActivityTaskExecutions: ACTIVITY_SLOTS,
       maxConcurrentWorkflowTaskExecutions: 8,
@@ -68,7 +77,9 @@ export async function keepRunning(
     try {
       await worker.run();
       if (!signal.aborted)
-        log.warn('the connection to Temporal broke: another worker is started, with nothing remembered');
+        log.warn(
+          'the connection to Temporal broke, or was made anew: another worker is started, with nothing remembered',
+        );
     } catch (error) {
       if (signal.aborted) throw error;
       const reason = explain(error);

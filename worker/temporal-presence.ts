@@ -9,6 +9,9 @@ const LOOK_MS = 60_000;
 export interface TemporalPresence {
   /** Resolves at the next break, or when closed. */
   broken(): Promise<void>;
+  /** Watches by another connection, which counts as a break: the worker is to take the new one, too. */
+  reopen(options: ConnectionOptions): void;
+  setApiKey(apiKey: string): void;
   close(): Promise<void>;
 }
 
@@ -37,22 +40,27 @@ class WatchedConnection extends Connection {
  * histories, and such workflows would stand still for ever.
  */
 export function watchTemporal(options: ConnectionOptions): TemporalPresence {
-  const connection = WatchedConnection.open(options);
+  let connection = WatchedConnection.open(options);
   const closed = new AbortController();
   const { signal } = closed;
   const listeners = new Set<() => void>();
 
-  const watch = async () => {
+  const tellAll = () => {
+    for (const tell of listeners) tell();
+  };
+
+  const watch = async (own: WatchedConnection) => {
     let wasReady = false;
-    while (!signal.aborted) {
-      const state = connection.state();
-      if (wasReady && !isReady(state)) for (const tell of listeners) tell();
+    const isOver = () => signal.aborted || own !== connection;
+    while (!isOver()) {
+      const state = own.state();
+      if (wasReady && !isReady(state)) tellAll();
       wasReady = isReady(state);
-      if (wasReady) await connection.workflowService.getSystemInfo({}).catch(() => undefined);
-      if (!signal.aborted && connection.state() === state) await connection.leaves(state);
+      if (wasReady) await own.workflowService.getSystemInfo({}).catch(() => undefined);
+      if (!isOver() && own.state() === state) await own.leaves(state);
     }
   };
-  void watch();
+  void watch(connection);
   return {
     broken: () =>
       new Promise<void>((resolve) => {
@@ -63,6 +71,14 @@ export function watchTemporal(options: ConnectionOptions): TemporalPresence {
         listeners.add(tell);
         signal.addEventListener('abort', tell, { once: true });
       }),
+    reopen(fresh) {
+      const former = connection;
+      connection = WatchedConnection.open(fresh);
+      void watch(connection);
+      void former.close();
+      tellAll();
+    },
+    setApiKey: (apiKey) => connection.setApiKey(apiKey),
     async close() {
       closed.abort();
       await connection.close();

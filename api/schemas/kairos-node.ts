@@ -29,6 +29,8 @@ export const STEPS = [
   'Recovery',
 ] as const;
 
+export const UPGRADE_STATES = ['Idle', 'InProgress', 'Completed', 'Failed', 'RolledBack'] as const;
+
 export const BOOT_STATES = ['active', 'passive', 'recovery', 'livecd', 'unknown'] as const;
 
 const source = z
@@ -131,10 +133,7 @@ export const kairosNodeAgentStatus = z.object({
 });
 
 export const kairosNodeOperatorStatus = z.object({
-  upgradeState: z
-    .enum(['Idle', 'InProgress', 'Completed', 'Failed', 'RolledBack'])
-    .describe('Where the upgrade of this node stands.')
-    .optional(),
+  upgradeState: z.enum(UPGRADE_STATES).describe('Where the upgrade of this node stands.').optional(),
   step: z.enum(STEPS).describe('The step that is running.').optional(),
   stepSince: time().optional().describe('Since when the step is running.'),
   message: z

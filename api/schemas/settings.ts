@@ -45,6 +45,12 @@ function halfPair(env: Record<string, string | undefined>): string[] {
   return missing.length === 1 ? [`${missing[0]}: needed, as its other half is set`] : [];
 }
 
+/** Which of two keys counts is nothing to guess. */
+function twoKeys(env: Record<string, string | undefined>): string[] {
+  const set = ['TEMPORAL_API_KEY', 'TEMPORAL_API_KEY_FILE'].filter((name) => (env[name] ?? '') !== '');
+  return set.length > 1 ? [`TEMPORAL_API_KEY_FILE: TEMPORAL_API_KEY is set, too; leave one of them out`] : [];
+}
+
 /** What watcher and worker are told by their environment. The Temporal connection is told by TEMPORAL_*, as for its CLI. */
 export interface Settings {
   /** Display name of the cluster; its identity is the UID of kube-system. */
@@ -69,7 +75,7 @@ export function readSettings(env: Record<string, string | undefined>, processId:
     const name = path.join('.');
     return `${name}=${(env[name] ?? '').slice(0, 100)}: ${message}`;
   });
-  wrong.push(...halfPair(env));
+  wrong.push(...halfPair(env), ...twoKeys(env));
   if (!parsed.success || wrong.length > 0) throw new Error(`wrong environment: ${wrong.join('; ')}`);
   const { data } = parsed;
   return {

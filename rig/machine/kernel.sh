@@ -3,7 +3,7 @@
 # network, and then the init of the slot that was booted. Whatever ends this process ends the machine, as a power cut does.
 #
 # NAME, ADDRESS: of the machine. MACHINE: its folder. SLOT, FAILED: what GRUB chose. BOOT_ROOT: that slot's files.
-# SWITCH: a process in the network namespace of the switch. BIN, IMAGES, RIG: folders of the outer machine, on which all
+# SWITCH: a process in the network namespace of the switch. BIN, RIG: folders of the outer machine, on which all
 # this runs; OUTER_PID_NAMESPACE: its PID namespace, which nothing here may reboot.
 set -eu
 [ $$ = 1 ] || { echo 'not the first process of a PID namespace' >&2; exit 1; }
@@ -23,7 +23,7 @@ mount -t tmpfs -o mode=755 tmpfs "$MACHINE/ephemeral"
 mkdir "$MACHINE/ephemeral/upper" "$MACHINE/ephemeral/work"
 mount -t overlay -o "lowerdir=$BOOT_ROOT,upperdir=$MACHINE/ephemeral/upper,workdir=$MACHINE/ephemeral/work" root "$MACHINE/root"
 cd "$MACHINE/root"
-mkdir -p etc dev proc sys run tmp oem usr var/lib var/log opt/rig/bin opt/rig/images
+mkdir -p etc dev proc sys run tmp oem usr var/lib var/log opt/rig/bin
 for link in bin sbin lib lib64; do [ -e $link ] || ln -s usr/$link $link; done
 
 # Programs and libraries are those of the outer machine; a few of ours lie over them. The image's own are for its containers.
@@ -38,8 +38,6 @@ done
 mount --bind "$MACHINE/oem" oem
 mount --bind "$BIN" opt/rig/bin
 mount -o remount,bind,ro opt/rig/bin
-mount --bind "$IMAGES" opt/rig/images
-mount -o remount,bind,ro opt/rig/images
 
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs tmpfs tmp

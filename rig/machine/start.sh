@@ -31,11 +31,6 @@ if [ "$ROLE" = control-plane ]; then
 fi
 service containerd containerd --config /etc/containerd/config.toml &
 until ctr version > /dev/null 2>&1; do sleep 0.1; done
-for archive in /opt/rig/images/*.tar; do
-  mark=/var/lib/containerd/imported-$(basename "$archive")
-  [ ! -e "$mark" ] || continue
-  ctr -n k8s.io images import "$archive" > "$mark.log" 2>&1 && mv "$mark.log" "$mark"
-done
 service kubelet kubelet --config=/oem/kubelet.yaml --kubeconfig=/oem/kubelet.kubeconfig "--hostname-override=$NAME" "--node-ip=$ADDRESS" --v=2 &
 service kube-proxy kube-proxy --config=/oem/kube-proxy.yaml "--hostname-override=$NAME" &
 echo "machine $NAME is up"

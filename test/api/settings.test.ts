@@ -83,4 +83,11 @@ describe('the settings', () => {
     for (const name of ['e'.repeat(63), '7'])
       expect(readSettings({ KAIROS_CLUSTER_NAME: name }, 1).clusterName).toBe(name);
   });
+
+  it('has one API key for Temporal, not two', () => {
+    const env = { TEMPORAL_API_KEY: 'k', TEMPORAL_API_KEY_FILE: '/keys/temporal' };
+    expect(() => readSettings(env, 1)).toThrow(
+      /TEMPORAL_API_KEY_FILE: TEMPORAL_API_KEY is set, too; leave one of them out/,
+    );
+  });
 });

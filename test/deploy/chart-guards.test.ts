@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { resolveTool } from '../../tools/resolve.ts';
@@ -25,6 +25,9 @@ const isPolicy = ({ kind, metadata }: Manifest) =>
 
 let rendered: Manifest[];
 
+// Helm takes seconds on a busy machine, and some tests run it twice.
+jest.setTimeout(30_000);
+
 beforeAll(async () => {
   await resolveTool('helm');
   rendered = await render(EMBEDDED);
@@ -50,7 +53,12 @@ describe('the admission policies of the chart', () => {
     const text = JSON.stringify(objects);
     const accounts = [...text.matchAll(/system:serviceaccount:(kairos-[\w-]+:kairos-\w+)/g)].map(([, one]) => one);
     expect(new Set(accounts)).toEqual(
-      new Set(['kairos-agent:kairos-worker', 'kairos-agent:kairos-watcher', 'kairos-system-agents:kairos-agent']),
+      new Set([
+        'kairos-agent:kairos-worker',
+        'kairos-agent:kairos-watcher',
+        'kairos-agent:kairos-uninstall',
+        'kairos-system-agents:kairos-agent',
+      ]),
     );
     expect(text.replaceAll('kairos-system-agents', '')).not.toContain('kairos-system');
     const budgets = objects.filter(({ kind }) => kind === 'PodDisruptionBudget');
@@ -240,6 +248,7 @@ describe('the hooks', () => {
         { name: 'UNINSTALL_HELD_NODES', value: 'refuse' },
       ]),
     );
+    expect(containerOf(rendered, 'kairos-check').env).toContainEqual({ name: 'CHECK_TIMEOUT', value: '1m' });
   });
 
   it('of the uninstall are not there where they are not wanted', async () => {

@@ -1,14 +1,17 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { readSettings } from '../../api/schemas/settings.ts';
+import { readCheckSettings } from '../../check/settings.ts';
 import { readTemporalSettings } from '../../process/temporal.ts';
 import { resolveTool } from '../../tools/resolve.ts';
+import { selfSigned } from '../agent/self-signed.ts';
+import { readUninstallSettings } from '../../uninstall/settings.ts';
 import { containerOf, HELM_BUILD_MS, NAMESPACE, PROFILES, pods, render, ROOT, type Manifest } from './chart.ts';
 
 type Environment = Record<string, string>;
-type Program = 'watcher' | 'worker';
+type Program = 'watcher' | 'worker' | 'check' | 'uninstall';
 
 const PROGRAMS: readonly Program[] = ['watcher', 'worker'];
 const CLUSTER_IP = '10.96.0.7';
@@ -52,8 +55,33 @@ function mountedFiles(objects: readonly Manifest[], program: Program): Readonly<
   return Object.fromEntries(files) as Record<string, string>;
 }
 
+const client = selfSigned();
+/** What the Secrets of the tests hold. */
+const SECRETS: Readonly<Record<string, string>> = {
+  'temporal-ca ca.crt': selfSigned().cert,
+  'temporal-client tls.crt': client.cert,
+  'temporal-client tls.key': client.key,
+  'temporal-api-key key': 'the API key',
+};
+
+/** The environment with the files that are mounted from Secrets laid out in this folder instead. */
+function mountedHere(objects: readonly Manifest[], program: Program, env: Environment): Environment {
+  const mounted = mountedFiles(objects, program);
+  const entries = Object.entries(env).map(([name, value]) => {
+    const secret = mounted[value];
+    if (secret === undefined) return [name, value];
+    const file = path.join(folder, secret.replace(' ', '-'));
+    writeFileSync(file, SECRETS[secret] ?? '');
+    return [name, file];
+  });
+  return Object.fromEntries(entries) as Environment;
+}
+
 const before = { ...process.env };
 let folder: string;
+
+// Helm takes seconds on a busy machine, and some tests run it twice.
+jest.setTimeout(30_000);
 
 beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), 'kairos-chart-settings-'));
@@ -69,7 +97,7 @@ async function settingsIn(profile: string, program: Program, address = CLUSTER_I
   const services = objects.filter(({ kind }) => kind === 'Service');
   const links = Object.assign({}, ...services.map((service) => serviceLinks(service, address))) as Environment;
   const env = environment(objects, program, links);
-  process.env = { HOME: folder, ...env };
+  process.env = { HOME: folder, ...mountedHere(objects, program, env) };
   return { env, settings: readSettings(env, 1), temporal: readTemporalSettings() };
 }
 
@@ -113,6 +141,7 @@ describe.each(PROGRAMS)('the %s', (program) => {
   it('has the API key as a file of its Secret, which a new key reaches, and not in its environment', async () => {
     const { env, temporal } = await settingsIn('external, API key', program);
     expect(temporal).toMatchObject({ namespace: 'kairos.a1b2c', tls: true });
+    expect(temporal.connectionOptions).toMatchObject({ apiKey: 'the API key' });
     const objects = await render(PROFILES['external, API key'] ?? {});
     expect(mountedFiles(objects, program)[env['TEMPORAL_API_KEY_FILE'] ?? '']).toBe('temporal-api-key key');
     expect(JSON.stringify(containerOf(objects, `kairos-${program}`))).not.toContain('secretKeyRef');
@@ -126,29 +155,38 @@ describe.each(PROGRAMS)('the %s', (program) => {
   });
 
   it('uses the certificates of its Secrets, which are mounted where its settings look', async () => {
-    const objects = await render(PROFILES['external, TLS'] ?? {});
-    const env = environment(objects, program);
-    const mounted = mountedFiles(objects, program);
-    const here = Object.entries(env).map(([name, value]) => {
-      const content = mounted[value];
-      if (content === undefined) return [name, value];
-      const file = path.join(folder, content.replace(' ', '-'));
-      writeFileSync(file, content);
-      return [name, file];
-    });
-    process.env = { HOME: folder, ...(Object.fromEntries(here) as Environment) };
-    readSettings(process.env, 1);
-    const { tls, serverName, ca, connectionOptions } = readTemporalSettings();
-    expect({ tls, serverName, ca: ca?.toString() }).toEqual({
+    const { temporal } = await settingsIn('external, TLS', program);
+    const { tls, serverName, ca, connectionOptions } = temporal;
+    const { clientCertPair } = connectionOptions.tls as { clientCertPair: { crt: Uint8Array; key: Uint8Array } };
+    const text = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString();
+    expect({ tls, serverName, ca: text(ca) }).toEqual({
       tls: true,
       serverName: 'temporal',
-      ca: 'temporal-ca ca.crt',
+      ca: SECRETS['temporal-ca ca.crt'],
     });
-    const pair = (connectionOptions.tls as { clientCertPair: { crt: Uint8Array; key: Uint8Array } }).clientCertPair;
-    expect([pair.crt, pair.key].map((part) => Buffer.from(part).toString())).toEqual([
-      'temporal-client tls.crt',
-      'temporal-client tls.key',
+    expect([clientCertPair.crt, clientCertPair.key].map(text)).toEqual([
+      SECRETS['temporal-client tls.crt'],
+      SECRETS['temporal-client tls.key'],
     ]);
+  });
+});
+
+describe('the hooks', () => {
+  const environmentOf = async (program: Program) => {
+    const values = {
+      ...PROFILES['external'],
+      check: { timeout: '90s' },
+      uninstallGuard: { timeout: '1h30m', heldNodes: 'give-back' },
+    };
+    return environment(await render(values), program);
+  };
+
+  it('are started with settings that their programs take', async () => {
+    const settings = { namespace: NAMESPACE, clusterName: 'kairos', logLevel: 'info' };
+    const check = readCheckSettings(await environmentOf('check'), 1);
+    expect(check).toMatchObject({ ...settings, timeoutMs: 90_000 });
+    const uninstall = readUninstallSettings(await environmentOf('uninstall'), 1);
+    expect(uninstall).toMatchObject({ ...settings, timeoutMs: 5_400_000, heldNodes: 'give-back' });
   });
 });
 

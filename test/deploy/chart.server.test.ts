@@ -297,7 +297,9 @@ describe('a release', () => {
 
   it('is uninstalled without its guard by --no-hooks', async () => {
     const common = [`--kubeconfig=${cluster.adminKubeconfig}`, `--namespace=${NAMESPACE}`];
-    expect(await run('helm', 'uninstall', 'kairos-operator', '--no-hooks', ...common)).toMatchObject({ code: 0 });
+    expect(await run('helm', 'uninstall', 'kairos-operator', '--no-hooks', '--wait', ...common)).toMatchObject({
+      code: 0,
+    });
     expect(await kubectl('get', 'deployments', '-n', NAMESPACE, '-o', 'name')).toBe('');
   }, 60_000);
 

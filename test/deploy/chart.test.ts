@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { resolveTool } from '../../tools/resolve.ts';
 import { CHART, DIGEST, isOfTemporalChart, helm, HELM_BUILD_MS, pods, PROFILES, render, ROOT } from './chart.ts';
 
@@ -16,6 +16,9 @@ const CLUSTER_SCOPED = new Set([
 const named = Object.entries(PROFILES);
 const AIR_GAP = PROFILES['embedded, air gap'] ?? {};
 const EMBEDDED = PROFILES['embedded'] ?? {};
+
+// Helm takes seconds on a busy machine, and some tests run it twice.
+jest.setTimeout(30_000);
 
 beforeAll(() => resolveTool('helm'), HELM_BUILD_MS);
 

@@ -239,7 +239,7 @@ export async function helm(verb: readonly string[], values: Values, ...args: str
 }
 
 /** What `helm template` takes for the resources of a cluster, beside those of Kubernetes. */
-export const MONITORS = ['ServiceMonitor', 'PodMonitor'].map((kind) => `monitoring.coreos.com/v1/${kind}`);
+const MONITORS = ['ServiceMonitor', 'PodMonitor'].map((kind) => `monitoring.coreos.com/v1/${kind}`);
 
 /** The text that `helm template` makes. Throws with what Helm says. */
 export async function renderText(values: Values, ...args: string[]): Promise<string> {

@@ -71,7 +71,11 @@ const labelledPod = (labels: object = { 'kairos.io/upgrade-step': 'evidence' }) 
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: { name: 'forged', labels },
-  spec: { nodeName: 'node-b', containers: [{ name: 'c', image: 'i', securityContext: { privileged: true } }] },
+  spec: {
+    nodeName: 'node-b',
+    automountServiceAccountToken: false,
+    containers: [{ name: 'c', image: 'i', securityContext: { privileged: true } }],
+  },
 });
 
 it('the API server finds nothing to complain of in the policies', async () => {
@@ -81,9 +85,9 @@ it('the API server finds nothing to complain of in the policies', async () => {
     const { items } = await rig.admin.request<{ items: CheckedPolicy[] }>({ verb: 'list', path, query: ofOurs });
     return items.every(({ metadata, status }) => status?.observedGeneration === metadata.generation) && items;
   });
-  expect(policies.map(({ metadata }) => metadata.name)).toHaveLength(5);
+  expect(policies.map(({ metadata }) => metadata.name)).toHaveLength(7);
   expect(policies.flatMap(({ status }) => status?.typeChecking?.expressionWarnings ?? [])).toEqual([]);
-  expect(policies.map(({ spec }) => spec.failurePolicy)).toEqual(Array(5).fill('Fail'));
+  expect(policies.map(({ spec }) => spec.failurePolicy)).toEqual(Array(7).fill('Fail'));
 });
 
 describe('what each part does in its work is admitted:', () => {
@@ -118,6 +122,17 @@ describe('what each part does in its work is admitted:', () => {
     await applyKairosNodeSpec(worker, 'node-a', { image: 'i' });
     await patchKairosNodeStatus(worker, 'node-a', { upgradeState: 'InProgress', message: 'writing' });
     expect((await report(agent, 'node-a', { bootID: 'boot-2' })).status).toMatchObject({ message: 'writing' });
+  });
+
+  it('the watcher writes the end that a rollout could not, over one that is there', async () => {
+    for (const message of ['Terminated', 'Terminated again'])
+      await patchKairosNodeStatus(watcher, 'node-a', { lastAttempt: { ...ATTEMPT, verdict: 'Cancelled' }, message });
+  });
+
+  it('the uninstall program gives nodes back', async () => {
+    const uninstall = await rig.as('kairos-system', 'kairos-uninstall');
+    await writeNode(worker, 'node-a', { owner: 'w', unschedulable: true });
+    expect((await writeNode(uninstall, 'node-a', { owner: null, unschedulable: null })).unschedulable).toBe(false);
   });
 
   it('the worker makes and deletes the pods of all steps', async () => {
@@ -272,6 +287,118 @@ describe('were RBAC to give every right to all, still', () => {
 
     it('others change Nodes as before', async () => {
       expect(await refusal(patch(rig.admin, '/api/v1/nodes/node-a', labels({ a: 'b' })))).toBeUndefined();
+    });
+  });
+
+  describe('of KairosNodes', () => {
+    const owned = (owner: object) => ({ metadata: { ownerReferences: [{ apiVersion: 'v1', uid: 'u', ...owner }] } });
+    const own = `${KAIROS_NODES}/node-a`;
+
+    it.each<[string, string, object]>([
+      ['spec', own, { spec: { image: 'evil' } }],
+      ['metadata.annotations', own, { metadata: { annotations: { 'kairos.io/retry': '1' } } }],
+      ['metadata.labels', own, labels({ a: 'b' })],
+      ['metadata.finalizers', own, { metadata: { finalizers: ['a.io/b'] } }],
+      ['status.bootID', `${own}/status`, { status: { bootID: 'forged' } }],
+      ['status.step', `${own}/status`, { status: { step: 'Reboot' } }],
+      ['status.upgradeState', `${own}/status`, { status: { upgradeState: 'Completed' } }],
+    ])('the watcher does not change %s', async (field, path, change) => {
+      expect(await refusal(patch(watcher, path, change))).toContain(
+        `KairosNode node-a: system:serviceaccount:kairos-system:kairos-watcher may change only metadata.ownerReferences, status.lastAttempt, status.message, and this would change ${field}; `,
+      );
+    });
+
+    it('the watcher makes none the property of anything but its Node', async () => {
+      for (const owner of [
+        { kind: 'Node', name: 'node-b' },
+        { kind: 'ConfigMap', name: 'node-a' },
+      ])
+        expect(await refusal(patch(watcher, own, owned(owner)))).toMatch(
+          /it is owned by its Node, and would be deleted/,
+        );
+      expect(await refusal(patch(watcher, own, owned({ kind: 'Node', name: 'node-a' })))).toBeUndefined();
+    });
+
+    it.each<[string, string, object]>([
+      ['metadata.annotations', own, { metadata: { annotations: { 'kairos.io/retry': '1' } } }],
+      ['metadata.ownerReferences', own, { metadata: { ownerReferences: null } }],
+      ['status.bootID', `${own}/status`, { status: { bootID: 'forged' } }],
+      ['status.stamp', `${own}/status`, { status: { stamp: { image: 'forged' } } }],
+    ])('the worker does not change %s', async (field, path, change) => {
+      expect(await refusal(patch(worker, path, change))).toContain(
+        `KairosNode node-a: system:serviceaccount:kairos-system:kairos-worker may change only spec, and the status without what agents report, and this would change ${field}; `,
+      );
+    });
+
+    it('worker and watcher neither make nor delete any', async () => {
+      const neither = /KairosNode node-[ac]: agents make KairosNodes, and they go with their Nodes.* restart its pods/;
+      for (const client of [worker, watcher]) {
+        expect(await refusal(create(client, KAIROS_NODES, head('node-c')))).toMatch(neither);
+        expect(await refusal(remove(client, own))).toMatch(neither);
+      }
+    });
+
+    it('others change them as before', async () => {
+      const change = { spec: { image: 'i' }, ...labels({ a: 'b' }) };
+      expect(await refusal(patch(rig.admin, own, change))).toBeUndefined();
+    });
+  });
+
+  describe('of pods and Jobs', () => {
+    const step = { 'kairos.io/upgrade-step': 'evidence' };
+    const pod = (change: object, container: object = {}) => {
+      const { spec, ...rest } = labelledPod();
+      const containers = spec.containers.map((one) => ({ ...one, ...container }));
+      return { ...rest, spec: { ...spec, containers, ...change } };
+    };
+    const volume = (source: object) => ({ volumes: [{ name: 'v', ...source }] });
+    const token = { serviceAccountToken: { path: 't' } };
+
+    it.each<[string, object]>([
+      ['without the label of a step', labelledPod({})],
+      ['of a step that is none of a pod', labelledPod({ 'kairos.io/upgrade-step': 'upgrade' })],
+    ])('the worker makes none %s', async (_, body) => {
+      expect(await refusal(create(worker, podsOf('kairos-system'), body))).toMatch(
+        /pod kairos-system\/forged: the worker of kairos-operator makes only those of its steps.* pre-pull, reboot, evidence; /,
+      );
+    });
+
+    it.each<[string, RegExp, object]>([
+      ['another account', /is nobody to the API server/, pod({ serviceAccountName: 'kairos-watcher' })],
+      ['a token', /is nobody to the API server/, pod({ automountServiceAccountToken: true })],
+      ['a Secret', /reads no Secret/, pod(volume({ secret: { secretName: 's' } }))],
+      ['a projected token', /reads no Secret/, pod(volume({ projected: { sources: [token] } }))],
+      [
+        'a variable from a Secret',
+        /reads no Secret/,
+        pod({}, { env: [{ name: 'A', valueFrom: { secretKeyRef: { name: 's', key: 'k' } } }] }),
+      ],
+      ['all variables of a Secret', /reads no Secret/, pod({}, { envFrom: [{ secretRef: { name: 's' } }] })],
+    ])('the worker makes none with %s', async (_, expected, body) => {
+      expect(await refusal(create(worker, podsOf('kairos-system'), body))).toMatch(expected);
+      expect(await refusal(create(worker, podsOf('kairos-system'), labelledPod(step)))).toBeUndefined();
+    });
+
+    it('the worker makes no Job whose pods are of no step, or have an account or a Secret', async () => {
+      const job = writeJobOf('node-a');
+      const withSpec = (change: object) => {
+        const { template } = job.spec;
+        return { ...job, spec: { ...job.spec, template: { ...template, spec: { ...template.spec, ...change } } } };
+      };
+      const all = jobsOf('kairos-system');
+      const { metadata: _, ...bare } = job.spec.template;
+      const unlabelled = { ...job, spec: { ...job.spec, template: bare } };
+      expect(await refusal(create(worker, all, unlabelled))).toMatch(
+        /makes only those of its steps.* upgrade, recovery; /,
+      );
+      expect(await refusal(create(worker, all, withSpec({ serviceAccountName: 'kairos-watcher' })))).toMatch(
+        /Job kairos-system\/.*: what upgrades a node is nobody to the API server/,
+      );
+      const { volumes } = volume({ secret: { secretName: 's' } });
+      expect(
+        await refusal(create(worker, all, withSpec({ volumes: [...job.spec.template.spec.volumes, ...volumes] }))),
+      ).toMatch(/reads no Secret/);
+      expect(await refusal(create(worker, all, job))).toBeUndefined();
     });
   });
 

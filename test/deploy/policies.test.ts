@@ -17,8 +17,8 @@ interface Manifest {
 const manifests = (file: string) => parseAllDocuments(textOf(file)).map((document) => document.toJS() as Manifest);
 
 describe('the policies and the rest of the project name the same', () => {
-  it('fields that an agent writes', () => {
-    const [policy] = manifests('policies/agent.yaml');
+  it.each(['agent.yaml', 'kairos-nodes.yaml'])('in %s: fields that an agent writes', (file) => {
+    const [policy] = manifests(`policies/${file}`);
     const { expression } = policy?.spec.variables?.find(({ name }) => name === 'agentFields') ?? {};
     const fields = [...(expression ?? '').matchAll(/'(\w+)'/g)].map(([, field]) => field);
     expect(new Set(fields)).toEqual(new Set(Object.keys(kairosNodeAgentStatus.shape)));
@@ -28,6 +28,10 @@ describe('the policies and the rest of the project name the same', () => {
     ['agent/rbac.yaml', 'agent.yaml'],
     ['operator/worker-rbac.yaml', 'nodes.yaml'],
     ['operator/watcher-rbac.yaml', 'nodes.yaml'],
+    ['operator/uninstall-rbac.yaml', 'nodes.yaml'],
+    ['operator/worker-rbac.yaml', 'kairos-nodes.yaml'],
+    ['operator/watcher-rbac.yaml', 'kairos-nodes.yaml'],
+    ['operator/worker-rbac.yaml', 'worker-pods.yaml'],
     ['operator/worker-rbac.yaml', 'upgrade-pods.yaml'],
     ['operator/worker-rbac.yaml', 'running-upgrades.yaml'],
   ])('service account: %s and %s', (rbac, policy) => {
@@ -39,6 +43,7 @@ describe('the policies and the rest of the project name the same', () => {
 
   it.each([
     ['upgrade-pods.yaml', STEP_LABEL],
+    ['worker-pods.yaml', STEP_LABEL],
     ['running-upgrades.yaml', STEP_LABEL],
     ['running-upgrades.yaml', NODE_NAME_ANNOTATION],
     ['nodes.yaml', `annotation ${OWNER_ANNOTATION}`],

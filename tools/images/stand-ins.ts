@@ -1,7 +1,8 @@
-import { cp, mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PINNED } from '../pinned.ts';
 import { resolveTool } from '../resolve.ts';
+import { temporalUiSettings } from '../temporal-ui.ts';
 import type { ImageStore } from './buildah.ts';
 import { layBusybox, layNodeRoot, layShellRoot, type User } from './roots.ts';
 
@@ -39,6 +40,44 @@ export const TEMPORAL: StandIn = {
   settings: ['USER temporal', 'ENTRYPOINT ["temporal"]'],
 };
 
+/**
+ * For the next version of Temporal's image. Only one version of the program is pinned, so it is that one, which says
+ * that it is another.
+ */
+export const TEMPORAL_NEXT: StandIn = {
+  ...TEMPORAL,
+  name: TEMPORAL.name.replace(/[^.]+$/, 'next'),
+  async lay(debian, root) {
+    await TEMPORAL.lay(debian, root);
+    const own = join(root, 'usr/local/bin');
+    await rename(join(own, 'temporal'), join(own, 'temporal-of-another-name'));
+    const script = [
+      '#!/bin/sh',
+      '[ "${1:-}" != --version ] || { echo "temporal version 99.0.0 (Server 99.0.0, UI 99.0.0)"; exit 0; }',
+      'exec /usr/local/bin/temporal-of-another-name "$@"',
+    ];
+    await writeFile(join(own, 'temporal'), `${script.join('\n')}\n`, { mode: 0o755 });
+  },
+};
+
+/** For the image of Temporal's UI, which is in a registry: the real program with the settings of that image. */
+export const TEMPORAL_UI: StandIn = {
+  name: `docker.io/temporalio/ui:${PINNED['temporal-ui'].version}`,
+  user: TEMPORAL_USER,
+  async lay(debian, root) {
+    await layShellRoot(debian, root, TEMPORAL_USER);
+    const home = join(root, 'srv/ui-server');
+    await mkdir(join(home, 'config'), { recursive: true });
+    await cp(await resolveTool('temporal-ui'), join(home, 'ui-server'));
+    await cp(await temporalUiSettings(), join(home, 'config', 'docker.yaml'));
+  },
+  settings: [
+    'WORKDIR /srv/ui-server',
+    'USER temporal',
+    'ENTRYPOINT ["/srv/ui-server/ui-server", "--env", "docker", "start"]',
+  ],
+};
+
 /** For the pause of Kubernetes, which is in a registry: a process that does nothing, so that a pod keeps its namespaces. */
 export const PAUSE: StandIn = {
   name: 'pause:test',
@@ -46,9 +85,10 @@ export const PAUSE: StandIn = {
   settings: ['USER 65535:65535', 'ENTRYPOINT ["/usr/bin/busybox", "sleep", "2147483647"]'],
 };
 
-/** Builds a stand-in into the store; `work` is a folder of its own. */
-export async function buildStandIn(standIn: StandIn, debian: string, work: string, store: ImageStore): Promise<void> {
+/** Builds a stand-in into the store. */
+export async function buildStandIn(standIn: StandIn, debian: string, store: ImageStore): Promise<void> {
   const { name, user, lay, settings } = standIn;
+  const { work } = store;
   const lines = ['FROM scratch', 'COPY root/ /'];
   await mkdir(join(work, 'root'), { recursive: true });
   await lay(debian, join(work, 'root'));
