@@ -152,7 +152,7 @@ describe.each(PROGRAMS)('the %s', (program) => {
     expect(temporal.namespace).toBe('kairos');
     const other = await settingsIn('chart of Temporal, PostgreSQL in a folder, Secret and peers of ours', program);
     expect(other.temporal.namespace).toBe('edge');
-  });
+  }, 30_000);
 
   it('uses the certificates of its Secrets, which are mounted where its settings look', async () => {
     const { temporal } = await settingsIn('external, TLS', program);

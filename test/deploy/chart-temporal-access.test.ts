@@ -156,7 +156,8 @@ describe('the chart of Temporal', () => {
 
   it('runs in pods that survive our cordons, are spared by our drains, and ask for nothing', async () => {
     const objects = (await ours('chart of Temporal, PostgreSQL')).filter((object) => isOfTemporalChart(object));
-    const made = [...pods(objects)];
+    // Its pod of `helm test` can be told where to run, and not what to be.
+    const made = [...pods(objects.filter(({ kind }) => kind !== 'Pod'))];
     expect(made.map(([name]) => name)).toEqual(
       expect.arrayContaining(
         ['frontend', 'history', 'matching', 'worker', 'web'].map((name) => `kairos-temporal-${name}`),

@@ -33,7 +33,7 @@ afterAll(async () => {
 /** The real UI with the environment that a release gives it, as the script of its image starts it. */
 async function uiOf(values: Record<string, unknown>): Promise<{ url: string; process: ManagedProcess }> {
   const { env = [] } = containerOf(await render(values), 'kairos-temporal-web');
-  const given = Object.fromEntries(env.map(({ name, value = '' }) => [name, value])) as Environment;
+  const given: Environment = Object.fromEntries(env.map(({ name, value = '' }) => [name, value]));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const process = managedProcess({

@@ -101,9 +101,9 @@ describe('a backup of the embedded Temporal', () => {
 
   it('is whole while the server writes, and holds all that was acknowledged before', async () => {
     let acknowledged = 0;
-    let writing = true;
+    const ended = new AbortController();
     const writer = temporal.withClient(async (client) => {
-      while (writing) {
+      while (!ended.signal.aborted) {
         await start(client, `load-${acknowledged}`);
         acknowledged += 1;
       }
@@ -117,7 +117,7 @@ describe('a backup of the embedded Temporal', () => {
         backups.push({ before, tar: backup.stdout });
       }
     } finally {
-      writing = false;
+      ended.abort();
       await writer;
     }
     expect(acknowledged).toBeGreaterThan(backups[0]?.before ?? 0);

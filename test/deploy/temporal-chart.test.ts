@@ -30,7 +30,7 @@ const copied = () => {
 describe('the chart of Temporal as a dependency', () => {
   it('is locked to the version that is asked for, by the digest that Helm takes of both', async () => {
     const [wanted, locked] = [dependencies('Chart.yaml'), dependencies('Chart.lock')];
-    expect(locked).toEqual(wanted.map(({ condition: _, ...rest }) => rest));
+    expect(locked).toEqual(wanted.map(({ name, version, repository }) => ({ name, version, repository })));
     const inOrder = (list: typeof wanted) =>
       list.map(({ name, version, repository, condition }) => ({ name, version, repository, condition }));
     const digest = createHash('sha256').update(JSON.stringify([inOrder(wanted), inOrder(locked)]));
