@@ -9,7 +9,7 @@ const ROOT = '/sys/fs/cgroup';
 const GONE_WITHIN_MS = 10_000;
 
 /** The process ids in a cgroup and in those below it, in whichever hierarchy. */
-export function processesIn(group: string): number[] {
+function processesIn(group: string): number[] {
   const files = folders(group).map((folder) => path.join(folder, 'cgroup.procs'));
   const lines = files.flatMap((file) => readOrNothing(file).split('\n'));
   return [...new Set(lines.filter((line) => line !== '').map(Number))].filter((pid) => pid > 0);

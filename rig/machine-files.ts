@@ -31,7 +31,7 @@ export interface ClusterFiles {
 }
 
 /** The URL of the API server, for what runs in the cluster. */
-export function apiServerURL(machines: readonly MachineIdentity[]): string {
+function apiServerURL(machines: readonly MachineIdentity[]): string {
   const first = machines.find(({ role }) => role === 'control-plane');
   if (first === undefined) throw new Error('a cluster needs a machine with the role control-plane');
   return `https://${addressOf(first)}:${API_PORT}`;

@@ -18,6 +18,10 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   unshare: 'util-linux',
   perl: 'perl-base',
 };
+/** Debian packages whose programs a minimal Debian lacks; what CI installs. */
+export const PACKAGES: readonly string[] = [...new Set([...Object.values(PROGRAMS), 'containernetworking-plugins'])]
+  .filter((name) => !['perl-base', 'util-linux'].includes(name))
+  .toSorted();
 const CNI_PLUGINS = '/usr/lib/cni/bridge';
 const SYSTEM_FOLDERS = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 

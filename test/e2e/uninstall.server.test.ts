@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { startOperatorProgram } from './operator-program.ts';
-import { NEW, startStage, versionIn, type Stage } from './stage.ts';
+import { NEW, NEWER, startStage, versionIn, type Stage } from './stage.ts';
 
 let stage: Stage;
 const HELD = 'worker-4';
@@ -161,12 +161,38 @@ describe('a node that is held', () => {
   }, 120_000);
 });
 
+describe('without a worker, an uninstall', () => {
+  beforeEach(forgetUninstall);
+
+  it('puts back the nodes that are untouched, and names the rollout that stays open in Temporal', async () => {
+    const letGo = await stage.holdDrain('worker-3');
+    await stage.upgrade('unworked', NEWER, ['worker-3']);
+    await drainHeld('worker-3');
+    await stage.product.worker.stop();
+    const { code, text } = await uninstall({ UNINSTALL_TIMEOUT: '3m' });
+    await letGo();
+    expect(text).toMatch(
+      /waiting: no worker answers on kairos-e2e-[0-9a-f]{8} .* within 15 s: check that the worker runs/,
+    );
+    expect(text).toMatch(/put back to service: node worker-3, was node\/e2e-/);
+    expect(text).toMatch(
+      /note: no worker answers .* open in Temporal, were asked to cancel, .*\/kairos-system\/unworked\n/,
+    );
+    expect(code).toBe(0);
+    await stage.until('nothing is out', out, (nodes) => nodes.length === 0);
+    await stage.product.worker.start();
+    expect((await stage.ended('unworked')).phase).toBe('Cancelled');
+    expect(stage.kairosNode('worker-3').status.inHand).toBeUndefined();
+    expect(stage.recording('worker-3').upgradeRuns).toHaveLength(1);
+  }, 300_000);
+});
+
 describe('without Temporal, an uninstall', () => {
   beforeEach(forgetUninstall);
 
   it('goes on where no node is in hand, and puts back those that are untouched', async () => {
     const letGo = await stage.holdDrain('worker-2');
-    await stage.upgrade('abandoned', 'quay.io/kairos/hadron:v4.0.4', ['worker-2']);
+    await stage.upgrade('abandoned', NEWER, ['worker-2']);
     await drainHeld('worker-2');
     await stage.product.worker.stop();
     await stage.temporalServer.stop();

@@ -13,7 +13,7 @@ describe('the built programs', () => {
   let bundles: Bundle[];
   beforeAll(async () => {
     bundles = await buildPrograms(folder);
-  }, 60_000);
+  }, 180_000);
   afterAll(() => rmSync(folder, { recursive: true }));
 
   const text = (name: string) => readFileSync(join(folder, name), 'utf8');
@@ -60,4 +60,4 @@ it('the workflow bundle is the same from build to build, and its map names files
   const decoded = Buffer.from(map, 'base64').toString();
   expect(decoded.includes(ROOT)).toBe(false);
   expect((JSON.parse(decoded) as { sources: string[] }).sources).toContain('workflows/rollout.ts');
-}, 60_000);
+}, 120_000);

@@ -66,5 +66,7 @@ async function inPod(attempts: Record<string, readonly [string, string, object?]
   const answers: Record<string, number> = {};
   for (const [name, [method, path, body]] of Object.entries(attempts)) answers[name] = await ask(method, path, body);
   const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
-  console.log(JSON.stringify({ token: { audiences: claims.aud, node: claims['kubernetes.io'].node.name }, answers }));
+  process.stdout.write(
+    JSON.stringify({ token: { audiences: claims.aud, node: claims['kubernetes.io'].node.name }, answers }),
+  );
 }

@@ -26,14 +26,8 @@ afterAll(async () => {
   await stage?.stop();
 }, 2 * MINUTE);
 
-const helmUpgrade = (...args: string[]) =>
-  stage.helm(
-    'upgrade',
-    'kairos-operator',
-    ...stage.values,
-    ...['--set', `namespaces={${FURTHER}}`, '--wait', '--timeout', '5m'],
-    ...args,
-  );
+const FLAGS = ['--set', `namespaces={${FURTHER}}`, '--wait', '--timeout', '5m'];
+const helmUpgrade = (...args: string[]) => stage.helm('upgrade', 'kairos-operator', ...stage.values, ...FLAGS, ...args);
 
 const inHand = (name: string) => () => stage.status(name)?.nodes?.inFlight ?? 0;
 

@@ -70,7 +70,7 @@ export interface RealStage {
   /** What carries the operator's label in the whole cluster, and is of no namespace: `kind/name`. */
   ownObjects(): Promise<string[]>;
   /** A port of 127.0.0.1 that leads to a port of something in the operator's namespace, until it is closed. */
-  forward(target: string, port: number): Promise<{ port: number; close(): void }>;
+  forward(target: string, port: number): Promise<{ port: number; close: () => void }>;
   upgrade(name: string, image: string, spec?: object): Promise<void>;
   status(name: string): NodeOpUpgradeStatus | undefined;
   /** Resolves when this attempt has ended, by its rollout and by the watcher. */
@@ -264,19 +264,20 @@ async function stageOf({ rig, observer, recordings, stops, stop, eyes }: Parts):
 }
 
 /** Of a resource whose definition the chart brings: watched from the first question on. */
-function watchedLater<T>(open: () => Reflector<T>): { get(): Reflector<T>; stop(): void } {
+function watchedLater<T>(open: () => Reflector<T>): { get: () => Reflector<T>; stop: () => void } {
   let reflector: Reflector<T> | undefined;
   return { get: () => (reflector ??= open()), stop: () => reflector?.stop() };
 }
 
 /** What an administrator of an edge cluster without a storage provider makes: a volume on one node's persistent disk. */
-async function giveTemporalAVolume({ client, machine }: Rig, nodes: readonly RealNode[]): Promise<void> {
+async function giveTemporalAVolume(rig: Rig, nodes: readonly RealNode[]): Promise<void> {
   const host = nodes.find(({ temporal }) => temporal) ?? nodes[0];
   if (host === undefined) return;
-  const folder = path.join(machine(host.name).disk.folder, 'persistent', 'local', 'temporal');
+  const folder = path.join(rig.machine(host.name).disk.folder, 'persistent', 'local', 'temporal');
   mkdirSync(folder);
   chownSync(folder, 1000, 1000);
   const storageClass = 'local';
+  const { client } = rig;
   await client.request({
     verb: 'create',
     path: '/apis/storage.k8s.io/v1/storageclasses',

@@ -1,5 +1,4 @@
 import { describe, expect, it } from '@jest/globals';
-import type { WatcherContext } from '../../watcher/context.ts';
 import { reconcileUpgrade } from '../../watcher/upgrades.ts';
 import { watcher } from './table-rig.ts';
 
@@ -13,7 +12,7 @@ describe('while the operator is being uninstalled, the watcher', () => {
 
   it('starts no rollout, says why, and tries again', async () => {
     const { context, done } = watcher({ state: 'NotFound' }, () => resource);
-    const look = reconcileUpgrade({ ...context, ...uninstalling } as WatcherContext, 'fleet/v4', () => undefined);
+    const look = reconcileUpgrade({ ...context, ...uninstalling }, 'fleet/v4', () => undefined);
     await expect(look).rejects.toThrow(
       'the operator is being uninstalled (uninstall-0 holds the Lease kairos-system/kairos-uninstall): not started',
     );
@@ -23,7 +22,7 @@ describe('while the operator is being uninstalled, the watcher', () => {
   it('starts none where it cannot know', async () => {
     const { context, done } = watcher({ state: 'NotFound' }, () => resource);
     const unknown = { uninstall: { now: () => Promise.reject(new Error('away')) } };
-    const look = reconcileUpgrade({ ...context, ...unknown } as WatcherContext, 'fleet/v4', () => undefined);
+    const look = reconcileUpgrade({ ...context, ...unknown }, 'fleet/v4', () => undefined);
     await expect(look).rejects.toThrow('away');
     expect(done).toEqual([]);
   });
@@ -31,7 +30,7 @@ describe('while the operator is being uninstalled, the watcher', () => {
   it('cancels what is to be cancelled', async () => {
     const memo = { uid: 'another', generation: 1, attempt: 1 };
     const { context, done } = watcher({ state: 'Open', memo }, () => resource);
-    await reconcileUpgrade({ ...context, ...uninstalling } as WatcherContext, 'fleet/v4', () => undefined);
+    await reconcileUpgrade({ ...context, ...uninstalling }, 'fleet/v4', () => undefined);
     expect(done).toContain('cancel');
   });
 });

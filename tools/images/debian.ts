@@ -44,7 +44,7 @@ async function aptMirror(): Promise<string> {
   const { stdout } = await run('apt-get', ['indextargets', '--format', '$(REPO_URI)', 'Created-By: Packages']).catch(
     () => ({ stdout: '' }),
   );
-  const [mirror] = stdout.split('\n').filter((line) => /\/debian\/?$/.test(line));
+  const mirror = stdout.split('\n').find((line) => /\/debian\/?$/.test(line));
   if (mirror === undefined)
     throw new ImageError('apt names no mirror of Debian: run apt-get update on a Debian machine');
   return mirror;

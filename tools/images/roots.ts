@@ -13,10 +13,8 @@ export interface User {
 }
 
 /** The libraries that node and the SDK's native module link, and what looks up names. */
-const LIBRARIES = [
-  ...['libc.so.6', 'libm.so.6', 'libdl.so.2', 'libpthread.so.0', 'librt.so.1', 'libresolv.so.2'],
-  ...['libnss_dns.so.2', 'libnss_files.so.2', 'libgcc_s.so.1', 'libstdc++.so.6'],
-];
+const LIBRARIES =
+  'libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 librt.so.1 libresolv.so.2 libnss_dns.so.2 libnss_files.so.2 libgcc_s.so.1 libstdc++.so.6';
 const MULTIARCH = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' } as const;
 const LOADER = { x64: 'usr/lib64/ld-linux-x86-64.so.2', arm64: 'usr/lib/ld-linux-aarch64.so.1' } as const;
 const BUSYBOX = 'usr/bin/busybox';
@@ -27,7 +25,7 @@ const BUSYBOX = 'usr/bin/busybox';
 export async function layNodeRoot(debian: string, root: string, user: User): Promise<void> {
   const { arch } = process;
   if (arch !== 'x64' && arch !== 'arm64') throw new ImageError(`no test images on ${arch}: use x64 or arm64`);
-  const libraries = LIBRARIES.map((library) => join('usr/lib', MULTIARCH[arch], library));
+  const libraries = LIBRARIES.split(' ').map((library) => join('usr/lib', MULTIARCH[arch], library));
   for (const file of [...libraries, LOADER[arch]]) await take(join(debian, file), join(root, file));
   await mkdir(join(root, 'usr/lib64'), { recursive: true });
   for (const folder of ['lib', 'lib64']) await symlink(`usr/${folder}`, join(root, folder));
