@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { startControlPlane, type ControlPlane } from '../../sim/control-plane.ts';
 import { resolveTool } from '../../tools/resolve.ts';
 import { endPod } from './kubelet.ts';
@@ -26,6 +26,9 @@ const EXPECTED_WARNING =
 
 let folder: string;
 let cluster: ControlPlane;
+
+// Servers, Helm and kubectl take their time on a busy machine.
+jest.setTimeout(240_000);
 
 beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), 'kairos-chart-cluster-'));
@@ -89,44 +92,40 @@ describe('the API server takes every object of the chart, and warns of nothing:'
     writeFileSync(definitions, JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
     await kubectl('create', '-f', definitions);
     await kubectl('wait', '--for=condition=Established', '-f', definitions);
-  }, 30_000);
+  });
   // The release makes them.
   afterAll(async () => {
     await kubectl('delete', 'serviceaccount', 'kairos-check', 'kairos-temporal', `--namespace=${NAMESPACE}`);
     await kubectl('delete', 'namespace', 'kairos-agent');
-  }, 60_000);
+  });
 
-  it.each(Object.entries(PROFILES))(
-    '%s',
-    async (_, values) => {
-      const text = await renderText(values);
-      const file = path.join(folder, 'rendered.yaml');
-      const objects = manifests(text).map((object) => {
-        // Temporal's own chart leaves the namespace to Helm.
-        if (isOfTemporalChart(object)) object.metadata.namespace ??= NAMESPACE;
-        // The test's API server has addresses of IPv4 only.
-        if (object.spec?.['ipFamilies'] !== undefined) object.spec['ipFamilies'] = ['IPv4'];
-        return object;
-      });
-      writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }));
-      const applied = await run(
-        'kubectl',
-        `--kubeconfig=${cluster.adminKubeconfig}`,
-        'apply',
-        '--server-side',
-        '--dry-run=server',
-        `--filename=${file}`,
-      );
-      const warnings = applied.stderr.split('\n').filter((line) => line !== '' && !EXPECTED_WARNING.test(line));
-      expect({ code: applied.code, warnings }).toEqual({ code: 0, warnings: [] });
-      // A folder of a node is what makes one pod of each database more than restricted.
-      const folders = [...text.matchAll(/^ +- name: folder\n +hostPath:/gm)].length;
-      expect(applied.stderr.split('\n').filter((line) => line.includes('"hostPath"')).length).toBe(folders);
-      const lines = applied.stdout.trim().split('\n');
-      expect(lines.filter((line) => line.endsWith('(server dry run)')).length).toBe(manifests(text).length);
-    },
-    30_000,
-  );
+  it.each(Object.entries(PROFILES))('%s', async (_, values) => {
+    const text = await renderText(values);
+    const file = path.join(folder, 'rendered.yaml');
+    const objects = manifests(text).map((object) => {
+      // Temporal's own chart leaves the namespace to Helm.
+      if (isOfTemporalChart(object)) object.metadata.namespace ??= NAMESPACE;
+      // The test's API server has addresses of IPv4 only.
+      if (object.spec?.['ipFamilies'] !== undefined) object.spec['ipFamilies'] = ['IPv4'];
+      return object;
+    });
+    writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }));
+    const applied = await run(
+      'kubectl',
+      `--kubeconfig=${cluster.adminKubeconfig}`,
+      'apply',
+      '--server-side',
+      '--dry-run=server',
+      `--filename=${file}`,
+    );
+    const warnings = applied.stderr.split('\n').filter((line) => line !== '' && !EXPECTED_WARNING.test(line));
+    expect({ code: applied.code, warnings }).toEqual({ code: 0, warnings: [] });
+    // A folder of a node is what makes one pod of each database more than restricted.
+    const folders = [...text.matchAll(/^ +- name: folder\n +hostPath:/gm)].length;
+    expect(applied.stderr.split('\n').filter((line) => line.includes('"hostPath"')).length).toBe(folders);
+    const lines = applied.stdout.trim().split('\n');
+    expect(lines.filter((line) => line.endsWith('(server dry run)')).length).toBe(manifests(text).length);
+  });
 
   it('warns of a pod that asks for more', async () => {
     const pod = ['run', 'root', '--image=busybox', '--privileged', '--dry-run=server', `--namespace=${NAMESPACE}`];
@@ -161,7 +160,7 @@ describe('a release', () => {
     const external = await inCluster(dryRun, PROFILES['external'] ?? {});
     const words = 'It uses the Temporal at temporal.example.com:7233, namespace kairos.';
     expect(external).toMatchObject({ code: 0, stdout: expect.stringContaining(words) as unknown });
-  }, 30_000);
+  });
 
   it('is installed with the definitions that its chart has, and upgrades them', async () => {
     const storage = {
@@ -200,7 +199,7 @@ describe('a release', () => {
 
     expect(await run('helm', 'upgrade', 'kairos-operator', newer, ...common)).toMatchObject({ code: 0, stderr: '' });
     expect(await columns()).toContain('Version');
-  }, 60_000);
+  });
 
   it('gives the accounts what they need, in the namespaces that it lists', async () => {
     const mayI = (account: string, verb: string, resource: string, namespace: string) =>
@@ -219,7 +218,7 @@ describe('a release', () => {
     expect(await mayI('watcher', 'update', 'leases.coordination.k8s.io', NAMESPACE)).toBe('yes');
     expect(await mayI('watcher', 'update', 'leases.coordination.k8s.io', 'fleet')).toBe('no');
     expect(await mayI('temporal', 'list', 'pods', NAMESPACE)).toBe('no');
-  }, 30_000);
+  });
 
   it('holds the admission policies, and the disruption budget in every namespace that it serves', async () => {
     const job = path.join(folder, 'job.json');
@@ -234,7 +233,7 @@ describe('a release', () => {
     expect(refused).toContain('leave the label out');
     for (const namespace of [NAMESPACE, 'fleet'])
       await kubectl('get', 'pdb', 'kairos-running-upgrades', '-n', namespace);
-  }, 60_000);
+  });
 
   it('is not upgraded to a port of the API server that this one does not have', async () => {
     const slice = {
@@ -258,7 +257,7 @@ describe('a release', () => {
     });
     expect(await upgrade({ networkPolicy: { apiServerPorts: [443, 16_443] } })).toMatchObject({ code: 0, stderr: '' });
     await kubectl('delete', '-f', file);
-  }, 60_000);
+  });
 
   it('stays where its guard refuses, which Helm says; its rights are not left behind', async () => {
     const common = [`--kubeconfig=${cluster.adminKubeconfig}`, `--namespace=${NAMESPACE}`];
@@ -279,7 +278,7 @@ describe('a release', () => {
     expect(await kubectl(...rights)).toBe('');
     expect(await kubectl('get', 'deployments', '-n', NAMESPACE, '-o', 'name')).toContain('kairos-worker');
     expect(await kubectl('get', 'job', 'kairos-uninstall', '-n', NAMESPACE, '-o', 'name')).not.toBe('');
-  }, 90_000);
+  });
 
   it('takes along all but the definitions and the volume when its guard lets it, and can be installed again', async () => {
     const common = [`--kubeconfig=${cluster.adminKubeconfig}`, `--namespace=${NAMESPACE}`];
@@ -293,7 +292,7 @@ describe('a release', () => {
     const ours = ['-n', NAMESPACE, '-l', 'app.kubernetes.io/part-of=kairos-operator', '-o', 'name'];
     expect(await kubectl('get', NAMESPACED_KINDS, ...ours)).toBe('');
     expect(await install()).toMatchObject({ code: 0 });
-  }, 90_000);
+  });
 
   it('is uninstalled without its guard by --no-hooks', async () => {
     const common = [`--kubeconfig=${cluster.adminKubeconfig}`, `--namespace=${NAMESPACE}`];
@@ -301,7 +300,7 @@ describe('a release', () => {
       code: 0,
     });
     expect(await kubectl('get', 'deployments', '-n', NAMESPACE, '-o', 'name')).toBe('');
-  }, 60_000);
+  });
 
   it('is tested by a pod whose end is the end of helm test', async () => {
     expect(await install()).toMatchObject({ code: 0 });
@@ -313,7 +312,7 @@ describe('a release', () => {
     const again = run('helm', 'test', 'kairos-operator', '--timeout=60s', ...common);
     await endPod(kubectl, 'app.kubernetes.io/name=kairos-check', 0, '', former);
     expect(await again).toMatchObject({ code: 0, stdout: expect.stringMatching(/Phase: +Succeeded/) as unknown });
-  }, 150_000);
+  });
 });
 
 const CLUSTER_KINDS =

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { startControlPlane, type ControlPlane } from '../../sim/control-plane.ts';
 import { resolveTool } from '../../tools/resolve.ts';
 import { HELM_BUILD_MS, manifests, NAMESPACE, ROOT, run, type Run } from './chart.ts';
@@ -14,6 +14,9 @@ const OURS = ['-l', 'app.kubernetes.io/part-of=kairos-operator', '-o', 'name'];
 let folder: string;
 let cluster: ControlPlane;
 let tool: string;
+
+// Servers, Helm and kubectl take their time on a busy machine.
+jest.setTimeout(240_000);
 
 beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), 'kairos-plain-'));
@@ -63,14 +66,14 @@ describe('the targets of the plain manifests', () => {
         text: saying('kubectl-that-is-not-there is missing: install kubectl, or name it by KUBECTL='),
       });
     }
-  }, 60_000);
+  });
 
   it('install and delete the definitions', async () => {
     expect(await make('install')).toMatchObject({ code: 0 });
     expect(await kubectl('get', 'crd', '-o', 'name')).toContain('kairosnodes.kairos.io');
     expect(await make('uninstall')).toMatchObject({ code: 0 });
     expect(await kubectl('get', 'crd', '-o', 'name')).not.toContain('kairos.io');
-  }, 60_000);
+  });
 
   it('deploy everything of the one file, which holds no hook of Helm', async () => {
     expect(await make('deploy', `IMG=${IMG}`)).toMatchObject({ code: 0, stderr: '' });
@@ -79,21 +82,22 @@ describe('the targets of the plain manifests', () => {
     const all = '{.items[*].spec.template.spec.containers[0].image}';
     const kinds = 'deployments,daemonsets';
     const images = await kubectl('get', kinds, '-A', ...OURS.slice(0, 2), '-o', `jsonpath=${all}`);
-    expect(images.split(' ').toSorted()).toEqual(['registry.example.com/kairos-operator-agent:v7', IMG, IMG]);
+    const ours = images.split(' ').filter((image) => image.startsWith('registry.example.com/'));
+    expect(ours.toSorted()).toEqual(['registry.example.com/kairos-operator-agent:v7', IMG, IMG]);
     expect(await make('deploy', `IMG=${IMG}`)).toMatchObject({ code: 0, stderr: '' });
-  }, 120_000);
+  });
 
   it('leave the samples to kubectl apply -k', async () => {
     const samples = path.join(ROOT, 'deploy', 'samples');
     expect(await kubectl('apply', '-k', samples)).toBe('nodeopupgrade.operator.kairos.io/hadron-v4.0.3 created');
     await kubectl('delete', '-k', samples);
-  }, 30_000);
+  });
 
   it('do not delete the definitions under a deployed operator', async () => {
     const { code, stdout } = await make('uninstall');
     expect({ code, stdout }).toEqual({ code: 1, stdout: saying('make undeploy first') });
     expect(await kubectl('get', 'crd', '-o', 'name')).toContain('kairosnodes.kairos.io');
-  }, 30_000);
+  });
 
   it('delete nothing where the guard refuses, and say what it said', async () => {
     const undeployed = make('undeploy');
@@ -104,7 +108,7 @@ describe('the targets of the plain manifests', () => {
     });
     expect(await kubectl('get', 'deployments', '-n', NAMESPACE, ...OURS)).toContain('kairos-worker');
     expect(await kubectl('get', 'job,clusterrole', '-n', NAMESPACE, ...OURS)).not.toContain('kairos-uninstall');
-  }, 120_000);
+  });
 
   it('delete all but the definitions where it lets them', async () => {
     const undeployed = make('undeploy');
@@ -118,11 +122,11 @@ describe('the targets of the plain manifests', () => {
     );
     expect(await make('undeploy')).toMatchObject({ code: 0, stdout: saying('there is no watcher in kairos-system') });
     expect(await make('uninstall')).toMatchObject({ code: 0 });
-  }, 180_000);
+  });
 
   it('undeploy without the guard where that is asked for', async () => {
     expect(await make('deploy', `IMG=${IMG}`)).toMatchObject({ code: 0 });
     expect(await make('undeploy', 'GUARD=0')).toMatchObject({ code: 0, stdout: saying('stay cordoned') });
     expect(await kubectl('get', 'namespaces', ...OURS)).toBe('');
-  }, 180_000);
+  });
 });
