@@ -129,7 +129,8 @@ type Parts = Pick<RealStage, 'rig' | 'observer' | 'recordings' | 'stop'> & {
 
 async function stageOf({ rig, observer, recordings, stops, stop, eyes }: Parts): Promise<RealStage> {
   const [kubectlProgram, helmProgram] = await Promise.all([resolveTool('kubectl'), resolveTool('helm')]);
-  const kubectl = (...args: string[]) => run(kubectlProgram, ['--kubeconfig', rig.kubeconfig, ...args]);
+  const kubectl = (...args: string[]) =>
+    patiently(() => run(kubectlProgram, ['--kubeconfig', rig.kubeconfig, ...args]));
   const helm = (...args: string[]) => run(helmProgram, ['--kubeconfig', rig.kubeconfig, ...args]);
   const image = (name: string, repository: string) => `${name}image.repository=${repository},${name}image.tag=test`;
   const folder = mkdtempSync(path.join(tmpdir(), 'kairos-rig-chart-'));
@@ -303,6 +304,24 @@ async function giveTemporalAVolume(rig: Rig, nodes: readonly RealNode[]): Promis
       },
     },
   });
+}
+
+/** What a command says that met an API server, or a Temporal, whose node was just rebooting. */
+const AWAY =
+  /refused|TLS handshake|\bEOF\b|connection reset|i\/o timeout|context deadline exceeded|unable to upgrade connection/;
+const BACK_WITHIN_MS = 90_000;
+
+/** Repeats a command that may be repeated, as a person would type it again. */
+async function patiently(command: () => Promise<string>): Promise<string> {
+  const giveUpAtMs = Date.now() + BACK_WITHIN_MS;
+  for (;;) {
+    try {
+      return await command();
+    } catch (error) {
+      if (!AWAY.test((error as Error).message) || Date.now() > giveUpAtMs) throw error;
+      await sleep(1000);
+    }
+  }
 }
 
 function run(program: string, args: readonly string[]): Promise<string> {
