@@ -5,25 +5,38 @@ import { resolveBudget } from '../policy/budget.ts';
 import { orderNodes } from '../policy/order.ts';
 import { matches } from '../policy/selector.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
+import { IdleAgents } from './idle-agents.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
 /** How long a plan waits for the agents of Ready nodes: right after an install they have not reported yet. */
 const AGENTS_REPORT_WITHIN_MS = 60_000;
 
+/** How often the agents of silent nodes are looked at meanwhile. */
+const LOOK_EVERY_MS = 2_000;
+const NOT_KAIROS = 'NotKairos: its agent has found nothing to report';
+const NO_REPORT = 'NoReport: it does not run Kairos, or its agent has not reported';
+
 /**
  * Which nodes the rollout upgrades, in which order. Taken once: nodes that join later are not part of it. Waits until
- * the agent of every selected Ready node has reported from the present boot; nodes that stay silent are named.
+ * the agent of every selected Ready node has reported from the present boot, or has shown that the node does not run
+ * Kairos; nodes that stay silent are named.
  */
 export async function planRollout(view: ClusterView, context: RolloutContext): Promise<Plan> {
   assertCluster(view, context.cluster);
+  const idle = new IdleAgents(view);
   const silent = () =>
     selected(view, context).filter(
-      (node) => node.ready && view.kairosNodes.get(node.name)?.status.bootID !== node.bootID,
+      (node) => node.ready && !idle.has(node) && view.kairosNodes.get(node.name)?.status.bootID !== node.bootID,
     );
+  const allHaveReported = () => (silent().length === 0 ? true : undefined);
   try {
-    await waitInActivity(AGENTS_REPORT_WITHIN_MS, (signal) =>
-      view.kairosNodes.waitFor(undefined, () => (silent().length === 0 ? true : undefined), signal),
-    );
+    await waitInActivity(AGENTS_REPORT_WITHIN_MS, async (signal) => {
+      while (allHaveReported() === undefined) {
+        const soon = AbortSignal.any([signal, AbortSignal.timeout(LOOK_EVERY_MS)]);
+        await view.kairosNodes.waitFor(undefined, allHaveReported, soon).catch(() => signal.throwIfAborted());
+        await idle.look(silent(), signal);
+      }
+    });
   } catch (error) {
     if (!(error instanceof DeadlinePassed)) throw error;
   }
@@ -36,7 +49,7 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
     workers: workers.map(ref),
     leftAlone: all
       .filter((node) => !known.includes(node))
-      .map((node) => ({ name: node.name, reason: 'NoReport: it does not run Kairos, or its agent has not reported' })),
+      .map((node) => ({ name: node.name, reason: idle.has(node) ? NOT_KAIROS : NO_REPORT })),
     maxUnavailable: resolveBudget(context.spec.maxUnavailable, workers.length),
   };
 }
