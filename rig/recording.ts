@@ -29,7 +29,7 @@ function recordingOf(machine: Machine, readyAtMs: ReadonlyMap<string, number>): 
     controlPlane: role === 'control-plane',
     upgradeMs: 0,
     bootMs: last?.toMs === undefined ? 0 : last.toMs - last.fromMs,
-    boots,
+    boots: [...boots],
     upgradeRuns: writes.map(({ bootID, atMs, exitCode = -1 }) => ({ bootID, atMs, exitCode })),
     outages,
   };

@@ -15,7 +15,7 @@ elif [ -d restore ]; then
 fi
 # It makes its namespace with a retention of one day.
 (
-  until temporal operator cluster health --address "$LOCAL" >/dev/null 2>&1; do sleep 1; done
-  until temporal operator namespace update --address "$LOCAL" --namespace default --retention "$RETENTION"; do sleep 5; done
+  until temporal operator cluster health >/dev/null 2>&1; do sleep 1; done
+  until temporal operator namespace update --namespace default --retention "$RETENTION"; do sleep 5; done
 ) &
 exec temporal server start-dev --db-filename="$DATA/$database" "$@"
