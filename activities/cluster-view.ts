@@ -30,7 +30,7 @@ export async function openClusterView(
 ): Promise<ClusterView> {
   const nodes = watchNodes(client, log);
   const kairosNodes = watchKairosNodes(client, log);
-  const pods = watchOperatorPods(client, [...namespaces], log);
+  const pods = watchOperatorPods(client, 'everywhere', log);
   const outages = new OutageIndex(nodes);
   await Promise.all([nodes.synced(signal), kairosNodes.synced(signal), pods.synced(signal)]);
   const stop = () => {

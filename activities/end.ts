@@ -10,6 +10,7 @@ import { goesBack } from '../policy/placement.ts';
 import { sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { goesWithItsNamespace } from './served-namespace.ts';
 
 /** How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. */
 export interface NodeEnd {
@@ -86,9 +87,13 @@ async function cleanUp(view: ClusterView, hand: NodeInHand): Promise<void> {
 export async function removePod(view: ClusterView, pod: PodView): Promise<void> {
   const writing = pod.labels[STEP_LABEL] === 'upgrade' || pod.labels[STEP_LABEL] === 'recovery';
   if (writing && pod.containers.some((container) => container.running)) return;
-  if (pod.owner?.kind === 'Job') await deleteJob(view.client, pod.namespace, pod.owner.name, { uid: pod.owner.uid });
-  else if (!pod.deleting)
-    await deletePod(view.client, pod.namespace, pod.name, { uid: pod.uid, gracePeriodSeconds: 0 });
+  try {
+    if (pod.owner?.kind === 'Job') await deleteJob(view.client, pod.namespace, pod.owner.name, { uid: pod.owner.uid });
+    else if (!pod.deleting)
+      await deletePod(view.client, pod.namespace, pod.name, { uid: pod.uid, gracePeriodSeconds: 0 });
+  } catch (error) {
+    if (!goesWithItsNamespace(view, pod.namespace, error)) throw error;
+  }
 }
 
 /**

@@ -1,10 +1,11 @@
 import type { NodeInHand } from '../api/messages.ts';
 import { isReason } from '../kube/errors.ts';
-import { createPod, type PodView } from '../kube/pods.ts';
+import type { PodView } from '../kube/pods.ts';
 import { type PodReading, parseNodeEvidence } from '../policy/node-evidence.ts';
 import { type Due, answerInTime, contactNeededMs } from './contact.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { evidencePod } from './manifests.ts';
+import { createPodToFinish } from './served-namespace.ts';
 
 /**
  * Reads what a node runs by a one-shot pod, where its agent has said nothing. Repeating it finds the same pod. It never
@@ -12,14 +13,14 @@ import { evidencePod } from './manifests.ts';
  */
 export async function readByPod(view: ClusterView, hand: NodeInHand, bootID: string, due: Due): Promise<PodReading> {
   const manifest = evidencePod(hand, bootID);
-  const { namespace, name } = manifest.metadata;
+  let key: string;
   try {
-    await createPod(view.client, namespace, manifest);
+    const { namespace, name } = await createPodToFinish(view, manifest);
+    key = `${namespace}/${name}`;
   } catch (error) {
     if (!isReason(error, 'Forbidden', 'Invalid')) throw error;
     return { seen: `was refused: ${(error as Error).message}` };
   }
-  const key = `${namespace}/${name}`;
   const isOver = (pod: PodView | undefined) =>
     pod?.phase === 'Succeeded' || pod?.phase === 'Failed' ? pod : undefined;
   // Also where the worker came late to it: a pod needs its time to start.

@@ -1,8 +1,9 @@
 import type { NodeInHand } from '../api/messages.ts';
-import { createPod, deletePod } from '../kube/pods.ts';
+import { deletePod } from '../kube/pods.ts';
 import { askedAtMs, answerInTime, contactNeededMs, lookNow } from './contact.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { rebootPod } from './manifests.ts';
+import { createPodToFinish, podToFinish } from './served-namespace.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
 
@@ -46,9 +47,8 @@ async function rebootsWithin(
   signal: AbortSignal,
 ): Promise<boolean> {
   const pod = rebootPod(hand);
-  const { namespace, name } = pod.metadata;
   if (hasLeft(view, hand)) return true;
-  await createPod(view.client, namespace, pod);
+  const { namespace, name } = await createPodToFinish(view, pod);
   const due = isLast ? { atMs, signal } : { atMs, signal, contactMs: 0 };
   const rebooted = await answerInTime(view, hand, due, (either) => untilItLeft(view, hand, either));
   if (rebooted === undefined) await deletePod(view.client, namespace, name, { gracePeriodSeconds: 0 });
@@ -58,15 +58,14 @@ async function rebootsWithin(
 async function forcedWithin(view: ClusterView, hand: NodeInHand, dueMs: number, signal: AbortSignal): Promise<boolean> {
   await showStep(view, hand, 'Reboot', 'not Ready, and still in its old boot: a forced reboot is asked for');
   const pod = rebootPod(hand, 'forced');
-  await createPod(view.client, pod.metadata.namespace, pod);
+  await createPodToFinish(view, pod);
   const atMs = Math.max(dueMs, Date.now() + contactNeededMs(hand));
   return (await answerInTime(view, hand, { atMs, signal }, (either) => untilItLeft(view, hand, either))) === true;
 }
 
 /** Whether a forced reboot was asked for in the boot that wrote the image. */
 export function wasForced(view: ClusterView, hand: NodeInHand): boolean {
-  const { namespace, name } = rebootPod(hand, 'forced').metadata;
-  return view.pods.get(`${namespace}/${name}`) !== undefined;
+  return podToFinish(view, rebootPod(hand, 'forced')) !== undefined;
 }
 
 /** Whether the node has left the boot that wrote the image, or is not there any more. */

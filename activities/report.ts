@@ -6,6 +6,7 @@ import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upg
 import { handMadeDrift } from '../policy/drift.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { removePod, settleNode } from './end.ts';
+import { goesWithItsNamespace } from './served-namespace.ts';
 
 /**
  * Whether the request still is what the rollout was started for: a start may come late, after the resource was edited,
@@ -99,7 +100,7 @@ async function writeRollout(
       ROLLOUT_FIELD_MANAGER,
     );
   } catch (error) {
-    if (!isReason(error, 'NotFound', 'Conflict')) throw error;
+    if (!isReason(error, 'NotFound', 'Conflict') && !goesWithItsNamespace(view, namespace, error)) throw error;
   }
 }
 

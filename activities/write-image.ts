@@ -7,6 +7,7 @@ import { type WriteOutcome, writeOutcome } from '../policy/write-outcome.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { lookNow } from './contact.ts';
 import { type WriteStep, writeJob } from './manifests.ts';
+import { goesWithItsNamespace } from './served-namespace.ts';
 import { showStep } from './step-status.ts';
 import { pause, waitInActivity } from './waiting.ts';
 
@@ -16,6 +17,8 @@ export type WriteAnswer =
   | { outcome: 'Failed'; message: string }
   /** Nothing has been done to the node: the API server refuses the Job, or the Job could not begin. */
   | { outcome: 'NotWritten'; message: string };
+
+type JobOfNode = Pick<JobView, 'namespace' | 'name' | 'uid'>;
 
 /** How often a Job is looked at whose pod says nothing: somebody may have deleted one of them. */
 const LOOK_AT_JOB_MS = 20_000;
@@ -55,12 +58,17 @@ async function writeOnce(
   if (sameNode(view, hand.node)?.bootID !== hand.bootID) return { outcome: 'BootChanged' };
   const manifest = writeJob(hand, step);
   const { namespace, name } = manifest.metadata;
-  let job: JobView;
+  let job: JobOfNode;
   try {
     job = await createJob(view.client, namespace, manifest);
   } catch (error) {
-    if (!isReason(error, 'Forbidden', 'Invalid') || hasPod(view, name)) throw error;
-    return { outcome: 'NotWritten', message: `${(error as Error).message}; its image was not touched` };
+    if (!isReason(error, 'Forbidden', 'Invalid')) throw error;
+    // From its first pod on nobody can say that the image was not touched. In a namespace that is being deleted a Job
+    // that writes is there until it has ended, but no longer ours to make or to read.
+    const owner = podOf(view, name)?.owner;
+    if (owner === undefined)
+      return { outcome: 'NotWritten', message: `${(error as Error).message}; its image was not touched` };
+    job = { namespace, name, uid: owner.uid };
   }
   const ended = await waitForWriter(view, hand, job, signal);
   switch (ended.outcome) {
@@ -78,17 +86,20 @@ async function writeOnce(
     case 'Refused':
     case 'AnotherBoot':
     case 'Gone':
-      await deleteJob(view.client, namespace, name, { uid: job.uid });
+      try {
+        await deleteJob(view.client, namespace, name, { uid: job.uid });
+      } catch (error) {
+        if (!goesWithItsNamespace(view, namespace, error)) throw error;
+      }
       return undefined;
   }
 }
 
-/** Whether the Job has ever had a pod: from then on nobody can say that the image was not touched. */
-const hasPod = (view: ClusterView, job: string) => [...view.pods.values()].some((pod) => pod.owner?.name === job);
+const podOf = (view: ClusterView, job: string) => [...view.pods.values()].find((pod) => pod.owner?.name === job);
 
 type Ended = WriteOutcome | { outcome: 'BootChanged' | 'Gone' };
 
-async function waitForWriter(view: ClusterView, hand: NodeInHand, job: JobView, signal: AbortSignal): Promise<Ended> {
+async function waitForWriter(view: ClusterView, hand: NodeInHand, job: JobOfNode, signal: AbortSignal): Promise<Ended> {
   const ended = new AbortController();
   const either = AbortSignal.any([signal, ended.signal]);
   const bootChanged = view.nodes.waitFor<Ended>(
@@ -117,10 +128,11 @@ async function waitForWriter(view: ClusterView, hand: NodeInHand, job: JobView, 
   }
 }
 
-const podsOf = (view: ClusterView, { uid }: JobView) => [...view.pods.values()].filter((pod) => pod.owner?.uid === uid);
+const podsOf = (view: ClusterView, { uid }: JobOfNode) =>
+  [...view.pods.values()].filter((pod) => pod.owner?.uid === uid);
 
 /** Resolves when nothing is left that could end: a Job that was deleted, or has ended, and has no pod any more. */
-async function untilGone(view: ClusterView, job: JobView, signal: AbortSignal): Promise<Ended> {
+async function untilGone(view: ClusterView, job: JobOfNode, signal: AbortSignal): Promise<Ended> {
   for (let gone = 0; gone < 2;) {
     await pause(LOOK_AT_JOB_MS, signal);
     // Twice in a row: what the watch of pods is about to deliver must not be overlooked.
@@ -129,7 +141,7 @@ async function untilGone(view: ClusterView, job: JobView, signal: AbortSignal): 
   return { outcome: 'Gone' };
 }
 
-async function isOver(view: ClusterView, { namespace, name, uid }: JobView): Promise<boolean> {
+async function isOver(view: ClusterView, { namespace, name, uid }: JobOfNode): Promise<boolean> {
   try {
     const now = await readJob(view.client, namespace, name);
     return now.uid !== uid || now.deleting || now.ended !== undefined;

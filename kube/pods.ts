@@ -9,14 +9,17 @@ import { type Reflector, type ReflectorLog, startReflector } from './reflector.t
 export type { ContainerView, PodView } from './pod-view.ts';
 export { type Eviction, evictPod } from './eviction.ts';
 
-/** The pods that the operator made in these namespaces, by `namespace/name`. */
+/**
+ * The pods that the operator made, by `namespace/name`, in these namespaces or in all. A namespace that is being deleted
+ * is served no more, and may hold a pod that writes.
+ */
 export function watchOperatorPods(
   client: KubeClient,
-  namespaces: readonly string[],
+  where: readonly string[] | 'everywhere',
   log?: ReflectorLog,
 ): Reflector<PodView> {
   return startReflector<PodView>(client, {
-    path: namespaces.map((namespace) => podsPath(namespace)),
+    path: where === 'everywhere' ? '/api/v1/pods' : where.map((namespace) => podsPath(namespace)),
     query: { labelSelector: STEP_LABEL },
     project: podView,
     ...(log && { log }),
