@@ -1,6 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chownSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -133,9 +132,7 @@ async function stageOf({ rig, observer, recordings, stops, stop, eyes }: Parts):
     patiently(() => run(kubectlProgram, ['--kubeconfig', rig.kubeconfig, ...args]));
   const helm = (...args: string[]) => run(helmProgram, ['--kubeconfig', rig.kubeconfig, ...args]);
   const image = (name: string, repository: string) => `${name}image.repository=${repository},${name}image.tag=test`;
-  const folder = mkdtempSync(path.join(tmpdir(), 'kairos-rig-chart-'));
-  stops.push(() => rmSync(folder, { recursive: true }));
-  const chart = path.join(folder, 'kairos-operator');
+  const chart = path.join(rig.folder, 'kairos-operator');
   copyChart(chart);
   const values = [
     chart,
