@@ -5,7 +5,7 @@ import { KubeError } from '../../kube/errors.ts';
 
 const POD = { metadata: { name: 'kairos-reboot-n-1', namespace: 'fleet' }, spec: {} };
 const refusal = (reason: 'Forbidden' | 'NotFound' | 'Invalid') =>
-  new KubeError(`create pods: ${reason}`, { verb: 'create', path: '/', code: 403, reason, retryable: false } as never);
+  new KubeError(`create pods: ${reason}`, { verb: 'create', path: '/', code: 403, reason, retryable: false });
 
 /** A cluster that serves `kairos-system` and `fleet`, and refuses to create anything in the namespace `gone`. */
 function cluster(gone: string | undefined, reason: 'Forbidden' | 'NotFound' | 'Invalid' = 'Forbidden') {
