@@ -18,7 +18,7 @@ beforeAll(async () => {
   stage = await startRealStage(NODES, say, { nextTemporal: true });
   await stage.kubectl('create', 'namespace', FURTHER);
   await stage.kubectl('label', 'namespace', FURTHER, 'pod-security.kubernetes.io/enforce=privileged');
-  await stage.install('--set', `namespaces={${FURTHER}}`);
+  await stage.install(...SERVED);
   await stage.observer.healthy();
 }, 15 * MINUTE);
 
@@ -26,8 +26,9 @@ afterAll(async () => {
   await stage?.stop();
 }, 2 * MINUTE);
 
-const FLAGS = ['--set', `namespaces={${FURTHER}}`, '--wait', '--timeout', '5m'];
-const helmUpgrade = (...args: string[]) => stage.helm('upgrade', 'kairos-operator', ...stage.values, ...FLAGS, ...args);
+const SERVED = ['--set', `namespaces={${FURTHER}}`];
+const helmUpgrade = (...args: string[]) =>
+  stage.helm('upgrade', 'kairos-operator', ...stage.values, '--wait', '--timeout', '5m', ...args);
 
 const inHand = (name: string) => () => stage.status(name)?.nodes?.inFlight ?? 0;
 
@@ -60,7 +61,7 @@ describe('while the operator works on real nodes', () => {
     async () => {
       await stage.upgrade('through-helm', IMAGES.new, { strategy: { soak: '2s' } });
       await stage.until('a node is in hand', inHand('through-helm'), (count) => count > 0, 3 * MINUTE);
-      await helmUpgrade('--set', 'logLevel=debug');
+      await helmUpgrade(...SERVED, '--set', 'logLevel=debug');
       const status = await stage.ended('through-helm', 8 * MINUTE);
       expect(status).toMatchObject({ phase: 'Completed', rollout: { verdicts: { Succeeded: 3 } } });
       await expectAllInService();
@@ -74,7 +75,7 @@ describe('while the operator works on real nodes', () => {
     async () => {
       await stage.upgrade('through-temporal', IMAGES.newer, { strategy: { soak: '2s' } });
       await stage.until('a node is in hand', inHand('through-temporal'), (count) => count > 0, 3 * MINUTE);
-      await helmUpgrade('--set', `embeddedTemporal.image.tag=${stage.nextTemporalTag}`);
+      await helmUpgrade(...SERVED, '--set', `embeddedTemporal.image.tag=${stage.nextTemporalTag}`);
       const status = await stage.ended('through-temporal', 10 * MINUTE);
       expect(status).toMatchObject({ phase: 'Completed', nodes: { failed: 0 } });
       await expectAllInService();
@@ -136,7 +137,7 @@ describe('while the operator works on real nodes', () => {
   it(
     'an audience of their own is in the tokens of the agents, which report with it',
     async () => {
-      await helmUpgrade('--set', 'agent.tokenAudience=kairos-rig,namespaces=null');
+      await helmUpgrade('--set', 'agent.tokenAudience=kairos-rig');
       await stage.kubectl('rollout', 'status', '-n', 'kairos-agent', 'daemonset/kairos-agent', '--timeout=2m');
       const { token, answers } = await tryAgentToken(stage, 'node2', 'node1');
       expect(token).toEqual({ audiences: ['kairos-rig'], node: 'node2' });

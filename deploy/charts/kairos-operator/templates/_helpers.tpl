@@ -69,7 +69,7 @@ capabilities:
 
 {{/* The namespaces other than that of the release in which NodeOpUpgrades are carried out, as a JSON list. */}}
 {{- define "kairos-operator.furtherNamespaces" -}}
-{{- without (.Values.namespaces | uniq) .Release.Namespace | toJson -}}
+{{- without (.Values.namespaces | default list | uniq) .Release.Namespace | toJson -}}
 {{- end }}
 
 {{- define "kairos-operator.podSecurity" -}}
