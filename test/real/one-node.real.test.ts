@@ -7,7 +7,9 @@ const say = (line: string) => process.stderr.write(`${line}\n`);
 
 beforeAll(async () => {
   stage = await startRealStage([{ name: 'node1', role: 'control-plane', temporal: true }], say);
-  say(`helm install until ready: ${((await stage.install()) / 1000).toFixed(1)} s`);
+  const onItsDisk = 'hostPath=/usr/local/kairos-temporal,embeddedTemporal.persistence.nodeName=node1';
+  const tookMs = await stage.install('--set', `embeddedTemporal.persistence.${onItsDisk}`);
+  say(`helm install until ready: ${(tookMs / 1000).toFixed(1)} s`);
 }, 15 * MINUTE);
 
 afterAll(async () => {
