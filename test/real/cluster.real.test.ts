@@ -36,6 +36,18 @@ async function invariants(target: string, writes?: Record<string, number>): Prom
   return all.filter(({ broken }) => broken.length > 0);
 }
 
+/** As the pods of a program themselves say, in their metrics. */
+async function residentMemoryMiB(program: string): Promise<number[]> {
+  const label = `app.kubernetes.io/name=${program}`;
+  const names = await stage.kubectl('get', 'pods', '-n', NAMESPACE, '-l', label, '-o', 'name');
+  const read = async (pod: string) => {
+    const path = `/api/v1/namespaces/${NAMESPACE}/pods/${pod.replace('pod/', '')}:8081/proxy/metrics`;
+    const [, bytes] = /^process_resident_memory_bytes (\d+)$/m.exec(await stage.kubectl('get', '--raw', path)) ?? [];
+    return Number(bytes) / 2 ** 20;
+  };
+  return Promise.all(names.split('\n').map(read));
+}
+
 describe('the operator on real nodes', () => {
   it(
     'is installed with helm, and then is ready',
@@ -184,6 +196,21 @@ describe('the operator on real nodes', () => {
       expect(stage.observer.breaches).toEqual([]);
     },
     8 * MINUTE,
+  );
+
+  it(
+    'needs no more memory than its pods ask for, after two rollouts',
+    async () => {
+      for (const [name, requestMiB] of Object.entries({ watcher: 160, worker: 256 })) {
+        const residentMiB = await residentMemoryMiB(`kairos-${name}`);
+        say(
+          `memory of each ${name}: ${residentMiB.map((one) => one.toFixed(0)).join(', ')} MiB, requested ${requestMiB}`,
+        );
+        expect(residentMiB).toHaveLength(2);
+        expect(Math.max(...residentMiB)).toBeLessThan(requestMiB);
+      }
+    },
+    MINUTE,
   );
 
   it(
