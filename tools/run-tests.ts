@@ -17,8 +17,8 @@ interface Outcome {
 }
 
 /**
- * Runs the tests of one project and counts them: the unit tests in parallel, the others one file after the other, as
- * each starts its own servers. A suite that could not even be loaded counts as a failure.
+ * Runs the tests of one project and counts them. Those on servers go two files at a time, as the unit tests do: each has
+ * servers of its own and mostly waits. Those on real nodes go one after the other: a cluster is enough for a machine. A suite that could not even be loaded counts as a failure.
  */
 function run(project: string, extra: string[]): { passed: number; failed: number } {
   const file = path.join(tmpdir(), `kairos-tests-${process.pid}-${project}.json`);
@@ -49,7 +49,7 @@ function runOnRealNodes(): { passed: number; failed: number } {
   return { passed: 0, failed: process.env['CI'] === undefined ? 0 : 1 };
 }
 
-const outcomes = [run('unit', []), run('server', ['--runInBand']), runOnRealNodes()];
+const outcomes = [run('unit', []), run('server', []), runOnRealNodes()];
 const sum = (of: 'passed' | 'failed') => outcomes.reduce((total, outcome) => total + outcome[of], 0);
 const failed = sum('failed');
 console.log(`${sum('passed')} passed, ${failed} failed`);
