@@ -18,7 +18,8 @@ interface Outcome {
 
 /**
  * Runs the tests of one project and counts them. Those on servers go two files at a time, as the unit tests do: each has
- * servers of its own and mostly waits. Those on real nodes go one after the other: a cluster is enough for a machine. A suite that could not even be loaded counts as a failure.
+ * servers of its own and mostly waits. Those on real nodes go one after the other: a cluster is enough for a machine. A
+ * suite that could not even be loaded counts as a failure.
  */
 function run(project: string, extra: string[]): { passed: number; failed: number } {
   const file = path.join(tmpdir(), `kairos-tests-${process.pid}-${project}.json`);
