@@ -16,7 +16,8 @@ import {
 } from '../../kube/kairos-nodes.ts';
 import { holdLease } from '../../kube/lease.ts';
 import { patchNodeOpUpgradeStatus, watchNodeOpUpgrades } from '../../kube/node-op-upgrades.ts';
-import { readNode, watchNodes, writeNode } from '../../kube/nodes.ts';
+import { type NodeView, readNode, watchNodes, writeNode } from '../../kube/nodes.ts';
+import { isReason } from '../../kube/errors.ts';
 import { createPod, deletePod, evictPod, listPodsOnNode, watchOperatorPods } from '../../kube/pods.ts';
 import { type ControlPlane, startControlPlane } from '../../sim/control-plane.ts';
 import { until } from './fake-api-server.ts';
@@ -62,11 +63,21 @@ describe('against a real API server', () => {
     expect((await readClusterIdentity(client, 'test')).id).toMatch(/^test-[0-9a-f]{8}$/);
   });
 
+  /** On a version that nobody has changed meanwhile: the controllers have a new Node in their hands for a moment. */
+  async function markFresh(name: string, owner: string): Promise<{ before: NodeView; marked: NodeView }> {
+    const before = await readNode(client, name);
+    try {
+      return { before, marked: await writeNode(client, name, { owner, resourceVersion: before.resourceVersion }) };
+    } catch (error) {
+      if (!isReason(error, 'Conflict')) throw error;
+      return markFresh(name, owner);
+    }
+  }
+
   it('marks, cordons and orders nodes, and refuses a write decided on an old version', async () => {
     const nodes = following(watchNodes(client));
     await nodes.synced();
-    const before = await readNode(client, 'n1');
-    const marked = await writeNode(client, 'n1', { owner: 'node/a', resourceVersion: before.resourceVersion });
+    const { before, marked } = await markFresh('n1', 'node/a');
     const seen = await nodes.waitFor('n1', (node) => (node?.owner === 'node/a' ? node : undefined));
     expect(seen.ownerOrder).toBe(Number(marked.resourceVersion));
     await writeNode(client, 'n1', { unschedulable: true, managed: 'true' });
