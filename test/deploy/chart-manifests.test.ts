@@ -61,13 +61,17 @@ describe('the chart gives the rights of the plain manifests, no more and no less
   );
 });
 
-it('a list of further namespaces that is taken away is an empty one', async () => {
-  const rolesIn = (objects: readonly Manifest[]) =>
-    objects.filter(({ kind }) => kind === 'Role').map(({ metadata }) => metadata.namespace);
-  expect(new Set(rolesIn(rendered))).toContain('fleet');
-  const without = await render({ ...EMBEDDED, namespaces: null });
-  expect(new Set(rolesIn(without))).toEqual(new Set([NAMESPACE]));
-}, HELM_BUILD_MS);
+it(
+  'a list of further namespaces that is taken away is an empty one',
+  async () => {
+    const rolesIn = (objects: readonly Manifest[]) =>
+      objects.filter(({ kind }) => kind === 'Role').map(({ metadata }) => metadata.namespace);
+    expect(new Set(rolesIn(rendered))).toContain('fleet');
+    const without = await render({ ...EMBEDDED, namespaces: null });
+    expect(new Set(rolesIn(without))).toEqual(new Set([NAMESPACE]));
+  },
+  HELM_BUILD_MS,
+);
 
 describe("the chart's agent", () => {
   it('is that of the plain manifest, but for its image', () => {
