@@ -12,12 +12,16 @@ import { versionOf } from '../policy/release.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 
-/** How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. */
+/**
+ * How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. `verified`: it runs what it should,
+ * and only its recovery image was not written.
+ */
 export interface NodeEnd {
   hand: NodeInHand;
   verdict: Verdict;
   message: string;
   unrecorded?: boolean;
+  verified?: boolean;
 }
 
 /**
@@ -29,7 +33,7 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   assertCluster(view, hand.cluster);
   // The image was not touched: what the node should run is what it was before.
   if (verdict === 'Cancelled' || verdict === 'Failed') await takeStampBack(view, hand);
-  await placeNode(view, hand, verdict);
+  await placeNode(view, end);
   await cleanUp(view, hand);
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);
@@ -46,14 +50,17 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
 }
 
 /** Uncordons only what carries our mark; what is kept out keeps a mark that says why. */
-async function placeNode(view: ClusterView, hand: NodeInHand, verdict: Verdict): Promise<void> {
+async function placeNode(view: ClusterView, { hand, verdict, verified }: NodeEnd): Promise<void> {
   for (;;) {
     try {
       const node = await readNode(view.client, hand.node.name);
       if (node.uid !== hand.node.uid || node.owner !== hand.workflowID) return;
-      // Untouched, a node that was held goes back to being held, as it was.
-      const asBefore = verdict === 'Cancelled' || verdict === 'Failed' ? hand.takesOver : undefined;
-      const back = asBefore === undefined && goesBack(verdict, hand.spec.uncordonOnFailure);
+      // Untouched, or given a recovery image only, a node that was held goes back to being held, as it was.
+      const untouched = verdict === 'Cancelled' || verdict === 'Failed' || !hand.spec.upgradeActive;
+      const asBefore = untouched ? hand.takesOver : undefined;
+      const back =
+        asBefore === undefined &&
+        (!hand.spec.upgradeActive || goesBack(verdict, hand.spec.uncordonOnFailure, verified));
       await writeNode(view.client, node.name, {
         owner: back ? null : (asBefore ?? `${HELD_PREFIX}${verdict}`),
         ...(back && hand.spec.upgradeActive ? { unschedulable: null } : {}),
@@ -84,7 +91,7 @@ async function cleanUp(view: ClusterView, hand: NodeInHand): Promise<void> {
 }
 
 /** Removes a pod of ours, and the Job that owns it. Never one that is still writing: that is asked after its end only. */
-export async function removePod(view: ClusterView, pod: PodView): Promise<void> {
+export async function removePod(view: Pick<ClusterView, 'client' | 'namespaces'>, pod: PodView): Promise<void> {
   const writing = pod.labels[STEP_LABEL] === 'upgrade' || pod.labels[STEP_LABEL] === 'recovery';
   if (writing && pod.containers.some((container) => container.running)) return;
   try {

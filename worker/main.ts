@@ -9,6 +9,7 @@ import { observedClient } from '../process/observed-client.ts';
 import { runProgram, type Program } from '../process/program.ts';
 import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { WORKFLOW_BUNDLE } from './bundle-path.ts';
+import { keepRemovingPulls } from './leftover-pulls.ts';
 import { observedActivities } from './metrics.ts';
 import { WORKER_MANIFEST, WORKER_RIGHTS } from './rights.ts';
 import { installRuntime, runWorker } from './run-worker.ts';
@@ -48,6 +49,7 @@ async function main(program: Program): Promise<void> {
   const { namespace, address } = temporal;
   log.info({ cluster: cluster.id, taskQueue: queue, temporal: address, namespace, namespaces }, 'worker runs');
   readiness.has('worker');
+  void keepRemovingPulls(view, () => link.connection, namespace, program);
   try {
     await runWorker(
       {

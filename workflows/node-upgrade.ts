@@ -69,7 +69,9 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
       }
     }
   } catch (error) {
-    if (!isCancellation(error)) return giveBack('Failed', `${errorText(error)}; its image was not touched`);
+    // An attempt that fails after the cancel is not repeated: what it failed with is not why the node is given back.
+    if (!CancellationScope.current().consideredCancelled && !isCancellation(error))
+      return giveBack('Failed', `${errorText(error)}; its image was not touched`);
   }
   if (!CancellationScope.current().consideredCancelled) return undefined;
   await giveBack('Cancelled', 'cancelled before its image was touched: back in service');
@@ -124,8 +126,8 @@ async function takeToVerdict(
   show: Show,
   from: Exclude<Leftover['resume'], 'giveBack'>,
 ): Promise<NodeResult> {
-  const end = (verdict: Verdict, message: string) =>
-    show(`ending as ${verdict}`).call.endNode({ hand, verdict, message });
+  const end = (verdict: Verdict, message: string, verified = false) =>
+    show(`ending as ${verdict}`).call.endNode({ hand, verdict, message, ...(verified ? { verified } : {}) });
   try {
     if (from !== 'recovery') {
       let rebooted = from === 'verify';
@@ -149,14 +151,16 @@ async function takeToVerdict(
       if (!hand.spec.upgradeRecovery) return await end('Succeeded', judged.message);
     }
     const recovery = await show('writing the recovery image').wait.writeImage({ hand, step: 'recovery' });
-    return recovery.outcome === 'Written'
-      ? await end('Succeeded', `node ${hand.node.name} runs ${hand.target.version}; the recovery image is written, too`)
-      : await end(
-          'UpgradeFailed',
-          recovery.outcome === 'BootChanged'
-            ? `node ${hand.node.name} rebooted while its recovery image was written: set kairos.io/retry to write it again`
-            : recovery.message,
-        );
+    if (recovery.outcome === 'Written')
+      return await end(
+        'Succeeded',
+        `node ${hand.node.name} runs ${hand.target.version}; the recovery image is written, too`,
+      );
+    const message =
+      recovery.outcome === 'BootChanged'
+        ? `node ${hand.node.name} rebooted while its recovery image was written: set kairos.io/retry to write it again`
+        : recovery.message;
+    return await end('UpgradeFailed', message, true);
   } catch (error) {
     return end('Unverified', errorText(error));
   }

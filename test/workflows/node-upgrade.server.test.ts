@@ -200,6 +200,18 @@ describe('a node', () => {
     expect(script.nodes('writeImage')).toEqual([]);
   });
 
+  it('cancelled while a call fails is given back as it was: the failure is not why', async () => {
+    const called = Promise.withResolvers<never>();
+    const { handle, script } = await rig.startNode({ answers: { cordonNode: () => called.promise } });
+    await until('cordonNode runs', () => script.nodes('cordonNode').length === 1);
+    await handle.cancel();
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    called.reject(new Error('the API server does not answer'));
+    const error = await handle.result().catch((failure: unknown) => failure);
+    expect((error as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
+    expect(script.ends()).toEqual(['w-1 Cancelled']);
+  });
+
   it('cancelled while its image is written is taken to its verdict, which says so', async () => {
     const gate = new Gate();
     const { handle, script } = await rig.startNode({
