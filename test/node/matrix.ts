@@ -28,8 +28,8 @@ export async function runColumn(theatre: Theatre, event: Event): Promise<Column>
     if (event !== 'its own failure') {
       const reached = () => Promise.all(cells.map(({ kept }) => kept.reached)).then(() => true);
       await within(`every node is at its step (${event})`, reached(), REACHED_WITHIN_MS);
-      const carriedOut = () => Promise.all(cells.map(({ kept }) => kept.carryOut?.())).then(() => true);
-      await within(`every step is carried out (${event})`, carriedOut(), REACHED_WITHIN_MS);
+      const writes = cells.flatMap(({ kept }) => (kept.carryOut === undefined ? [] : [kept.carryOut()]));
+      await within(`every step is carried out (${event})`, Promise.all(writes), REACHED_WITHIN_MS);
       await EVENTS[event](theatre, cells);
     }
     const going = () => Promise.all(cells.map(async (cell) => sentence(cell, await stillGoing(stage, cell))));

@@ -92,7 +92,8 @@ export const STEPS_OF_UPGRADE: readonly StepOfUpgrade[] = [
     async keep(theatre, node) {
       const { stage } = theatre;
       await stage.kubectl('cordon', node);
-      return { reached: waitsAtGate(theatre, node), release: () => stage.kubectl('uncordon', node) };
+      // Where the node is gone there is nothing to uncordon.
+      return { reached: waitsAtGate(theatre, node), release: () => stage.kubectl('uncordon', node).catch(() => undefined) };
     },
     failure: {
       what: 'cordoned by a person',
