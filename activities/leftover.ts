@@ -113,6 +113,7 @@ function handOf(input: NodeUpgradeInput, bootID: string, inHand: InHand | undefi
     bootID,
     startedAt: inHand?.startedAt ?? new Date().toISOString(),
     ...(inHand?.from === undefined ? {} : { from: inHand.from }),
+    ...(inHand?.drain === undefined ? {} : { drain: inHand.drain }),
   };
 }
 

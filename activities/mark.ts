@@ -1,27 +1,35 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
-import type { NodeInHand } from '../api/messages.ts';
+import type { Marking, NodeInHand } from '../api/messages.ts';
 import { KubeError, isReason } from '../kube/errors.ts';
 import { applyKairosNodeSpec } from '../kube/kairos-nodes.ts';
 import { readNode, writeNode, type NodeView } from '../kube/nodes.ts';
 import { isOlder } from '../kube/raw-object.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { refusedByDrain } from './drain-refusal.ts';
 import { budgetText, nodeClosed } from './gates.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
 
-export type MarkAnswer = { outcome: 'Marked' } | { outcome: 'Full'; reason: string };
+export type MarkAnswer =
+  | { outcome: 'Marked' }
+  | { outcome: 'Full'; reason: string }
+  /** The node cannot be drained as it is, and was not touched: it is not tried again in this attempt. */
+  | { outcome: 'Refused'; message: string };
 
 /**
  * Writes our owner mark, waits until the shared watch has delivered that write, and counts the marks before it. Mark
  * first, count after: whoever is earlier in the watch goes on, whatever the number of rollouts and workers, without a
  * lock. Over budget, the mark is taken back. Repeating finds the own mark and only counts again.
+ *
+ * A node whose drain would be refused is not marked: its pods are looked at right before, once.
  */
-export async function markNode(view: ClusterView, hand: NodeInHand): Promise<MarkAnswer> {
+export async function markNode(view: ClusterView, hand: Marking): Promise<MarkAnswer> {
   assertCluster(view, hand.cluster);
   const mark = await writeMark(view, hand);
   if ('refused' in mark) return { outcome: 'Full', reason: mark.refused };
+  if ('cannotDrain' in mark) return { outcome: 'Refused', message: mark.cannotDrain };
   const order = await waitInActivity(undefined, (signal) =>
     view.nodes.waitFor(hand.node.name, (node) => orderOf(node, hand, mark.version), signal),
   );
@@ -43,7 +51,10 @@ function orderOf(node: NodeView | undefined, hand: NodeInHand, version: string):
  * Decided on a fresh read and written only to that version: a node cordoned by somebody meanwhile is not claimed.
  * Answers the version that carries the mark.
  */
-async function writeMark(view: ClusterView, hand: NodeInHand): Promise<{ refused: string } | { version: string }> {
+async function writeMark(
+  view: ClusterView,
+  hand: Marking,
+): Promise<{ refused: string } | { cannotDrain: string } | { version: string }> {
   for (;;) {
     const node = await readNode(view.client, hand.node.name);
     if (node.uid !== hand.node.uid) return { refused: `node ${node.name} was replaced by another one` };
@@ -55,6 +66,8 @@ async function writeMark(view: ClusterView, hand: NodeInHand): Promise<{ refused
     }
     const closed = nodeClosed(node, hand.takesOver !== undefined && node.owner === hand.takesOver);
     if (closed !== undefined) return { refused: closed };
+    const cannotDrain = hand.drains === true ? await refusedByDrain(view, hand) : undefined;
+    if (cannotDrain !== undefined) return { cannotDrain };
     try {
       const { resourceVersion } = node;
       const marked = await writeNode(view.client, node.name, { owner: hand.workflowID, resourceVersion });

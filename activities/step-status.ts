@@ -1,11 +1,11 @@
 import type { NodeInHand } from '../api/messages.ts';
-import type { Step } from '../api/types.ts';
+import type { KairosNodeStatus, Step } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
-import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
+import { type KairosNodeStatusChange, patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import type { ClusterView } from './cluster-view.ts';
 
 /** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
-function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt }: NodeInHand) {
+function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt, drain }: NodeInHand) {
   const { kind, namespace, name, uid, generation, attempt } = request;
   return {
     rollout: rolloutID,
@@ -18,14 +18,29 @@ function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recover
     ...(target.digest === undefined ? {} : { digest: target.digest }),
     ...(from === undefined ? {} : { from }),
     ...(recoveredAt === undefined ? {} : { recoveredAt }),
+    ...(drain === undefined ? {} : { drain }),
   };
 }
+
+/** What keeps the drain, as the KairosNode shows it. */
+export type Blockers = Pick<KairosNodeStatusChange, 'blockers' | 'blockedPods'>;
+
+export const NO_BLOCKERS = { blockers: null, blockedPods: null } satisfies Blockers;
+
+/** A drain that was killed could not take its blockers back: the next step does. */
+const leftBlockers = (now: KairosNodeStatus | undefined): Blockers => (now?.blockers === undefined ? {} : NO_BLOCKERS);
 
 /**
  * Writes to the KairosNode which step its node is in: one write a step, by the activity that does the step. Repeating
  * it keeps the time at which the step began. A KairosNode that is gone (deleted, or not made yet) stops no upgrade.
  */
-export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, message: string): Promise<void> {
+export async function showStep(
+  view: ClusterView,
+  hand: NodeInHand,
+  step: Step,
+  message: string,
+  blockers?: Blockers,
+): Promise<void> {
   const now = view.kairosNodes.get(hand.node.name)?.status;
   const same =
     now?.step === step &&
@@ -33,7 +48,8 @@ export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, 
     now.upgradeState === 'InProgress' &&
     now.inHand?.startedAt === hand.startedAt &&
     now.inHand.recoveredAt === hand.recoveredAt;
-  if (same && now.message === message) return;
+  const told = same && now.inHand?.drain?.message === hand.drain?.message;
+  if (told && now.message === message && blockers === undefined) return;
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {
       upgradeState: 'InProgress',
@@ -43,6 +59,7 @@ export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, 
       workflowID: hand.workflowID,
       inHand: inHandOf(hand),
       ...(same ? {} : { stepSince: new Date().toISOString() }),
+      ...(blockers ?? leftBlockers(now)),
     });
   } catch (error) {
     if (!isReason(error, 'NotFound')) throw error;

@@ -2,7 +2,7 @@
  * What workflows, activities and the watcher say to each other. Plain JSON only: these objects are stored in
  * histories, so a field may be added (optional) but never renamed or removed once a history has been released.
  */
-import type { LabelSelector, RolloutPhase, Verdict } from './types.ts';
+import type { DrainRecord, DrainRung, LabelSelector, RolloutPhase, Verdict } from './types.ts';
 
 /** A cluster, by the UID of its kube-system namespace; `id` is for ids and display. */
 export interface ClusterRef {
@@ -43,6 +43,27 @@ export interface RolloutRequest {
   retry?: string;
 }
 
+/** How pods are moved off a node, with all defaults resolved. */
+export interface DrainSpec {
+  /** Whether pods without a controller are evicted. */
+  force: boolean;
+  /** Absent: that of each pod. */
+  gracePeriodSeconds?: number;
+  /** Absent: every pod. */
+  podSelector?: LabelSelector;
+  /** Absent: every pod is waited for. */
+  skipWaitForDeleteMs?: number;
+  /** 0: volumes are not waited for. */
+  volumeDetachMs: number;
+  /** Pods that end by themselves; without a selector those of Jobs. The time counts from the beginning of the drain. */
+  completion?: { podSelector?: LabelSelector; timeoutMs: number };
+  onTimeout: DrainRung;
+  /** Which budgets a deletion may go past; none listed: all. */
+  overridableBudgets: { namespace: string; name: string }[];
+  /** Absent: never. */
+  forceDeleteAfterMs?: number;
+}
+
 /** A NodeOpUpgrade with all defaults resolved. */
 export interface RolloutSpec {
   image: string;
@@ -63,6 +84,8 @@ export interface RolloutSpec {
   prePullAhead: number;
   drainTimeoutMs: number;
   deleteEmptyDirData: boolean;
+  /** Absent in histories of before it was there: read with `drainOf`. */
+  drain?: DrainSpec;
   rebootTimeoutMs: number;
   gateTimeoutMs: number;
 }
@@ -168,6 +191,13 @@ export interface NodeInHand extends RolloutContext {
   recoveredAt?: string;
   /** The mark that kept the node out before: taken over now, put back where its image is not touched. */
   takesOver?: string;
+  /** What its drain did that a person should know. */
+  drain?: DrainRecord;
+}
+
+/** A node that is to be marked; `drains`: what refuses a drain refuses the node before it is touched. */
+export interface Marking extends NodeInHand {
+  drains?: true;
 }
 
 /**
@@ -196,6 +226,8 @@ export interface NodeResult {
   from?: string;
   to?: string;
   cancelled?: boolean;
+  /** Ended as the strategy wants it (`onTimeout: Skip`): no reason to stop the others. */
+  tolerated?: true;
 }
 
 /** The question whether a worker is at work. */

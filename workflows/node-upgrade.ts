@@ -56,13 +56,21 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
   const giveBack = (verdict: Verdict, message: string, unrecorded = false) =>
     CancellationScope.nonCancellable(() => show('giving back').call.endNode({ hand, verdict, message, unrecorded }));
   try {
-    const mark = await show('marking the node as ours').wait.markNode(hand);
+    const drains = hand.spec.upgradeActive ? ({ drains: true } as const) : {};
+    const mark = await show('marking the node as ours').wait.markNode({ ...hand, ...drains });
     if (mark.outcome === 'Full') return { node: name, outcome: 'NotStarted', message: mark.reason };
+    if (mark.outcome === 'Refused') {
+      const { message } = mark;
+      await show('recording why it was not touched').call.settleNode({ ...input, verdict: 'Failed', message });
+      return { node: name, outcome: 'Ended', verdict: 'Failed', message };
+    }
     showPhase(input.timing, 'Disrupting');
     if (hand.spec.upgradeActive) {
       await show('cordoning').call.cordonNode(hand);
       const drain = await show('draining').wait.drainNode(hand);
+      if (drain.outcome !== 'BootChanged' && drain.drain !== undefined) hand.drain = drain.drain;
       if (drain.outcome === 'Failed') return await giveBack('Failed', drain.message);
+      if (drain.outcome === 'Skipped') return { ...(await giveBack('Skipped', drain.message)), tolerated: true };
       if (drain.outcome === 'BootChanged') {
         await giveBack('Cancelled', 'it rebooted by itself before its image was touched: tried again', true);
         return { node: name, outcome: 'NotStarted', message: `node ${name} rebooted by itself` };

@@ -98,10 +98,13 @@ export class WaveState {
     this.show();
   }
 
-  /** A node that somebody took out of the rollout by itself is no reason to stop, but for the control plane. */
+  /**
+   * A node that somebody took out of the rollout by itself is no reason to stop, nor one that the strategy skips, but
+   * for the control plane.
+   */
   private fail(result: NodeResult, verdict: Verdict): void {
     if (this.failures.length < 100) this.failures.push({ name: result.node, verdict, message: result.message });
-    const stops = this.input.spec.stopOnFailure && verdict !== 'Cancelled';
+    const stops = this.input.spec.stopOnFailure && verdict !== 'Cancelled' && result.tolerated !== true;
     if (stops || this.input.place.group === 'control-plane')
       this.stop(`node ${result.node} ended as ${verdict}: ${result.message}`);
   }

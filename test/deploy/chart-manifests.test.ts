@@ -62,6 +62,19 @@ describe('the chart gives the rights of the plain manifests, no more and no less
 });
 
 it(
+  'the worker may delete pods everywhere only where a value says so, and then as the plain manifest gives it',
+  async () => {
+    const given = await render({ ...EMBEDDED, worker: { mayDeletePods: true } });
+    for (const wanted of manifestsOf('deploy/options/worker-may-delete-pods.yaml')) {
+      const { kind, metadata } = wanted;
+      expect(bare(only(given, kind, metadata.name, metadata.namespace))).toEqual(bare(wanted));
+      expect(rendered.filter((object) => object.metadata.name === metadata.name)).toEqual([]);
+    }
+  },
+  HELM_BUILD_MS,
+);
+
+it(
   'a list of further namespaces that is taken away is an empty one',
   async () => {
     const rolesIn = (objects: readonly Manifest[]) =>
