@@ -17,7 +17,7 @@ export type HoldEnd =
  * behind a person's uncordon. Undefined: it is.
  * @param doing what we are about, for the message: `it was drained`
  */
-export async function lookAtHold(
+async function lookAtHold(
   view: ClusterView,
   hand: NodeInHand,
   doing: string,

@@ -4,7 +4,7 @@ import { POWER_LABEL } from './node-object.ts';
 import type { Timings } from './timings.ts';
 
 /** Lets a pod take its whole grace period to stop. */
-const STOPS_LATE_ANNOTATION = 'sim.kairos.io/stops-late';
+export const STOPS_LATE_ANNOTATION = 'sim.kairos.io/stops-late';
 
 interface MatchExpression {
   key: string;

@@ -16,7 +16,7 @@ export const BLOCKER_REASONS = [
 ] as const;
 
 /** What a drain did that its node's record must tell. */
-export const DRAIN_OUTCOMES = ['NothingEvicted', 'PodsDeleted', 'VolumesAttached'] as const;
+const DRAIN_OUTCOMES = ['NothingEvicted', 'PodsDeleted', 'VolumesAttached'] as const;
 
 const NAME = '^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$';
 

@@ -57,7 +57,7 @@ describe('a drain', () => {
     ['a Temporal that its own chart installed', { ...POD, labels: { 'kairos.io/part-of': 'kairos-operator' } }],
     ['a DaemonSet with data in an emptyDir', { ...POD, ownerKind: 'DaemonSet', hasEmptyDir: true }],
   ])('leaves %s', (_, pod) => {
-    expect(decide(pod, false)).toEqual({ action: 'leave' });
+    expect(decide(pod, but({}, false))).toEqual({ action: 'leave' });
   });
 
   it.each<[string, DrainPod, DrainOptions, object]>([
