@@ -45,7 +45,8 @@ export class BlockerList {
   }
 
   delete(pod: string): void {
-    if (this.#blockers.delete(pod)) this.#write();
+    const shown = this.#blockers.delete(pod) || (this.#written === '' && this.#seen.has(pod));
+    if (shown) this.#write();
   }
 
   /** Nothing keeps it any more, however the drain ended. What cannot be written now is taken back by the next step. */

@@ -47,8 +47,9 @@ export async function drainNode(view: ClusterView, hand: NodeInHand): Promise<Dr
     await showStep(view, { ...hand, drain }, 'Drain', message);
     return { outcome: 'Drained', drain };
   }
-  await showStep(view, hand, 'Drain', 'moving its pods to other nodes');
-  const drain = new Drain(view, hand, Context.current().info.heartbeatDetails as Memory | undefined);
+  const record = earlierRecord(view, hand);
+  await showStep(view, withRecord(hand, record), 'Drain', 'moving its pods to other nodes');
+  const drain = new Drain(view, hand, record, Context.current().info.heartbeatDetails as Memory | undefined);
   try {
     return await waitInActivity(
       undefined,
@@ -59,6 +60,15 @@ export async function drainNode(view: ClusterView, hand: NodeInHand): Promise<Dr
     await drain.end();
   }
 }
+
+/** What an earlier attempt of this drain recorded, before it was cut off. */
+function earlierRecord(view: ClusterView, hand: NodeInHand): DrainRecord | undefined {
+  const before = view.kairosNodes.get(hand.node.name)?.status.inHand;
+  return before?.startedAt === hand.startedAt ? before.drain : undefined;
+}
+
+const withRecord = (hand: NodeInHand, record: DrainRecord | undefined): NodeInHand =>
+  record === undefined ? hand : { ...hand, drain: record };
 
 class Drain {
   readonly #view: ClusterView;
@@ -72,7 +82,7 @@ class Drain {
   #goneAtMs: number | undefined;
   #record: DrainRecord | undefined;
 
-  constructor(view: ClusterView, hand: NodeInHand, memory: Memory | undefined) {
+  constructor(view: ClusterView, hand: NodeInHand, record: DrainRecord | undefined, memory: Memory | undefined) {
     this.#view = view;
     this.#hand = hand;
     this.#options = drainOf(hand.spec);
@@ -85,9 +95,8 @@ class Drain {
       startedAtMs: askedAtMs(),
     });
     this.#deadlineMs = askedAtMs() + hand.spec.drainTimeoutMs;
-    const before = view.kairosNodes.get(hand.node.name)?.status.inHand;
-    this.#record = before?.startedAt === hand.startedAt ? before.drain : undefined;
-    this.#blockers.hand = this.#recordedHand;
+    this.#record = record;
+    this.#blockers.hand = withRecord(hand, record);
   }
 
   get memory(): Memory {
@@ -254,12 +263,8 @@ class Drain {
     const both = earlier === undefined ? message : `${earlier.message}; ${message}`;
     const worst = earlier?.outcome === 'PodsDeleted' ? earlier.outcome : outcome;
     this.#record = { outcome: worst, message: both.slice(0, 2000) };
-    this.#blockers.hand = this.#recordedHand;
-    await showStep(this.#view, this.#recordedHand, 'Drain', message.slice(0, 4000));
-  }
-
-  get #recordedHand(): NodeInHand {
-    return this.#record === undefined ? this.#hand : { ...this.#hand, drain: this.#record };
+    this.#blockers.hand = withRecord(this.#hand, this.#record);
+    await showStep(this.#view, this.#blockers.hand, 'Drain', message.slice(0, 4000));
   }
 }
 

@@ -27,8 +27,9 @@ export type Blockers = Pick<KairosNodeStatusChange, 'blockers' | 'blockedPods'>;
 
 export const NO_BLOCKERS = { blockers: null, blockedPods: null } satisfies Blockers;
 
-/** A drain that was killed could not take its blockers back: the next step does. */
-const leftBlockers = (now: KairosNodeStatus | undefined): Blockers => (now?.blockers === undefined ? {} : NO_BLOCKERS);
+/** A drain that was killed could not take its blockers back: the next step does. Its next attempt takes them up. */
+const leftBlockers = (now: KairosNodeStatus | undefined, step: Step): Blockers =>
+  now?.blockers === undefined || step === 'Drain' ? {} : NO_BLOCKERS;
 
 /**
  * Writes to the KairosNode which step its node is in: one write a step, by the activity that does the step. Repeating
@@ -59,7 +60,7 @@ export async function showStep(
       workflowID: hand.workflowID,
       inHand: inHandOf(hand),
       ...(same ? {} : { stepSince: new Date().toISOString() }),
-      ...(blockers ?? leftBlockers(now)),
+      ...(blockers ?? leftBlockers(now, step)),
     });
   } catch (error) {
     if (!isReason(error, 'NotFound')) throw error;

@@ -82,6 +82,33 @@ describe('the window of a wave', () => {
   });
 });
 
+describe('a node that its drain skipped', () => {
+  const skipping: Answers = {
+    drainNode: ({ node }) =>
+      node.name === 'w-1' ? { outcome: 'Skipped', message: 'held by PodDisruptionBudget pg' } : { outcome: 'Drained' },
+  };
+
+  it('does not stop the others, and is among those that did not reach the target', async () => {
+    const { handle } = await rig.startWave({ nodes: nodes(3), place: budget(1), answers: skipping });
+    expect(await handle.result()).toMatchObject({
+      verdicts: { Skipped: 1, Succeeded: 2 },
+      failed: [{ name: 'w-1', verdict: 'Skipped' }],
+      untouched: 0,
+    });
+  });
+
+  it('of the control plane does', async () => {
+    const { handle } = await rig.startWave({
+      nodes: nodes(2),
+      place: { group: 'control-plane', budget: 1 },
+      answers: skipping,
+    });
+    const result = await handle.result();
+    expect(result).toMatchObject({ verdicts: { Skipped: 1 }, untouched: 1 });
+    expect(result.stopped).toMatch(/^node w-1 ended as Skipped/);
+  });
+});
+
 describe('a node that cannot start yet', () => {
   it('waits once for its place and is tried again after the others', async () => {
     const asked: string[] = [];
