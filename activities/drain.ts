@@ -118,7 +118,7 @@ class Drain {
     const either = AbortSignal.any([signal, ended.signal]);
     const ends: [Promise<DrainAnswer>, Promise<HoldEnd>] = [
       this.#drain(either),
-      untilHoldEnds(this.#view, this.#hand, 'it was drained', either),
+      untilHoldEnds(this.#view, this.#hand, either),
     ];
     try {
       const first = await Promise.race(ends);
