@@ -48,6 +48,7 @@ describe('a spec', () => {
         drain: { timeout: '1m', deleteEmptyDirData: false },
         reboot: { timeout: '1h30m' },
         gateTimeout: '10m',
+        allowMisfit: ['Family'],
       },
     };
     expect(resolveSpec(spec)).toEqual({
@@ -69,6 +70,7 @@ describe('a spec', () => {
       deleteEmptyDirData: false,
       rebootTimeoutMs: 5_400_000,
       gateTimeoutMs: 600_000,
+      allowMisfit: ['Family'],
     });
   });
 
