@@ -1,7 +1,7 @@
 import type { Target } from '../api/messages.ts';
 
 /** What the imageID in a pod's status says. Its kind depends on the runtime, and on how the image came to the node. */
-export interface ImageIdentity {
+interface ImageIdentity {
   /** Digest of the manifest, as the registry knows it, and the repository under which the runtime names it. */
   repository?: { name: string; digest: string };
   /** Digest of the image's configuration: all that is known of an image which was imported from a file. */
@@ -11,7 +11,7 @@ export interface ImageIdentity {
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 /** Reads an imageID: `quay.io/x@sha256:…`, `docker-pullable://x@sha256:…`, `sha256:…`, or 64 bare hex digits. */
-export function readImageID(imageID: string | undefined): ImageIdentity {
+function readImageID(imageID: string | undefined): ImageIdentity {
   const id = (imageID ?? '').replace(/^[a-z-]+:\/\//, '');
   const [name = '', digest] = id.split('@');
   if (digest !== undefined) return DIGEST.test(digest) && name !== '' ? { repository: { name, digest } } : {};
