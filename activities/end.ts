@@ -10,6 +10,7 @@ import { goesBack } from '../policy/placement.ts';
 import { sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { giveLeaseBack } from './node-lease.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 import { NO_BLOCKERS } from './step-status.ts';
 
@@ -36,6 +37,8 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   // The image was not touched: what the node should run is what it was before.
   if (isUntouched(verdict)) await takeStampBack(view, hand);
   await placeNode(view, end);
+  // After the node has its mark off, or says that it is held: until then other tools keep away from it.
+  await giveLeaseBack(view, hand.node);
   await cleanUp(view, hand);
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);

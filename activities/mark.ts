@@ -6,9 +6,11 @@ import { applyKairosNodeSpec } from '../kube/kairos-nodes.ts';
 import { readNode, writeNode, type NodeView } from '../kube/nodes.ts';
 import { isOlder } from '../kube/raw-object.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
+import { closedBudget, closedReport, type ClosedGate } from '../policy/gates.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { refusedByDrain } from './drain-refusal.ts';
-import { budgetText, nodeClosed } from './gates.ts';
+import { nodeClosed } from './gates.ts';
+import { giveLeaseBack, takeNodeLease } from './node-lease.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
 
@@ -35,9 +37,13 @@ export async function markNode(view: ClusterView, hand: Marking): Promise<MarkAn
   );
   if (order < 0) return { outcome: 'Full', reason: `node ${hand.node.name} is gone` };
   const rivals = whoIsInTheWay(hand.place, hand.node.name, view.outages.values(), order);
-  if (rivals === undefined) return { outcome: 'Marked' };
+  // Only who has the place takes the Lease that other tools look at; and without it the place is given up.
+  const closed = rivals === undefined ? await takeNodeLease(view, hand.node) : closedBudget(rivals);
+  if (closed === undefined) return { outcome: 'Marked' };
   await takeMarkBack(view, hand);
-  return { outcome: 'Full', reason: budgetText(rivals) };
+  // An attempt whose answer was lost may have had the place, and taken it.
+  await giveLeaseBack(view, hand.node);
+  return { outcome: 'Full', reason: closed.reason };
 }
 
 /** The order of our mark. A watch that lags may still show an earlier mark of this workflow, which was taken back. */
@@ -64,8 +70,9 @@ async function writeMark(
         ? { version: node.resourceVersion }
         : { refused: `node ${node.name} carries the mark of an earlier run` };
     }
-    const closed = nodeClosed(node, hand.takesOver !== undefined && node.owner === hand.takesOver);
-    if (closed !== undefined) return { refused: closed };
+    const takesOver = hand.takesOver !== undefined && node.owner === hand.takesOver;
+    const closed = nodeClosed(node, takesOver) ?? (takesOver ? undefined : staleNow(view, hand, node));
+    if (closed !== undefined) return { refused: closed.reason };
     const cannotDrain = hand.drains === true ? await refusedByDrain(view, hand) : undefined;
     if (cannotDrain !== undefined) return { cannotDrain };
     try {
@@ -76,6 +83,15 @@ async function writeMark(
       if (!isReason(error, 'Conflict')) throw error;
     }
   }
+}
+
+/**
+ * Whether what was known of the node when it was let through the gates is of an earlier boot by now. Not asked of a node
+ * that is held: it may be taken up again just because it does not report.
+ */
+function staleNow(view: ClusterView, hand: NodeInHand, node: NodeView): ClosedGate | undefined {
+  if (node.bootID !== hand.bootID) return { gate: 'Report', reason: `node ${node.name} has just rebooted by itself` };
+  return closedReport(node, view.kairosNodes.get(node.name)?.status);
 }
 
 async function takeMarkBack(view: ClusterView, hand: NodeInHand): Promise<void> {

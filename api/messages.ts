@@ -2,7 +2,7 @@
  * What workflows, activities and the watcher say to each other. Plain JSON only: these objects are stored in
  * histories, so a field may be added (optional) but never renamed or removed once a history has been released.
  */
-import type { DrainRecord, DrainRung, LabelSelector, RolloutPhase, Verdict } from './types.ts';
+import type { DrainRecord, DrainRung, LabelSelector, Misfit, RolloutPhase, Verdict } from './types.ts';
 
 /** A cluster, by the UID of its kube-system namespace; `id` is for ids and display. */
 export interface ClusterRef {
@@ -78,6 +78,8 @@ export interface RolloutSpec {
   force: boolean;
   debug: boolean;
   uncordonOnFailure?: boolean;
+  /** What of node and image may differ although it is a misfit. Absent: nothing. */
+  allowMisfit?: Misfit[];
   excludePaths: string[];
   soakMs: number;
   prePullTimeoutMs: number;
@@ -161,10 +163,14 @@ export interface Target {
   /** The reference that the pods of this node use: by digest where the digest is known to the registry. */
   pinned: string;
   digest?: string;
+  /** What the runtime of the node calls it: which digest that holds depends on the runtime. */
+  imageID?: string;
   architecture: string;
   version: string;
   /** The release fields that decide whether node and image fit together. */
   fields: Record<string, string>;
+  /** Why no node of this group may be upgraded to it: the rollout ends before any is touched. */
+  refused?: string;
 }
 
 export interface NodeUpgradeInput extends RolloutContext {

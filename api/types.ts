@@ -13,6 +13,7 @@ import type {
   kairosNodeStatus,
 } from './schemas/kairos-node.ts';
 import type {
+  MISFITS,
   ROLLOUT_PHASES,
   nodeOpUpgradeSpec,
   nodeOpUpgradeStatus,
@@ -25,6 +26,7 @@ import type { condition } from './schemas/meta.ts';
 export type Verdict = (typeof VERDICTS)[number];
 export type Step = (typeof STEPS)[number];
 export type BootState = (typeof BOOT_STATES)[number];
+export type Misfit = (typeof MISFITS)[number];
 export type RolloutPhase = (typeof ROLLOUT_PHASES)[number];
 export type Condition = z.infer<typeof condition>;
 export type LabelSelector = z.infer<typeof labelSelector>;

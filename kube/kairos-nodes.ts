@@ -52,11 +52,15 @@ export async function readKairosNode(client: KubeClient, name: string): Promise<
   return kairosNodeView(await client.request<RawObject>({ verb: 'get', path: pathOf(name) }));
 }
 
-/** A merge patch, but `inHand` and `lastAttempt` are replaced as a whole: each is about one attempt. */
+/**
+ * A merge patch, but `inHand` and `lastAttempt` are replaced as a whole: each is about one attempt. Rejects with
+ * `Conflict` when `resourceVersion` is given and is not the present one.
+ */
 export async function patchKairosNodeStatus(
   client: KubeClient,
   name: string,
   change: KairosNodeStatusChange,
+  resourceVersion?: string,
 ): Promise<KairosNodeView> {
   const { inHand, lastAttempt } = change;
   const status = {
@@ -68,7 +72,7 @@ export async function patchKairosNodeStatus(
     await client.request<RawObject>({
       verb: 'merge-patch',
       path: `${pathOf(name)}/status`,
-      body: { status },
+      body: { ...(resourceVersion !== undefined && { metadata: { resourceVersion } }), status },
       fieldManager: OPERATOR_FIELD_MANAGER,
     }),
   );

@@ -34,7 +34,7 @@ export function resolveSpec(spec: NodeOpUpgradeSpec): RolloutSpec {
 
 function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) {
   const ms = (given: string | undefined, standard: string) => parseDurationMs(given ?? standard);
-  const { maxUnavailable, soak, prePull = {}, drain = {}, reboot = {}, gateTimeout } = strategy;
+  const { maxUnavailable, soak, prePull = {}, drain = {}, reboot = {}, gateTimeout, allowMisfit } = strategy;
   return {
     maxUnavailable: maxUnavailable ?? (concurrency > 0 ? concurrency : STRATEGY_DEFAULTS.maxUnavailable),
     soakMs: ms(soak, STRATEGY_DEFAULTS.soak),
@@ -45,6 +45,7 @@ function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) 
     drain: resolveDrain(drain),
     rebootTimeoutMs: ms(reboot.timeout, STRATEGY_DEFAULTS.rebootTimeout),
     gateTimeoutMs: ms(gateTimeout, STRATEGY_DEFAULTS.gateTimeout),
+    ...(allowMisfit === undefined ? {} : { allowMisfit }),
   };
 }
 

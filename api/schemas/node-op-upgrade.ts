@@ -4,6 +4,9 @@ import { VERDICTS, STEPS } from './kairos-node.ts';
 import { labelSelector } from './label-selector.ts';
 import { cel, condition, duration, imageReference, mapList, time, written } from './meta.ts';
 
+/** What of node and image may differ where that is asked for. An architecture, or a boot chain, never may: it would not boot. */
+export const MISFITS = ['Distribution', 'Model', 'FIPS', 'Family'] as const;
+
 const strategy = z
   .object({
     maxUnavailable: z
@@ -44,6 +47,13 @@ const strategy = z
           .optional(),
       })
       .describe('The reboot into the new image.')
+      .optional(),
+    allowMisfit: z
+      .array(z.enum(MISFITS))
+      .max(MISFITS.length)
+      .describe(
+        'What may differ between a node and the image although such a node may never join the cluster again: Distribution (of Kubernetes), Model, FIPS, Family. Default: nothing, a node that does not fit is refused. Another architecture, and trusted boot on one side only, are refused in any case.',
+      )
       .optional(),
     gateTimeout: duration()
       .describe(
@@ -199,7 +209,10 @@ export const nodeOpUpgradeStatus = z
     message: z.string().max(4096).describe('What happens now, or how it ended and what to do.').optional(),
     observedGeneration: z.int().min(0).describe('The generation of the spec that this status is about.').optional(),
     nodes: counts.optional(),
-    inFlight: mapList(nodeInFlight, 'name').max(100).describe('The first 100 nodes in hand.').optional(),
+    inFlight: mapList(nodeInFlight, 'name')
+      .max(100)
+      .describe('The first 100 nodes in hand; behind them those that wait at a gate.')
+      .optional(),
     conditions: mapList(condition, 'type').describe('Named facts about this upgrade.').optional(),
     lastUpdated: time().optional().describe('When this status was last written.'),
     rollout: rolloutStatus.optional(),

@@ -17,7 +17,7 @@ import type { Reflector } from '../../kube/reflector.ts';
 import { isFinal } from '../../policy/engine.ts';
 import { startCluster, type NodeRecording, type SimulatedCluster } from '../../sim/cluster.ts';
 import type { ControlPlane } from '../../sim/control-plane.ts';
-import { kairosImage } from '../../sim/images.ts';
+import { kairosImage, type SimulatedImage } from '../../sim/images.ts';
 import { startObserver, type Observer } from '../../sim/observer.ts';
 import { patientClient } from '../../sim/patient-client.ts';
 import { startProduct, type Product } from '../../sim/product.ts';
@@ -84,8 +84,10 @@ export interface StageSize {
   readonly workerNodes: number;
   /** See ClusterOptions: for tests that take the API server away. */
   readonly outliveApiServer?: boolean;
-  /** Images beside the two, that machines may be upgraded to; the tag is the version. */
-  readonly images?: readonly string[];
+  /** Images beside those that every stage has; of one that is only a tag, the tag is the version. */
+  readonly images?: readonly (string | SimulatedImage)[];
+  /** See ProductOptions: the Leases on nodes are shared with other tools. */
+  readonly nodeLeases?: boolean;
   /** Something that stands between the worker and the API server. */
   readonly workerThrough?: (folder: string, controlPlane: ControlPlane) => Promise<Between>;
 }
@@ -114,8 +116,10 @@ export async function startStage(size: StageSize): Promise<Stage> {
     if (errors.length > 0) throw errors[0];
   };
   try {
-    const { workerThrough, images: more = [], ...machines } = size;
-    const images = [OLD, NEW, NEWER, ...more].map((image) => kairosImage(image, image.split(':')[1] ?? ''));
+    const { workerThrough, images: more = [], nodeLeases = false, ...machines } = size;
+    const images = [OLD, NEW, NEWER, ...more].map((image) =>
+      typeof image === 'string' ? kairosImage(image, image.split(':')[1] ?? '') : image,
+    );
     const onError = (error: unknown) => process.stderr.write(`simulator: ${String(error)}\n`);
     const starting = {
       folder,
@@ -135,7 +139,7 @@ export async function startStage(size: StageSize): Promise<Stage> {
     const between = await workerThrough?.(folder, cluster.controlPlane);
     if (between !== undefined) keep(between, () => between.stop());
     const controlPlane = behind(cluster.controlPlane, between);
-    const options = { folder, client, controlPlane, temporal: server, clusterName: CLUSTER_NAME };
+    const options = { folder, client, controlPlane, temporal: server, clusterName: CLUSTER_NAME, nodeLeases };
     const product = await startProduct(options);
     keep(product, () => product.stop());
     const connection = await Connection.connect({ address: server.address });

@@ -61,6 +61,7 @@ describe('a spec', () => {
         },
         reboot: { timeout: '1h30m' },
         gateTimeout: '10m',
+        allowMisfit: ['Family'],
       },
     };
     expect(resolveSpec(spec)).toEqual({
@@ -93,6 +94,7 @@ describe('a spec', () => {
       },
       rebootTimeoutMs: 5_400_000,
       gateTimeoutMs: 600_000,
+      allowMisfit: ['Family'],
     });
   });
 
