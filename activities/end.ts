@@ -1,6 +1,6 @@
 import { HELD_PREFIX, NODE_NAME_ANNOTATION, STEP_LABEL } from '../api/names.ts';
 import type { NodeInHand, NodeRef, NodeResult, RolloutContext, Target } from '../api/messages.ts';
-import type { Condition, KairosNodeOperatorStatus, KairosNodeStatus, Verdict } from '../api/types.ts';
+import type { Condition, KairosNodeOperatorStatus, KairosNodeStatus, Verdict, WriteRecord } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { deleteJob } from '../kube/jobs.ts';
 import { applyKairosNodeSpec, patchKairosNodeStatus, readKairosNode } from '../kube/kairos-nodes.ts';
@@ -9,6 +9,7 @@ import { deletePod, type PodView } from '../kube/pods.ts';
 import { goesBack } from '../policy/placement.ts';
 import { sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
+import { shortRecords } from '../policy/write-record.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 
@@ -29,12 +30,13 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   assertCluster(view, hand.cluster);
   // The image was not touched: what the node should run is what it was before.
   if (verdict === 'Cancelled' || verdict === 'Failed') await takeStampBack(view, hand);
+  const writes = await recordsOf(view, hand);
   await placeNode(view, hand, verdict);
   await cleanUp(view, hand);
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);
   if (end.unrecorded === true) await forget(view, hand, message);
-  else await record(view, hand, verdict, message);
+  else await record(view, { ...hand, writes }, verdict, message);
   return {
     node: hand.node.name,
     outcome: 'Ended',
@@ -42,7 +44,21 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
     message,
     ...(hand.from === undefined ? {} : { from: hand.from }),
     ...(to === undefined ? {} : { to }),
+    ...(writes.length === 0 ? {} : { writes: shortRecords(writes) }),
   };
+}
+
+/** What was written in this attempt. Read live: a write may have ended a moment ago. Late evidence keeps what was known. */
+async function recordsOf(view: ClusterView, hand: NodeInHand): Promise<WriteRecord[]> {
+  try {
+    const { inHand, lastAttempt } = (await readKairosNode(view.client, hand.node.name)).status;
+    if (inHand?.writes !== undefined) return inHand.writes;
+    const isThisOne = sameAttempt(lastAttempt?.request, hand.request) && lastAttempt?.bootID === hand.bootID;
+    return (isThisOne ? lastAttempt?.writes : undefined) ?? [];
+  } catch (error) {
+    if (isReason(error, 'NotFound')) return [];
+    throw error;
+  }
 }
 
 /** Uncordons only what carries our mark; what is kept out keeps a mark that says why. */
@@ -131,6 +147,7 @@ type Recorded = RolloutContext & {
   from?: string;
   startedAt?: string;
   bootID?: string;
+  writes?: WriteRecord[];
 };
 
 async function record(view: ClusterView, hand: Recorded, verdict: Verdict, message: string): Promise<void> {
@@ -152,6 +169,7 @@ async function record(view: ClusterView, hand: Recorded, verdict: Verdict, messa
     ...(hand.startedAt === undefined ? {} : { startedAt: hand.startedAt }),
     ...(hand.bootID === undefined ? {} : { bootID: hand.bootID }),
     ...(now?.retry === undefined ? {} : { retry: now.retry }),
+    ...(hand.writes === undefined || hand.writes.length === 0 ? {} : { writes: hand.writes }),
   };
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {

@@ -15,6 +15,7 @@ import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
+import { writeRefusal } from './write-refusal.ts';
 
 /**
  * The questions asked right before a node is touched, answered from the watches. `Wait` frees the node's workflow id:
@@ -34,7 +35,7 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
   const kairos = view.kairosNodes.get(name);
   const release = kairos?.status.release;
   const from = release === undefined ? undefined : versionOf(release);
-  const refused = refusal(view, input, node, kairos, from);
+  const refused = refusal(view, input, node, kairos, from) ?? writeRefusal(input, node, kairos?.status);
   if (refused !== undefined) return refused;
   const closed = closedGate(view, input, node, kairos);
   if (closed !== undefined) return { answer: 'Wait', reason: closed };

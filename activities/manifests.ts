@@ -32,11 +32,18 @@ function metadata(context: RolloutContext, node: NodeRef, step: string, name: st
 
 const bothFiles = ['kairos-release', 'os-release'] as const;
 
+/** The container of the pre-pull that ends with 0 where the image can upgrade a machine with trusted boot. */
+export const TRUSTED_BOOT_CONTAINER = 'trusted-boot';
+/** Where an image carries the signed files for such a machine, and where the machine's own agent is shown them. */
+const TRUSTED_BOOT_FILES = '/trusted-boot';
+const TRUSTED_BOOT_SOURCE = '/usr/local/trusted-boot';
+
 /**
  * The pod that brings the image to the node and reads its release files, without a shell: the files are copied to the
- * termination log, of which the API keeps 4096 bytes each. An old image may lack one of the two.
+ * termination log, of which the API keeps 4096 bytes each. An old image may lack one of the two. For a machine with
+ * trusted boot the image must have the signed files, and a shell for the Job that writes them.
  */
-export function prePullPod(context: RolloutContext, node: NodeRef) {
+export function prePullPod(context: RolloutContext, node: NodeRef, { trustedBoot = false } = {}) {
   const name = objectName(
     'kairos-pull',
     node.name,
@@ -53,16 +60,30 @@ export function prePullPod(context: RolloutContext, node: NodeRef) {
       ...podSpec(context, node),
       restartPolicy: 'Never',
       terminationGracePeriodSeconds: 0,
-      containers: bothFiles.map((file) => ({
-        name: file,
+      containers: [
+        ...bothFiles.map((file) => ({ name: file as string, command: ['cp', `/etc/${file}`, '/dev/termination-log'] })),
+        ...(trustedBoot
+          ? [{ name: TRUSTED_BOOT_CONTAINER, command: ['/bin/sh', '-c', `test -d ${TRUSTED_BOOT_FILES}`] }]
+          : []),
+      ].map(({ name, command }) => ({
+        name,
         image: context.spec.image,
         imagePullPolicy: 'IfNotPresent',
-        command: ['cp', `/etc/${file}`, '/dev/termination-log'],
+        command,
         resources: { requests: { cpu: '1m', memory: '8Mi' } },
       })),
     },
   };
 }
+
+const upgradeArguments = ({ spec }: NodeInHand, step: WriteStep, trustedBoot: boolean): string[] => [
+  ...(spec.debug ? ['--debug'] : []),
+  'upgrade',
+  ...(step === 'recovery' ? ['--recovery'] : []),
+  '--source',
+  trustedBoot ? `dir:${TRUSTED_BOOT_SOURCE}` : 'dir:/',
+  ...spec.excludePaths.flatMap((path) => ['--exclude-path', path]),
+];
 
 /** The stamp that the upgrade bakes into the new image, read back by the agent after the reboot. */
 function stampText(hand: NodeInHand): string {
@@ -83,19 +104,12 @@ export const writeJobName = (step: WriteStep, node: NodeRef, bootID: string) =>
 /**
  * The Job that writes the image. Its name is made of the node's UID and the boot id and nothing else, so that a retry,
  * a retarget or a second rollout in the same boot finds the same Job. No owner (garbage collection would kill it), no
- * TTL, no deadline once it runs: killed between two renames, the machine has nothing left to boot.
+ * TTL, no deadline once it runs: killed between two renames, the machine has nothing left to boot. A machine that has
+ * trusted boot where none was expected, or the reverse, is not touched: the script looks again.
  */
-export function writeJob(hand: NodeInHand, step: WriteStep) {
-  const { spec, node } = hand;
+export function writeJob(hand: NodeInHand, step: WriteStep, { trustedBoot = false } = {}) {
+  const { node } = hand;
   const meta = metadata(hand, node, step, writeJobName(step, node, hand.bootID), hand.bootID);
-  const args = [
-    ...(spec.debug ? ['--debug'] : []),
-    'upgrade',
-    ...(step === 'recovery' ? ['--recovery'] : []),
-    '--source',
-    'dir:/',
-    ...spec.excludePaths.flatMap((path) => ['--exclude-path', path]),
-  ];
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
@@ -116,11 +130,12 @@ export function writeJob(hand: NodeInHand, step: WriteStep) {
               name: step,
               image: hand.target.pinned,
               imagePullPolicy: 'IfNotPresent',
-              command: ['/bin/sh', '-c', UPGRADE_SCRIPT, step, ...args],
+              command: ['/bin/sh', '-c', UPGRADE_SCRIPT, step, ...upgradeArguments(hand, step, trustedBoot)],
               env: [
                 { name: 'HOST_DIR', value: '/host' },
                 { name: 'STEP', value: step },
                 { name: 'BOOT_ID', value: hand.bootID },
+                { name: 'TRUSTED_BOOT', value: trustedBoot ? 'yes' : 'no' },
                 { name: 'STAMP', value: stampText(hand) },
               ],
               securityContext: { privileged: true },

@@ -6,19 +6,20 @@ import { createPod, deletePod, type PodView } from '../kube/pods.ts';
 import { formatDuration } from '../policy/duration.ts';
 import { pickReleaseFields, versionOf } from '../policy/release.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
-import { prePullPod } from './manifests.ts';
+import { TRUSTED_BOOT_CONTAINER, prePullPod } from './manifests.ts';
+import { onTrustedBoot } from './trusted-boot.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
 /**
  * Brings the image to the node and reads what is inside it, before anything is disrupted: a plain pod copies the
  * release files to its termination log. The pod stays until the node ends, or image garbage collection might undo it.
  * Repeating it finds the same pod.
- * @throws ApplicationFailure `PrePullFailed`, `NotAKairosImage`, `WrongArchitecture` (not retried): the node ends as Failed
+ * @throws ApplicationFailure `PrePullFailed`, `NotAKairosImage`, `WrongArchitecture`, `NoTrustedBoot` (not retried): the node ends as Failed
  */
 export async function prePullImage(view: ClusterView, input: RolloutContext & { node: NodeRef }): Promise<Target> {
   assertCluster(view, input.cluster);
   const { node, spec } = input;
-  const manifest = prePullPod(input, node);
+  const manifest = prePullPod(input, node, { trustedBoot: onTrustedBoot(view, node.name) });
   const { namespace, name } = manifest.metadata;
   let lastWords = 'the pod has not started';
   try {
@@ -90,6 +91,13 @@ function readTarget(view: ClusterView, { spec, node }: RolloutContext & { node: 
     throw ApplicationFailure.nonRetryable(
       `image ${spec.image} has no readable Kairos release file: it is not a Kairos image; the node was not touched`,
       'NotAKairosImage',
+    );
+  }
+  const trusted = pod.containers.find(({ name }) => name === TRUSTED_BOOT_CONTAINER)?.terminated;
+  if (trusted !== undefined && trusted.exitCode !== 0) {
+    throw ApplicationFailure.nonRetryable(
+      `image ${spec.image} cannot upgrade node ${node.name}, which has trusted boot: it lacks /trusted-boot with the signed EFI files, or a shell (/bin/sh); the node was not touched: add the files that were made from this image at /trusted-boot of it, as Kairos documents for trusted boot`,
+      'NoTrustedBoot',
     );
   }
   const digest = pod.containers

@@ -5,7 +5,7 @@ import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import type { ClusterView } from './cluster-view.ts';
 
 /** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
-function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt }: NodeInHand) {
+export function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt }: NodeInHand) {
   const { kind, namespace, name, uid, generation, attempt } = request;
   return {
     rollout: rolloutID,

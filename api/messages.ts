@@ -2,7 +2,7 @@
  * What workflows, activities and the watcher say to each other. Plain JSON only: these objects are stored in
  * histories, so a field may be added (optional) but never renamed or removed once a history has been released.
  */
-import type { LabelSelector, RolloutPhase, Verdict } from './types.ts';
+import type { LabelSelector, RolloutPhase, Verdict, WriteRecord } from './types.ts';
 
 /** A cluster, by the UID of its kube-system namespace; `id` is for ids and display. */
 export interface ClusterRef {
@@ -196,6 +196,8 @@ export interface NodeResult {
   from?: string;
   to?: string;
   cancelled?: boolean;
+  /** What was written, and how that ended; of a log that tells of a success only the last words. */
+  writes?: WriteRecord[];
 }
 
 /** The question whether a worker is at work. */

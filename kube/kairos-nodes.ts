@@ -37,7 +37,9 @@ const NO_ATTEMPT = {
     from: null,
     message: null,
     startedAt: null,
+    writes: null,
   },
+  recovery: { digest: null },
 };
 
 const KAIROS_NODES = `/apis/${KAIROS_GROUP}/${API_VERSION}/kairosnodes`;
@@ -52,17 +54,21 @@ export async function readKairosNode(client: KubeClient, name: string): Promise<
   return kairosNodeView(await client.request<RawObject>({ verb: 'get', path: pathOf(name) }));
 }
 
-/** A merge patch, but `inHand` and `lastAttempt` are replaced as a whole: each is about one attempt. */
+/**
+ * A merge patch, but `inHand`, `lastAttempt` and `recovery` are replaced as a whole: each is about one attempt. Only
+ * `inHand.writes` stays until it is named, or the node is in hand no more: most steps do not know it.
+ */
 export async function patchKairosNodeStatus(
   client: KubeClient,
   name: string,
   change: KairosNodeStatusChange,
 ): Promise<KairosNodeView> {
-  const { inHand, lastAttempt } = change;
+  const { inHand, lastAttempt, recovery } = change;
   const status = {
     ...change,
     ...(inHand && { inHand: { ...NO_ATTEMPT.inHand, ...inHand } }),
     ...(lastAttempt && { lastAttempt: { ...NO_ATTEMPT.lastAttempt, ...lastAttempt } }),
+    ...(recovery && { recovery: { ...NO_ATTEMPT.recovery, ...recovery } }),
   };
   return kairosNodeView(
     await client.request<RawObject>({

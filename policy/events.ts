@@ -5,6 +5,7 @@ export const REASONS = [
   'TakenInHand',
   'DrainBlocked',
   'Drained',
+  'UpgradeSlow',
   'ImageWritten',
   'RebootForced',
   'Rebooted',
