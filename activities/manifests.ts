@@ -97,19 +97,27 @@ function stampText(hand: NodeInHand): string {
 
 export type WriteStep = 'upgrade' | 'recovery';
 
-/** The name of the Job that writes in one boot of one node. */
-export const writeJobName = (step: WriteStep, node: NodeRef, bootID: string) =>
-  objectName(`kairos-${step}`, node.name, node.uid, bootID);
+/** The name of the Job that writes the active image in one boot of one node. */
+export const upgradeJobName = (node: NodeRef, bootID: string) =>
+  objectName('kairos-upgrade', node.name, node.uid, bootID);
 
 /**
- * The Job that writes the image. Its name is made of the node's UID and the boot id and nothing else, so that a retry,
- * a retarget or a second rollout in the same boot finds the same Job. No owner (garbage collection would kill it), no
+ * The name of the Job that writes the recovery image, once in an attempt: no other slot is lost by another attempt in the
+ * same boot, and that one may be for another image.
+ */
+const recoveryJobName = ({ node, bootID, rolloutID, request: { uid, generation, attempt } }: NodeInHand) =>
+  objectName('kairos-recovery', node.name, node.uid, bootID, rolloutID, uid, String(generation), String(attempt));
+
+/**
+ * The Job that writes the image. For the active one its name is made of the node's UID and the boot id and nothing else,
+ * so that a retry, a retarget or a second rollout in the same boot finds the same Job. No owner (garbage collection would kill it), no
  * TTL, no deadline once it runs: killed between two renames, the machine has nothing left to boot. A machine that has
  * trusted boot where none was expected, or the reverse, is not touched: the script looks again.
  */
 export function writeJob(hand: NodeInHand, step: WriteStep, { trustedBoot = false } = {}) {
   const { node } = hand;
-  const meta = metadata(hand, node, step, writeJobName(step, node, hand.bootID), hand.bootID);
+  const name = step === 'upgrade' ? upgradeJobName(node, hand.bootID) : recoveryJobName(hand);
+  const meta = metadata(hand, node, step, name, hand.bootID);
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
@@ -135,6 +143,7 @@ export function writeJob(hand: NodeInHand, step: WriteStep, { trustedBoot = fals
                 { name: 'HOST_DIR', value: '/host' },
                 { name: 'STEP', value: step },
                 { name: 'BOOT_ID', value: hand.bootID },
+                { name: 'LOCK', value: step === 'upgrade' ? `upgrade-${hand.bootID}` : name },
                 { name: 'TRUSTED_BOOT', value: trustedBoot ? 'yes' : 'no' },
                 { name: 'STAMP', value: stampText(hand) },
               ],

@@ -9,7 +9,8 @@
  *
  * At most once per boot: running it twice without a reboot in between overwrites the fallback image. The lock lives in
  * the host's /run, which is gone with the boot; a second run waits for the first and only repeats its outcome. The lock
- * is a hard link to a file that already holds the process id: whoever finds it taken also finds by whom.
+ * is a hard link to a file that already holds the process id: whoever finds it taken also finds by whom. The recovery
+ * image has a lock for each attempt, since nothing else is lost when it is written again; no two of them write at once.
  *
  * What it finds amiss before anything is touched ends it with a code of its own, 74 and 76 to 79 (docs/upgrade-job.md);
  * those that kairos-agent might end with itself are told as 1.
@@ -50,8 +51,14 @@ if [ "$uki" != "$TRUSTED_BOOT" ]; then
   exit 79
 fi
 exec 9> "$report"
-lock="$host/run/kairos-operator/$STEP-$BOOT_ID"
+lock="$host/run/kairos-operator/$LOCK"
 if ! { mkdir -p "$lock" && echo $$ > "$lock/pid.$$"; } 2> "$report"; then exit 74; fi
+if [ "$STEP" = recovery ]; then
+  for other in "$host/run/kairos-operator/kairos-recovery-"*/pid; do
+    [ "$other" != "$lock/pid" ] && holder=$(cat "$other" 2>/dev/null) || continue
+    while [ ! -f "\${other%/pid}/outcome" ] && kill -0 "$holder" 2>/dev/null; do sleep 1; done
+  done
+fi
 if ! ln "$lock/pid.$$" "$lock/pid" 2>/dev/null; then
   rm -f "$lock/pid.$$"
   holder=$(cat "$lock/pid" 2>/dev/null) || holder=$$

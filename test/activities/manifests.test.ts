@@ -38,7 +38,6 @@ describe('the Job that writes an image', () => {
       { ...HAND, node: { name: 'n-1', uid: 'uid-2' } },
     ];
     for (const hand of another) expect(writer(hand).job.metadata.name).not.toBe(job.metadata.name);
-    expect(writer(HAND, 'recovery').job.metadata.name).not.toBe(job.metadata.name);
 
     expect(job.spec).toEqual({ backoffLimit: 0, template: expect.anything() });
     expect(job.metadata).not.toHaveProperty('ownerReferences');
@@ -54,6 +53,22 @@ describe('the Job that writes an image', () => {
       expect(container).not.toHaveProperty(probe);
     // Memory is asked for, so that it is not the first to go; no limit, which would have it killed or throttled.
     expect(container.resources).toEqual({ requests: { cpu: '10m', memory: '256Mi' } });
+  });
+
+  it('writes the recovery image once in an attempt: another one in the same boot may be for another image', () => {
+    const name = (more: Partial<NodeInHand>) => writer({ ...HAND, ...more }, 'recovery').job.metadata.name;
+    expect(name({ workflowID: 'x', startedAt: '2030-01-01T00:00:00Z' })).toBe(name({}));
+    const others: Partial<NodeInHand>[] = [
+      { request: { ...HAND.request, attempt: 2 } },
+      { request: { ...HAND.request, generation: 2 } },
+      { request: { ...HAND.request, uid: 'made again under the same name' } },
+      { rolloutID: 'rollout/other' },
+      { bootID: 'boot-2' },
+    ];
+    const names = others.map(name);
+    expect(new Set([name({}), writer().job.metadata.name, ...names]).size).toBe(names.length + 2);
+    expect(valueOf(writer(HAND, 'recovery').container, 'LOCK')).toBe(name({}));
+    expect(valueOf(writer().container, 'LOCK')).toBe('upgrade-boot-1');
   });
 
   it('is root on its own node, and nobody in the cluster', () => {

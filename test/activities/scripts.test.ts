@@ -121,10 +121,36 @@ describe('a second run in the same boot', () => {
     expect(agentRuns()).toBe(1);
   });
 
-  it('writes the recovery image all the same: that is another step', async () => {
+  it('writes the recovery image all the same, once for each attempt', async () => {
+    const recovery = (attempt: number) => upgrade({ STEP: 'recovery', LOCK: `kairos-recovery-n-1-${attempt}` });
     await upgrade();
-    expect((await upgrade({ STEP: 'recovery' })).code).toBe(0);
-    expect((await upgrade({ STEP: 'recovery' })).code).toBe(0);
+    for (const attempt of [1, 1, 2, 2]) expect((await recovery(attempt)).code).toBe(0);
+    expect(agentRuns()).toBe(3);
+  });
+
+  it('waits for another attempt that still writes the recovery image', async () => {
+    container.hold();
+    const recovery = (attempt: number) =>
+      start(ARGS, { STEP: 'recovery', LOCK: `kairos-recovery-n-1-${attempt}`, AGENT_ENDS: String(attempt) });
+    const runs = [recovery(1)];
+    await container.until(() => agentRuns() === 1);
+    runs.push(recovery(2));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(agentRuns()).toBe(1);
+    container.goOn();
+    expect((await Promise.all(runs.map((run) => run.ended))).map(({ code }) => code)).toEqual([1, 2]);
+    expect(agentRuns()).toBe(2);
+  });
+
+  it('writes the recovery image again in another attempt where the first was cut off', async () => {
+    container.hold();
+    const first = start(ARGS, { STEP: 'recovery', LOCK: 'kairos-recovery-n-1-1' });
+    await container.until(() => agentRuns() === 1);
+    container.kill(first.child);
+    await first.ended;
+    container.goOn();
+    expect((await upgrade({ STEP: 'recovery', LOCK: 'kairos-recovery-n-1-1' })).code).toBe(75);
+    expect((await upgrade({ STEP: 'recovery', LOCK: 'kairos-recovery-n-1-2' })).code).toBe(0);
     expect(agentRuns()).toBe(2);
   });
 });

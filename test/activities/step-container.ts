@@ -115,6 +115,7 @@ export class StepContainer {
         STEP: 'upgrade',
         BOOT_ID: 'boot-1',
         TRUSTED_BOOT: 'no',
+        LOCK: `upgrade-${env['BOOT_ID'] ?? 'boot-1'}`,
         STAMP: '{"image":"i","sourceBootID":"boot-1"}',
         ...env,
       },

@@ -16,7 +16,7 @@ import type { NodeView } from '../../kube/nodes.ts';
 import type { Reflector } from '../../kube/reflector.ts';
 import { isFinal } from '../../policy/engine.ts';
 import { startCluster, type NodeRecording, type SimulatedCluster } from '../../sim/cluster.ts';
-import { kairosImage } from '../../sim/images.ts';
+import { kairosImage, type SimulatedImage } from '../../sim/images.ts';
 import { startObserver, type Observer } from '../../sim/observer.ts';
 import { patientClient } from '../../sim/patient-client.ts';
 import { startProduct, type Product } from '../../sim/product.ts';
@@ -81,12 +81,14 @@ export interface Stage {
 export interface StageSize {
   readonly controlPlaneNodes: number;
   readonly workerNodes: number;
+  /** More images for the registry. */
+  readonly images?: readonly SimulatedImage[];
   /** See ClusterOptions: for tests that take the API server away. */
   readonly outliveApiServer?: boolean;
 }
 
 /** Starts a cluster, Temporal and the operator; resolves when every agent has reported. Leaves nothing when it throws. */
-export async function startStage(size: StageSize): Promise<Stage> {
+export async function startStage({ images: more = [], ...size }: StageSize): Promise<Stage> {
   const folder = mkdtempSync(path.join(tmpdir(), 'kairos-e2e-'));
   const before = children();
   const undo: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
@@ -104,7 +106,7 @@ export async function startStage(size: StageSize): Promise<Stage> {
     if (errors.length > 0) throw errors[0];
   };
   try {
-    const images = [OLD, NEW, NEWER].map((image) => kairosImage(image, image.split(':')[1] ?? ''));
+    const images = [...[OLD, NEW, NEWER].map((image) => kairosImage(image, image.split(':')[1] ?? '')), ...more];
     const onError = (error: unknown) => process.stderr.write(`simulator: ${String(error)}\n`);
     const starting = { folder, ...size, image: OLD, images, timings: TIMINGS, agents: 'one-process', onError } as const;
     const [cluster, server] = await both(
