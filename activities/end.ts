@@ -11,6 +11,7 @@ import { sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
 import { shortRecords } from '../policy/write-record.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { writeJobName } from './manifests.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 
 /** How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. */
@@ -32,7 +33,7 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   if (verdict === 'Cancelled' || verdict === 'Failed') await takeStampBack(view, hand);
   const writes = await recordsOf(view, hand);
   await placeNode(view, hand, verdict);
-  await cleanUp(view, hand);
+  await cleanUp(view, hand, writes);
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);
   if (end.unrecorded === true) await forget(view, hand, message);
@@ -94,9 +95,21 @@ async function takeStampBack(view: ClusterView, hand: NodeInHand): Promise<void>
   }
 }
 
-async function cleanUp(view: ClusterView, hand: NodeInHand): Promise<void> {
+async function cleanUp(view: ClusterView, hand: NodeInHand, writes: readonly WriteRecord[]): Promise<void> {
   const ours = [...view.pods.values()].filter((pod) => pod.annotations[NODE_NAME_ANNOTATION] === hand.node.name);
   await Promise.all(ours.map((pod) => removePod(view, pod)));
+  // A Job is left over where somebody has deleted its pod: what it wrote has ended, or there would be no record of it.
+  const names = writes.map(({ step, bootID = hand.bootID }) => writeJobName({ ...hand, bootID }, step));
+  const left = names.filter((name) => ours.every((pod) => pod.owner?.name !== name));
+  await Promise.all(left.map((name) => removeJob(view, hand.request.namespace, name)));
+}
+
+async function removeJob(view: ClusterView, namespace: string, name: string): Promise<void> {
+  try {
+    await deleteJob(view.client, namespace, name);
+  } catch (error) {
+    if (!goesWithItsNamespace(view, namespace, error)) throw error;
+  }
 }
 
 /** Removes a pod of ours, and the Job that owns it. Never one that is still writing: that is asked after its end only. */

@@ -108,6 +108,10 @@ export const upgradeJobName = (node: NodeRef, bootID: string) =>
 const recoveryJobName = ({ node, bootID, rolloutID, request: { uid, generation, attempt } }: NodeInHand) =>
   objectName('kairos-recovery', node.name, node.uid, bootID, rolloutID, uid, String(generation), String(attempt));
 
+/** The name of the Job that writes this image in the boot in which the node is in hand. */
+export const writeJobName = (hand: NodeInHand, step: WriteStep): string =>
+  step === 'upgrade' ? upgradeJobName(hand.node, hand.bootID) : recoveryJobName(hand);
+
 /**
  * The Job that writes the image. For the active one its name is made of the node's UID and the boot id and nothing else,
  * so that a retry, a retarget or a second rollout in the same boot finds the same Job. No owner (garbage collection would kill it), no
@@ -116,7 +120,7 @@ const recoveryJobName = ({ node, bootID, rolloutID, request: { uid, generation, 
  */
 export function writeJob(hand: NodeInHand, step: WriteStep, { trustedBoot = false } = {}) {
   const { node } = hand;
-  const name = step === 'upgrade' ? upgradeJobName(node, hand.bootID) : recoveryJobName(hand);
+  const name = writeJobName(hand, step);
   const meta = metadata(hand, node, step, name, hand.bootID);
   return {
     apiVersion: 'batch/v1',

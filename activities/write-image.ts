@@ -85,18 +85,18 @@ async function writeOnce(
   const ended = await waitForWriter(view, { hand, step, job }, signal);
   switch (ended.outcome) {
     case 'Written':
-      await keepRecord(view, hand, writeRecord(step, ended.pod), true);
+      await keepRecord(view, hand, writeRecord(step, hand.bootID, ended.pod), true);
       return { outcome: 'Written' };
     case 'BootChanged':
       return leftItsBoot(view, hand, step, job);
     case 'NotTouched':
-      await keepRecord(view, hand, writeRecord(step, ended.pod));
+      await keepRecord(view, hand, writeRecord(step, hand.bootID, ended.pod));
       return { outcome: 'NotWritten', message: ended.message };
     case 'Failed': {
       // A machine that rebooted while it wrote ends its pod as failed, and says so on its Node, in either order.
       const { node } = await lookNow(view, hand, signal);
       if (node?.uid !== hand.node.uid || node.bootID !== hand.bootID) return leftItsBoot(view, hand, step, job);
-      await keepRecord(view, hand, writeRecord(step, ended.pod));
+      await keepRecord(view, hand, writeRecord(step, hand.bootID, ended.pod));
       return { outcome: 'Failed', message: ended.message };
     }
     case 'Refused':
@@ -121,8 +121,9 @@ async function leftItsBoot(
   const pods = job === undefined ? [] : podsOf(view, job);
   const told = pods.find((pod) => pod.containers[0]?.terminated !== undefined);
   const before = view.kairosNodes.get(hand.node.name)?.status.inHand?.writes;
-  if (told !== undefined) await keepRecord(view, hand, writeRecord(step, endOf(told)));
-  else if (before?.some((record) => record.step === step) !== true) await keepRecord(view, hand, rebootedRecord(step));
+  if (told !== undefined) await keepRecord(view, hand, writeRecord(step, hand.bootID, endOf(told)));
+  else if (before?.some((record) => record.step === step) !== true)
+    await keepRecord(view, hand, rebootedRecord(step, hand.bootID));
   return { outcome: 'BootChanged' };
 }
 

@@ -30,12 +30,13 @@ const lastCharacters = (text: string, count: number) =>
   text.length <= count ? text : text.slice(-count).replace(/^[\uDC00-\uDFFF]/, '');
 
 /** What is kept of a pod that wrote an image: it and its Job go, and this stays. */
-export function writeRecord(step: WriteRecord['step'], pod: WriterEnd): WriteRecord {
+export function writeRecord(step: WriteRecord['step'], bootID: string, pod: WriterEnd): WriteRecord {
   const { exitCode, message = '', startedAt, finishedAt } = pod.terminated ?? {};
   const reason = [...new Set([pod.reason, pod.terminated?.reason])].filter(Boolean).join(', ');
   const tail = logTail([message, pod.message ?? ''].join('\n'));
   return {
     step,
+    bootID,
     ...(exitCode === undefined ? {} : { exitCode }),
     ...(reason === '' ? {} : { reason: reason.slice(0, 1000) }),
     ...(tail === '' ? {} : { logTail: tail }),
@@ -45,7 +46,11 @@ export function writeRecord(step: WriteRecord['step'], pod: WriterEnd): WriteRec
 }
 
 /** What is kept where the machine rebooted before kubelet could tell how the writing ended. */
-export const rebootedRecord = (step: WriteRecord['step']): WriteRecord => ({ step, reason: 'NodeRebooted' });
+export const rebootedRecord = (step: WriteRecord['step'], bootID: string): WriteRecord => ({
+  step,
+  bootID,
+  reason: 'NodeRebooted',
+});
 
 /** The records with this one in the place of an earlier one of its step. */
 export const withRecord = (records: readonly WriteRecord[] | undefined, record: WriteRecord): WriteRecord[] => [

@@ -167,8 +167,13 @@ export function startKubelets(options: KubeletOptions): Kubelets {
       one.running?.terminate();
       const over = new AbortController();
       const signal = AbortSignal.any([boot, over.signal]);
-      await Promise.race([one.done, sleep(pod.graceSeconds * 1000, undefined, { signal })]).finally(() => over.abort());
+      const grace = sleep(pod.graceSeconds * 1000, false, { signal });
+      const isOver = await Promise.race([one.done.then(() => true), grace]).finally(() => over.abort());
       one.end.abort();
+      if (!isOver) {
+        const state = { terminated: { exitCode: 137, reason: 'Error', finishedAt: now() } };
+        await writeStatus(pod, podStatus(pod, 'Failed', { imageID: '', restarts: pod.restarts, state }), boot);
+      }
     }
     await sleep(timings.podStopMs, undefined, { signal: boot });
     const body = { gracePeriodSeconds: 0, preconditions: { uid: pod.uid } };

@@ -78,6 +78,7 @@ const attemptOf = z
 const write = z
   .object({
     step: z.enum(['upgrade', 'recovery']).describe('Which image was written: of the active or of the recovery system.'),
+    bootID: z.string().max(64).describe('The boot in which it was written.').optional(),
     exitCode: z
       .int()
       .describe(

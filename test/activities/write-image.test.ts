@@ -54,6 +54,7 @@ describe('the writing of an image', () => {
     expect(kept().inHand.writes).toEqual([
       {
         step: 'upgrade',
+        bootID: 'boot-1',
         exitCode: 0,
         reason: 'Completed',
         logTail: 'writing\ndone',
@@ -71,7 +72,7 @@ describe('the writing of an image', () => {
         phase: 'Failed',
         containerStatuses: [{ name: 'upgrade', state: { terminated: { exitCode: 137, reason: 'OOMKilled' } } }],
       },
-      { step: 'upgrade', exitCode: 137, reason: 'OOMKilled' },
+      { step: 'upgrade', bootID: 'boot-1', exitCode: 137, reason: 'OOMKilled' },
     ],
     [
       'by an eviction',
@@ -85,6 +86,7 @@ describe('the writing of an image', () => {
       },
       {
         step: 'upgrade',
+        bootID: 'boot-1',
         exitCode: 137,
         reason: 'Evicted, Error',
         logTail: 'writing\nThe node was low on resource: memory.',
@@ -103,7 +105,7 @@ describe('the writing of an image', () => {
     world.node({ bootID: 'boot-2' });
     await elapse(0);
     expect(first.answer).toEqual({ outcome: 'BootChanged' });
-    expect(kept().inHand.writes).toEqual([{ step: 'upgrade', reason: 'NodeRebooted' }]);
+    expect(kept().inHand.writes).toEqual([{ step: 'upgrade', bootID: 'boot-1', reason: 'NodeRebooted' }]);
   });
 
   it('of the recovery system is known by its digest from its end on, and unknown while it lasts', async () => {
@@ -128,7 +130,9 @@ describe('the writing of an image', () => {
     world.pod('writer', ended(1, 'no space'));
     await elapse(0);
     expect(kept().recovery).toBeUndefined();
-    expect(kept().inHand.writes).toMatchObject([{ step: 'recovery', exitCode: 1, logTail: 'no space' }]);
+    expect(kept().inHand.writes).toMatchObject([
+      { step: 'recovery', bootID: 'boot-1', exitCode: 1, logTail: 'no space' },
+    ]);
   });
 
   it('that takes long is said to be slow, every ten minutes, and goes on', async () => {

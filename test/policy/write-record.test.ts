@@ -10,7 +10,7 @@ const ended = (message: string, more: Partial<WriterEnd> = {}): WriterEnd => ({
   terminated: { exitCode: 0, message },
   ...more,
 });
-const tail = (message: string) => writeRecord('upgrade', ended(message)).logTail;
+const tail = (message: string) => writeRecord('upgrade', 'boot-1', ended(message)).logTail;
 
 describe('the end of a log that is kept', () => {
   it.each<[string, string, string | undefined]>([
@@ -49,15 +49,15 @@ describe('the end of a log that is kept', () => {
 describe('what is kept of the pod that wrote', () => {
   it('fits the resource, whatever kubelet says', () => {
     const pod = ended('x'.repeat(5000), { reason: 'y'.repeat(5000), message: 'z'.repeat(5000) });
-    const writes = [writeRecord('upgrade', pod), rebootedRecord('recovery')];
+    const writes = [writeRecord('upgrade', 'boot-1', pod), rebootedRecord('recovery', 'boot-2')];
     expect(kairosNodeOperatorStatus.shape.lastAttempt.unwrap().shape.writes.safeParse(writes).success).toBe(true);
   });
 
   it('has one record a step, the last one', () => {
-    const first = writeRecord('upgrade', ended('one'));
-    const both = withRecord(withRecord(undefined, first), writeRecord('recovery', ended('two')));
+    const first = writeRecord('upgrade', 'boot-1', ended('one'));
+    const both = withRecord(withRecord(undefined, first), writeRecord('recovery', 'boot-2', ended('two')));
     expect(
-      withRecord(both, writeRecord('upgrade', ended('three'))).map(({ step, logTail }) => [step, logTail]),
+      withRecord(both, writeRecord('upgrade', 'boot-1', ended('three'))).map(({ step, logTail }) => [step, logTail]),
     ).toEqual([
       ['recovery', 'two'],
       ['upgrade', 'three'],
@@ -67,8 +67,8 @@ describe('what is kept of the pod that wrote', () => {
   it('is cut in the result of a workflow where it tells of a success only', () => {
     const log = `${'x'.repeat(1000)}\nthe end`;
     const records = [
-      writeRecord('upgrade', ended(log)),
-      writeRecord('recovery', { ...ended(''), terminated: { exitCode: 1, message: log } }),
+      writeRecord('upgrade', 'boot-1', ended(log)),
+      writeRecord('recovery', 'boot-2', { ...ended(''), terminated: { exitCode: 1, message: log } }),
     ];
     expect(shortRecords(records).map(({ logTail = '' }) => [logTail.length, logTail.endsWith('the end')])).toEqual([
       [300, true],
