@@ -1,6 +1,6 @@
 import { HELD_PREFIX, NODE_NAME_ANNOTATION, STEP_LABEL } from '../api/names.ts';
 import type { NodeInHand, NodeRef, NodeResult, RolloutContext, Target } from '../api/messages.ts';
-import type { Condition, KairosNodeOperatorStatus, KairosNodeStatus, Verdict } from '../api/types.ts';
+import type { Condition, KairosNodeOperatorStatus, KairosNodeStatus, Verdict, WriteRecord } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { deleteJob } from '../kube/jobs.ts';
 import { applyKairosNodeSpec, patchKairosNodeStatus, readKairosNode } from '../kube/kairos-nodes.ts';
@@ -9,7 +9,9 @@ import { deletePod, type PodView } from '../kube/pods.ts';
 import { goesBack } from '../policy/placement.ts';
 import { sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
+import { shortRecords } from '../policy/write-record.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { writeJobName } from './manifests.ts';
 import { giveLeaseBack } from './node-lease.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 import { NO_BLOCKERS } from './step-status.ts';
@@ -36,14 +38,15 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   assertCluster(view, hand.cluster);
   // The image was not touched: what the node should run is what it was before.
   if (isUntouched(verdict)) await takeStampBack(view, hand);
+  const writes = await recordsOf(view, hand);
   await placeNode(view, end);
   // After the node has its mark off, or says that it is held: until then other tools keep away from it.
   await giveLeaseBack(view, hand.node);
-  await cleanUp(view, hand);
+  await cleanUp(view, hand, writes);
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);
   if (end.unrecorded === true) await forget(view, hand, message);
-  else await record(view, hand, verdict, message);
+  else await record(view, { ...hand, writes }, verdict, message);
   return {
     node: hand.node.name,
     outcome: 'Ended',
@@ -51,6 +54,7 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
     message,
     ...(hand.from === undefined ? {} : { from: hand.from }),
     ...(to === undefined ? {} : { to }),
+    ...(writes.length === 0 ? {} : { writes: shortRecords(writes) }),
   };
 }
 
@@ -60,6 +64,19 @@ const isUntouched = (verdict: Verdict) => verdict === 'Cancelled' || verdict ===
 /** What was done to pods against their budgets is told with the end of the node, whatever that is. */
 function withDrain(message: string, { drain }: NodeInHand): string {
   return drain === undefined || drain.outcome === 'NothingEvicted' ? message : `${message}; pods: ${drain.message}`;
+}
+
+/** What was written in this attempt. Read live: a write may have ended a moment ago. Late evidence keeps what was known. */
+async function recordsOf(view: ClusterView, hand: NodeInHand): Promise<WriteRecord[]> {
+  try {
+    const { inHand, lastAttempt } = (await readKairosNode(view.client, hand.node.name)).status;
+    if (inHand?.writes !== undefined) return inHand.writes;
+    const isThisOne = sameAttempt(lastAttempt?.request, hand.request) && lastAttempt?.bootID === hand.bootID;
+    return (isThisOne ? lastAttempt?.writes : undefined) ?? [];
+  } catch (error) {
+    if (isReason(error, 'NotFound')) return [];
+    throw error;
+  }
 }
 
 /**
@@ -109,9 +126,21 @@ async function takeStampBack(view: ClusterView, hand: NodeInHand): Promise<void>
   }
 }
 
-async function cleanUp(view: ClusterView, hand: NodeInHand): Promise<void> {
+async function cleanUp(view: ClusterView, hand: NodeInHand, writes: readonly WriteRecord[]): Promise<void> {
   const ours = [...view.pods.values()].filter((pod) => pod.annotations[NODE_NAME_ANNOTATION] === hand.node.name);
   await Promise.all(ours.map((pod) => removePod(view, pod)));
+  // A Job is left over where somebody has deleted its pod: what it wrote has ended, or there would be no record of it.
+  const names = writes.map(({ step, bootID = hand.bootID }) => writeJobName({ ...hand, bootID }, step));
+  const left = names.filter((name) => ours.every((pod) => pod.owner?.name !== name));
+  await Promise.all(left.map((name) => removeJob(view, hand.request.namespace, name)));
+}
+
+async function removeJob(view: ClusterView, namespace: string, name: string): Promise<void> {
+  try {
+    await deleteJob(view.client, namespace, name);
+  } catch (error) {
+    if (!goesWithItsNamespace(view, namespace, error)) throw error;
+  }
 }
 
 /** Removes a pod of ours, and the Job that owns it. Never one that is still writing: that is asked after its end only. */
@@ -162,6 +191,7 @@ type Recorded = RolloutContext & {
   from?: string;
   startedAt?: string;
   bootID?: string;
+  writes?: WriteRecord[];
 };
 
 async function record(view: ClusterView, hand: Recorded, verdict: Verdict, message: string): Promise<void> {
@@ -183,6 +213,7 @@ async function record(view: ClusterView, hand: Recorded, verdict: Verdict, messa
     ...(hand.startedAt === undefined ? {} : { startedAt: hand.startedAt }),
     ...(hand.bootID === undefined ? {} : { bootID: hand.bootID }),
     ...(now?.retry === undefined ? {} : { retry: now.retry }),
+    ...(hand.writes === undefined || hand.writes.length === 0 ? {} : { writes: hand.writes }),
   };
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {

@@ -22,6 +22,7 @@ import { controlPlaneVersions } from './control-plane.ts';
 import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
 import { closedLease } from './node-lease.ts';
 import { imageMissing } from './pre-pull.ts';
+import { writeRefusal } from './write-refusal.ts';
 
 /**
  * The questions asked right before a node is touched, answered from the watches. `Wait` frees the node's workflow id:
@@ -41,7 +42,7 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
   const kairos = view.kairosNodes.get(name);
   const release = kairos?.status.release;
   const from = release === undefined ? undefined : versionOf(release);
-  const refused = await refusal(view, input, node, kairos, from);
+  const refused = (await refusal(view, input, node, kairos, from)) ?? writeRefusal(input, node, kairos?.status);
   if (refused !== undefined) return refused;
   const closed = closedGate(view, input, node, kairos);
   if (closed !== undefined) return { answer: 'Wait', reason: closed.reason };

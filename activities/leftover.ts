@@ -13,7 +13,7 @@ import { readKairosNode } from '../kube/kairos-nodes.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { resumeFrom, sameAttempt } from '../policy/recovery.ts';
 import type { ClusterView } from './cluster-view.ts';
-import { writeJobName } from './manifests.ts';
+import { upgradeJobName } from './manifests.ts';
 
 /**
  * What an earlier workflow of this node left behind: its mark is on the node, but it is not the workflow that asks.
@@ -140,7 +140,7 @@ async function bootsWithJob(
   }
   for (const bootID of new Set([node.bootID, inHandBootID ?? node.bootID])) {
     try {
-      const name = writeJobName('upgrade', input.node, bootID);
+      const name = upgradeJobName(input.node, bootID);
       const job = await readJob(view.client, input.request.namespace, name);
       if (!job.deleting || job.active > 0) boots.add(bootID);
     } catch (error) {

@@ -32,15 +32,26 @@ function metadata(context: RolloutContext, node: NodeRef, step: string, name: st
 
 const bothFiles = ['kairos-release', 'os-release'] as const;
 
+/** The container of the pre-pull that ends with 0 where the image can upgrade a machine with trusted boot. */
+export const TRUSTED_BOOT_CONTAINER = 'trusted-boot';
+/** Where an image carries the signed files for such a machine, and where the machine's own agent is shown them. */
+const TRUSTED_BOOT_FILES = '/trusted-boot';
+const TRUSTED_BOOT_SOURCE = '/usr/local/trusted-boot';
+
 /**
  * The pod that brings the image to the node and reads its release files, without a shell: the files are copied to the
- * termination log, of which the API keeps 4096 bytes each. An old image may lack one of the two. `again`: another pod,
+ * termination log, of which the API keeps 4096 bytes each. An old image may lack one of the two. For a machine with
+ * trusted boot the image must have the signed files, and a shell for the Job that writes them. `again`: another pod,
  * which asks the registry whatever the node has.
  */
 export function prePullPod(
   context: RolloutContext,
   node: NodeRef,
-  { again = false, image = context.spec.image }: { again?: boolean; image?: string } = {},
+  {
+    again = false,
+    image = context.spec.image,
+    trustedBoot = false,
+  }: { again?: boolean; image?: string; trustedBoot?: boolean } = {},
 ) {
   const name = objectName(
     'kairos-pull',
@@ -59,16 +70,30 @@ export function prePullPod(
       ...podSpec(context, node),
       restartPolicy: 'Never',
       terminationGracePeriodSeconds: 0,
-      containers: bothFiles.map((file) => ({
-        name: file,
+      containers: [
+        ...bothFiles.map((file) => ({ name: file as string, command: ['cp', `/etc/${file}`, '/dev/termination-log'] })),
+        ...(trustedBoot
+          ? [{ name: TRUSTED_BOOT_CONTAINER, command: ['/bin/sh', '-c', `test -d ${TRUSTED_BOOT_FILES}`] }]
+          : []),
+      ].map(({ name, command }) => ({
+        name,
         image,
         imagePullPolicy: again ? 'Always' : 'IfNotPresent',
-        command: ['cp', `/etc/${file}`, '/dev/termination-log'],
+        command,
         resources: { requests: { cpu: '1m', memory: '8Mi' } },
       })),
     },
   };
 }
+
+const upgradeArguments = ({ spec }: NodeInHand, step: WriteStep, trustedBoot: boolean): string[] => [
+  ...(spec.debug ? ['--debug'] : []),
+  'upgrade',
+  ...(step === 'recovery' ? ['--recovery'] : []),
+  '--source',
+  trustedBoot ? `dir:${TRUSTED_BOOT_SOURCE}` : 'dir:/',
+  ...spec.excludePaths.flatMap((path) => ['--exclude-path', path]),
+];
 
 /** The stamp that the upgrade bakes into the new image, read back by the agent after the reboot. */
 function stampText(hand: NodeInHand): string {
@@ -82,26 +107,31 @@ function stampText(hand: NodeInHand): string {
 
 export type WriteStep = 'upgrade' | 'recovery';
 
-/** The name of the Job that writes in one boot of one node. */
-export const writeJobName = (step: WriteStep, node: NodeRef, bootID: string) =>
-  objectName(`kairos-${step}`, node.name, node.uid, bootID);
+/** The name of the Job that writes the active image in one boot of one node. */
+export const upgradeJobName = (node: NodeRef, bootID: string) =>
+  objectName('kairos-upgrade', node.name, node.uid, bootID);
 
 /**
- * The Job that writes the image. Its name is made of the node's UID and the boot id and nothing else, so that a retry,
- * a retarget or a second rollout in the same boot finds the same Job. No owner (garbage collection would kill it), no
- * TTL, no deadline once it runs: killed between two renames, the machine has nothing left to boot.
+ * The name of the Job that writes the recovery image, once in an attempt: no other slot is lost by another attempt in the
+ * same boot, and that one may be for another image.
  */
-export function writeJob(hand: NodeInHand, step: WriteStep) {
-  const { spec, node } = hand;
-  const meta = metadata(hand, node, step, writeJobName(step, node, hand.bootID), hand.bootID);
-  const args = [
-    ...(spec.debug ? ['--debug'] : []),
-    'upgrade',
-    ...(step === 'recovery' ? ['--recovery'] : []),
-    '--source',
-    'dir:/',
-    ...spec.excludePaths.flatMap((path) => ['--exclude-path', path]),
-  ];
+const recoveryJobName = ({ node, bootID, rolloutID, request: { uid, generation, attempt } }: NodeInHand) =>
+  objectName('kairos-recovery', node.name, node.uid, bootID, rolloutID, uid, String(generation), String(attempt));
+
+/** The name of the Job that writes this image in the boot in which the node is in hand. */
+export const writeJobName = (hand: NodeInHand, step: WriteStep): string =>
+  step === 'upgrade' ? upgradeJobName(hand.node, hand.bootID) : recoveryJobName(hand);
+
+/**
+ * The Job that writes the image. For the active one its name is made of the node's UID and the boot id and nothing else,
+ * so that a retry, a retarget or a second rollout in the same boot finds the same Job. No owner (garbage collection would kill it), no
+ * TTL, no deadline once it runs: killed between two renames, the machine has nothing left to boot. A machine that has
+ * trusted boot where none was expected, or the reverse, is not touched: the script looks again.
+ */
+export function writeJob(hand: NodeInHand, step: WriteStep, { trustedBoot = false } = {}) {
+  const { node } = hand;
+  const name = writeJobName(hand, step);
+  const meta = metadata(hand, node, step, name, hand.bootID);
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
@@ -122,11 +152,13 @@ export function writeJob(hand: NodeInHand, step: WriteStep) {
               name: step,
               image: hand.target.pinned,
               imagePullPolicy: 'IfNotPresent',
-              command: ['/bin/sh', '-c', UPGRADE_SCRIPT, step, ...args],
+              command: ['/bin/sh', '-c', UPGRADE_SCRIPT, step, ...upgradeArguments(hand, step, trustedBoot)],
               env: [
                 { name: 'HOST_DIR', value: '/host' },
                 { name: 'STEP', value: step },
                 { name: 'BOOT_ID', value: hand.bootID },
+                { name: 'LOCK', value: step === 'upgrade' ? `upgrade-${hand.bootID}` : name },
+                { name: 'TRUSTED_BOOT', value: trustedBoot ? 'yes' : 'no' },
                 { name: 'STAMP', value: stampText(hand) },
               ],
               securityContext: { privileged: true },

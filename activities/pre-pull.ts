@@ -10,7 +10,8 @@ import { pickReleaseFields, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { controlPlaneVersions } from './control-plane.ts';
-import { prePullPod } from './manifests.ts';
+import { TRUSTED_BOOT_CONTAINER, prePullPod } from './manifests.ts';
+import { onTrustedBoot } from './trusted-boot.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
 /** How often a pod that keeps an image is made again, should that be refused. */
@@ -23,12 +24,13 @@ type PrePull = RolloutContext & { node: NodeRef; again?: boolean };
  * Brings the image to the node and reads what is inside it, before anything is disrupted: a plain pod copies the
  * release files to its termination log. The pod stays until the node ends: as long as it is there, kubelet keeps its
  * containers, and image garbage collection spares what a container uses. Repeating it finds the same pod.
- * @throws ApplicationFailure `PrePullFailed`, `NotAKairosImage`, `WrongArchitecture` (not retried): the node ends as Failed
+ * @throws ApplicationFailure `PrePullFailed`, `NotAKairosImage`, `WrongArchitecture`, `NoTrustedBoot` (not retried): the node ends as Failed
  */
 export async function prePullImage(view: ClusterView, input: PrePull): Promise<Target> {
   assertCluster(view, input.cluster);
   const { node, spec } = input;
-  const manifest = prePullPod(input, node, input.again === true ? { again: true } : {});
+  const trustedBoot = onTrustedBoot(view, node.name);
+  const manifest = prePullPod(input, node, { again: input.again === true, trustedBoot });
   const { namespace, name } = manifest.metadata;
   let lastWords = 'the pod has not started';
   try {
@@ -194,6 +196,13 @@ async function readTarget(view: ClusterView, { spec, node }: PrePull, pod: PodVi
     throw ApplicationFailure.nonRetryable(
       `image ${spec.image} has no readable Kairos release file: it is not a Kairos image; the node was not touched`,
       'NotAKairosImage',
+    );
+  }
+  const trusted = pod.containers.find(({ name }) => name === TRUSTED_BOOT_CONTAINER)?.terminated;
+  if (trusted !== undefined && trusted.exitCode !== 0) {
+    throw ApplicationFailure.nonRetryable(
+      `image ${spec.image} cannot upgrade node ${node.name}, which has trusted boot: it lacks /trusted-boot with the signed EFI files, or a shell (/bin/sh); the node was not touched: add the files that were made from this image at /trusted-boot of it, as Kairos documents for trusted boot`,
+      'NoTrustedBoot',
     );
   }
   const imageID = pod.containers.map((container) => container.imageID).find((found) => found !== undefined);

@@ -1,20 +1,26 @@
 import type { NodeInHand } from '../api/messages.ts';
-import { deletePod } from '../kube/pods.ts';
+import { type PodView, deletePod } from '../kube/pods.ts';
 import { askedAtMs, answerInTime, contactNeededMs, lookNow } from './contact.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { rebootPod } from './manifests.ts';
 import { createPodToFinish, podToFinish } from './served-namespace.ts';
 import { showStep } from './step-status.ts';
-import { waitInActivity } from './waiting.ts';
+import { pause, waitInActivity } from './waiting.ts';
 
 export type RebootAnswer = { outcome: 'BootChanged' } | { outcome: 'NeverRebooted' };
 
 /** How often a reboot that did not come is asked for, within the time that a node may take to come back. */
 const TRIES = 3;
+/** A pod that somebody deletes, or kubelet evicts, is made again so soon, and so many times within one try. */
+const AGAIN_MS = 5000;
+const MADE_AGAIN = 20;
+/** Timers hold at most 2^31-1 ms; a try is shorter than that, or as good as endless. */
+const LONGEST_PAUSE_MS = 2_000_000_000;
 
 /**
  * Asks for the reboot by a small pod that reboots only in the boot that it was made for, so it may be made again as
- * often as one likes. How that pod ends says nothing: only a new boot id on the Node does.
+ * often as one likes. How that pod ends says nothing: only a new boot id on the Node does. One that is deleted or evicted
+ * meanwhile is made again.
  *
  * A node that is not Ready in its old boot when the time is over hangs on its way down: it is asked once more, by
  * force, and given as long as for another try. One that is Ready serves, and is never forced.
@@ -50,7 +56,7 @@ async function rebootsWithin(
   if (hasLeft(view, hand)) return true;
   const { namespace, name } = await createPodToFinish(view, pod);
   const due = isLast ? { atMs, signal } : { atMs, signal, contactMs: 0 };
-  const rebooted = await answerInTime(view, hand, due, (either) => untilItLeft(view, hand, either));
+  const rebooted = await answerInTime(view, hand, due, (either) => untilItLeftByPod(view, hand, pod, either));
   if (rebooted === undefined) await deletePod(view.client, namespace, name, { gracePeriodSeconds: 0 });
   return rebooted === true;
 }
@@ -60,7 +66,54 @@ async function forcedWithin(view: ClusterView, hand: NodeInHand, dueMs: number, 
   const pod = rebootPod(hand, 'forced');
   await createPodToFinish(view, pod);
   const atMs = Math.max(dueMs, Date.now() + contactNeededMs(hand));
-  return (await answerInTime(view, hand, { atMs, signal }, (either) => untilItLeft(view, hand, either))) === true;
+  return (
+    (await answerInTime(view, hand, { atMs, signal }, (either) => untilItLeftByPod(view, hand, pod, either))) === true
+  );
+}
+
+/** Waits until the node has left its boot, and sees to it that the pod which reboots it is there meanwhile. */
+async function untilItLeftByPod(
+  view: ClusterView,
+  hand: NodeInHand,
+  pod: ReturnType<typeof rebootPod>,
+  signal: AbortSignal,
+): Promise<true> {
+  const left = new AbortController();
+  const either = AbortSignal.any([signal, left.signal]);
+  const waits = [untilItLeft(view, hand, either), keepPod(view, hand, pod, either)];
+  try {
+    return await Promise.race(waits);
+  } finally {
+    left.abort(new Error('answered'));
+    await Promise.allSettled(waits);
+  }
+}
+
+/** Never resolves. A pod that kubelet has ended is deleted first; one that did its work and failed at nothing stays. */
+async function keepPod(
+  view: ClusterView,
+  hand: NodeInHand,
+  pod: ReturnType<typeof rebootPod>,
+  signal: AbortSignal,
+): Promise<never> {
+  for (let again = 0; again < MADE_AGAIN; again += 1) {
+    // The watch has to show it first, or one that was just made would seem to be gone.
+    await pause(AGAIN_MS, signal);
+    const { gone } = await view.pods.waitFor<{ gone: PodView | undefined }>(
+      undefined,
+      () => {
+        const now = podToFinish(view, pod);
+        return now === undefined || now.phase === 'Failed' ? { gone: now } : undefined;
+      },
+      signal,
+    );
+    if (hasLeft(view, hand)) break;
+    if (gone !== undefined)
+      await deletePod(view.client, gone.namespace, gone.name, { uid: gone.uid, gracePeriodSeconds: 0 });
+    await createPodToFinish(view, pod);
+  }
+  await pause(LONGEST_PAUSE_MS, signal);
+  throw new Error('a reboot is not waited for so long');
 }
 
 /** Whether a forced reboot was asked for in the boot that wrote the image. */

@@ -9,12 +9,22 @@
  *
  * At most once per boot: running it twice without a reboot in between overwrites the fallback image. The lock lives in
  * the host's /run, which is gone with the boot; a second run waits for the first and only repeats its outcome. The lock
- * is a hard link to a file that already holds the process id: whoever finds it taken also finds by whom.
- * A pod that starts in another boot than it was made for (exit code 76), or cannot tell (77), does nothing.
+ * is a hard link to a file that already holds the process id: whoever finds it taken also finds by whom. The recovery
+ * image has a lock for each attempt, since nothing else is lost when it is written again; no two of them write at once.
+ *
+ * What it finds amiss before anything is touched ends it with a code of its own, 74 and 76 to 79 (docs/upgrade-job.md);
+ * those that kairos-agent might end with itself are told as 1.
  *
  * The kubelet's mounts over /etc are taken off so that the image's own files are copied. The stamp written into this
  * container's root is copied with it, and so tells the agent later which image it runs in. The termination log is
  * opened first: it lies in /dev, over which the host's is mounted.
+ *
+ * The image must fit beside the two that are there. What kairos-agent needs exactly only it knows; refused is what
+ * cannot fit: three quarters of what the files of the image take here are more than what is free, with the blocks that
+ * are kept for root and what an earlier, failed upgrade left behind counted as free.
+ *
+ * With trusted boot (UKI) a signed file takes the place of the slot: the image carries it in /trusted-boot, and the
+ * machine's own kairos-agent, which knows its EFI partition, takes it from there. No stamp can be put into it.
  *
  * GRUB's assessment of an earlier, failed image is only cleared by a boot from active: on a machine that fell back it
  * still is open, and would take the new image for the failed one.
@@ -34,29 +44,74 @@ if [ "$actual" != "$BOOT_ID" ]; then
   echo "made for boot $BOOT_ID, but this is boot $actual: nothing done" | tee "$report"
   exit 76
 fi
+uki=no
+if [ -e "$host/run/cos/uki_boot_mode" ] || grep -q 'rd\\.immucore\\.uki' "$host/proc/cmdline" 2>/dev/null; then uki=yes; fi
+if [ "$uki" != "$TRUSTED_BOOT" ]; then
+  echo "made for a machine with trusted boot: $TRUSTED_BOOT, but it has: $uki: nothing done" | tee "$report"
+  exit 79
+fi
 exec 9> "$report"
-lock="$host/run/kairos-operator/$STEP-$BOOT_ID"
-mkdir -p "$lock" && echo $$ > "$lock/pid.$$" || exit 74
+lock="$host/run/kairos-operator/$LOCK"
+if ! { mkdir -p "$lock" && echo $$ > "$lock/pid.$$"; } 2> "$report"; then exit 74; fi
+if [ "$STEP" = recovery ]; then
+  for other in "$host/run/kairos-operator/kairos-recovery-"*/pid; do
+    [ "$other" != "$lock/pid" ] && holder=$(cat "$other" 2>/dev/null) || continue
+    while [ ! -f "\${other%/pid}/outcome" ] && kill -0 "$holder" 2>/dev/null; do sleep 1; done
+  done
+fi
 if ! ln "$lock/pid.$$" "$lock/pid" 2>/dev/null; then
   rm -f "$lock/pid.$$"
   holder=$(cat "$lock/pid" 2>/dev/null) || holder=$$
   while [ ! -f "$lock/outcome" ] && [ "$holder" != $$ ] && kill -0 "$holder" 2>/dev/null; do sleep 1; done
-  if [ ! -f "$lock/outcome" ]; then
-    echo "an earlier run in this boot was cut off: not run again" | tee "$report"
-    exit 75
+  if [ -f "$lock/outcome" ]; then
+    echo "an earlier pod did this, from $(cat "$lock/started" 2>/dev/null) to $(cat "$lock/ended" 2>/dev/null); the end of its log:" >&9
+    tail -c 3000 "$lock/log" >&9
+    exit "$(cat "$lock/outcome")"
   fi
-  tail -c 3000 "$lock/log" >&9
-  exit "$(cat "$lock/outcome")"
+  if [ -f "$lock/no-room" ]; then
+    tee "$report" < "$lock/no-room"
+    exit 78
+  fi
+  echo "an earlier run in this boot was cut off: not run again" | tee "$report"
+  exit 75
 fi
-rm -f "$lock/pid.$$"
+rm -f "$lock/pid.$$" "$lock/no-room"
+date -u +%Y-%m-%dT%H:%M:%SZ > "$lock/started"
+state="$host/run/initramfs/cos-state"
+# kilobytes that files take; nothing where that cannot be told
+used() { du -skx "$1" 2>/dev/null | cut -f 1; }
+case " $* " in *' --exclude-path '*) excludes=yes ;; *) excludes=no ;; esac
+if [ "$STEP" = upgrade ] && [ "$uki" = no ] && [ "$excludes" = no ] && [ -d "$state" ]; then
+  need=$(used "$root/") left=$(used "$state/cOS/transition.img")
+  have=$(df -Pk "$state" 2>/dev/null | tail -n 1 | { read -r _ size taken _ && echo $((size - taken)); })
+  have=$((\${have:-0} + \${left:-0}))
+  if [ -n "$need" ] && [ "$have" -gt 0 ] && [ $((need * 3 / 4)) -gt "$have" ]; then
+    echo "the image takes $((need / 1024)) MiB, and the state partition has $((have / 1024)) MiB free: nothing done" |
+      tee "$lock/no-room" "$report"
+    rm -f "$lock/pid"
+    exit 78
+  fi
+fi
 mount --rbind "$host/dev" /dev
 mount --rbind "$host/run" /run
-for file in /etc/hostname /etc/hosts /etc/resolv.conf; do umount "$file" 2>/dev/null || true; done
-mkdir -p "$root/etc/kairos-operator"
-printf '%s\\n' "$STAMP" > "$root/etc/kairos-operator/target"
-{ kairos-agent "$@"; echo $? > "$lock/code"; } 2>&1 | tee "$lock/log"
+if [ "$uki" = yes ]; then
+  source="$host/usr/local/trusted-boot"
+  mkdir -p "$source" && mount --rbind "$root/trusted-boot" "$source"
+  # An agent that knows itself in a pod looks for the machine's files below another root than its own.
+  { (unset HOST_DIR KUBERNETES_SERVICE_HOST; exec chroot "$host" kairos-agent "$@"); echo $? > "$lock/code"; } 2>&1 |
+    tee "$lock/log"
+  umount "$source" && rmdir "$source"
+else
+  for file in /etc/hostname /etc/hosts /etc/resolv.conf; do umount "$file" 2>/dev/null || true; done
+  mkdir -p "$root/etc/kairos-operator"
+  printf '%s\\n' "$STAMP" > "$root/etc/kairos-operator/target"
+  { kairos-agent "$@"; echo $? > "$lock/code"; } 2>&1 | tee "$lock/log"
+fi
 code=$(cat "$lock/code") || code=137
-state="$host/run/initramfs/cos-state"
+case "$code" in 7[4-9])
+  echo "kairos-agent ended with $code" | tee -a "$lock/log"
+  code=1 ;;
+esac
 if [ "$code" = 0 ] && [ "$STEP" = upgrade ] && grep -q '^boot_assessment_tentative=yes' "$state/boot_assessment" 2>/dev/null; then
   editenv=$(command -v grub2-editenv || command -v grub-editenv)
   writable=yes
@@ -65,6 +120,7 @@ if [ "$code" = 0 ] && [ "$STEP" = upgrade ] && grep -q '^boot_assessment_tentati
     echo "GRUB's assessment stays open: the machine may fall back once more" | tee -a "$lock/log"
   [ "$writable" = yes ] || mount -o ro,remount "$state"
 fi
+date -u +%Y-%m-%dT%H:%M:%SZ > "$lock/ended"
 tail -c 3000 "$lock/log" >&9
 echo "$code" > "$lock/outcome.new" && mv "$lock/outcome.new" "$lock/outcome"
 exit "$code"

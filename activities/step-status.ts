@@ -5,7 +5,7 @@ import { type KairosNodeStatusChange, patchKairosNodeStatus } from '../kube/kair
 import type { ClusterView } from './cluster-view.ts';
 
 /** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
-function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt, drain }: NodeInHand) {
+export function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt, drain }: NodeInHand) {
   const { kind, namespace, name, uid, generation, attempt } = request;
   return {
     rollout: rolloutID,

@@ -114,6 +114,7 @@ function evidenceOf(hand: NodeInHand, { node, report }: LiveLook): Evidence {
   return {
     sourceBootID: hand.bootID,
     target: hand.target,
+    ...(hand.from === undefined ? {} : { from: hand.from }),
     node: { name: hand.node.name, bootID: node?.bootID ?? '', ready: node?.ready ?? false },
     ...(report === undefined ? {} : { report }),
   };

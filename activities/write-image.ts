@@ -1,17 +1,22 @@
 import { Context } from '@temporalio/activity';
 import type { NodeInHand } from '../api/messages.ts';
+import type { WriteRecord } from '../api/types.ts';
 import { defined } from '../kube/defined.ts';
-import { isReason } from '../kube/errors.ts';
+import { KubeError, isReason } from '../kube/errors.ts';
 import { type JobView, createJob, deleteJob, readJob } from '../kube/jobs.ts';
+import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import type { PodView } from '../kube/pods.ts';
 import { readNode } from '../kube/nodes.ts';
+import { formatDuration } from '../policy/duration.ts';
 import { takenFromUs } from '../policy/ownership.ts';
-import { type WriteOutcome, writeOutcome } from '../policy/write-outcome.ts';
+import { type WriteOutcome, type WriterEnd, writeOutcome } from '../policy/write-outcome.ts';
+import { rebootedRecord, withRecord, writeRecord } from '../policy/write-record.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
-import { lookNow, orNone } from './contact.ts';
+import { askedAtMs, lookNow, orNone } from './contact.ts';
 import { type WriteStep, writeJob, writeJobName } from './manifests.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
-import { showStep } from './step-status.ts';
+import { inHandOf, showStep } from './step-status.ts';
+import { onTrustedBoot } from './trusted-boot.ts';
 import { pause, waitInActivity } from './waiting.ts';
 
 export type WriteAnswer =
@@ -26,6 +31,8 @@ type JobOfNode = Pick<JobView, 'namespace' | 'name' | 'uid'>;
 /** How often a Job is looked at whose pod says nothing: somebody may have deleted one of them. */
 const LOOK_AT_JOB_MS = 20_000;
 const AGAIN_MS = 1000;
+/** A write that takes longer is said to be slow, again each time as much has passed; nothing else is done about it. */
+const SLOW_MS = 10 * 60_000;
 
 /**
  * Writes the image by a Job that runs at most once per boot: its name is made of the node's UID and the boot id, so
@@ -36,6 +43,7 @@ const AGAIN_MS = 1000;
  * the lock lets its successor only wait for it, and repeat its outcome.
  *
  * Immediately before a Job is made the Node is read: one that somebody has put back to service is not written to.
+ * How it ended, and the end of its log, is kept in the KairosNode before this answers, and so before its pod can go.
  */
 export async function writeImage(
   view: ClusterView,
@@ -44,6 +52,9 @@ export async function writeImage(
   assertCluster(view, hand.cluster);
   const label = step === 'upgrade' ? 'Upgrade' : 'Recovery';
   await showStep(view, hand, label, `writing ${hand.target.image}`);
+  // From here on until it is written, what is in the recovery system is not known.
+  if (step === 'recovery' && view.kairosNodes.get(hand.node.name)?.status.recovery !== undefined)
+    await patchWhereThere(view, hand, { recovery: null });
   return waitInActivity(undefined, async (signal) => {
     let isFirst = Context.current().info.attempt === 1 && hand.recoveredAt === undefined;
     for (; ; isFirst = false) {
@@ -69,7 +80,7 @@ async function freedBeforeWrite(
   if (step === 'recovery' && hand.spec.upgradeActive) return undefined;
   if (!isFirst && (await mayHaveJob(view, hand, step))) return undefined;
   const node = await orNone(readNode(view.client, hand.node.name));
-  if (node?.uid !== hand.node.uid || node.bootID !== hand.bootID) return { outcome: 'BootChanged' };
+  if (node?.uid !== hand.node.uid || node.bootID !== hand.bootID) return leftItsBoot(view, hand, step, undefined);
   const freed = takenFromUs(node, hand.workflowID, hand.spec.upgradeActive);
   if (freed === undefined) return undefined;
   return isFirst
@@ -81,7 +92,7 @@ async function freedBeforeWrite(
 }
 
 async function mayHaveJob(view: ClusterView, hand: NodeInHand, step: WriteStep): Promise<boolean> {
-  const name = writeJobName(step, hand.node, hand.bootID);
+  const name = writeJobName(hand, step);
   if (podOf(view, name) !== undefined) return true;
   const { namespace } = hand.request;
   try {
@@ -99,8 +110,8 @@ async function writeOnce(
   step: WriteStep,
   signal: AbortSignal,
 ): Promise<WriteAnswer | undefined> {
-  if (sameNode(view, hand.node)?.bootID !== hand.bootID) return { outcome: 'BootChanged' };
-  const manifest = writeJob(hand, step);
+  if (sameNode(view, hand.node)?.bootID !== hand.bootID) return leftItsBoot(view, hand, step, undefined);
+  const manifest = writeJob(hand, step, { trustedBoot: onTrustedBoot(view, hand.node.name) });
   const { namespace, name } = manifest.metadata;
   let job: JobOfNode;
   try {
@@ -114,17 +125,21 @@ async function writeOnce(
       return { outcome: 'NotWritten', message: `${(error as Error).message}; its image was not touched` };
     job = { namespace, name, uid: owner.uid };
   }
-  const ended = await waitForWriter(view, hand, job, signal);
+  const ended = await waitForWriter(view, { hand, step, job }, signal);
   switch (ended.outcome) {
     case 'Written':
+      await keepRecord(view, hand, writeRecord(step, hand.bootID, ended.pod), true);
+      return { outcome: 'Written' };
     case 'BootChanged':
-      return { outcome: ended.outcome };
+      return leftItsBoot(view, hand, step, job);
     case 'NotTouched':
+      await keepRecord(view, hand, writeRecord(step, hand.bootID, ended.pod));
       return { outcome: 'NotWritten', message: ended.message };
     case 'Failed': {
       // A machine that rebooted while it wrote ends its pod as failed, and says so on its Node, in either order.
       const { node } = await lookNow(view, hand, signal);
-      if (node?.uid !== hand.node.uid || node.bootID !== hand.bootID) return { outcome: 'BootChanged' };
+      if (node?.uid !== hand.node.uid || node.bootID !== hand.bootID) return leftItsBoot(view, hand, step, job);
+      await keepRecord(view, hand, writeRecord(step, hand.bootID, ended.pod));
       return { outcome: 'Failed', message: ended.message };
     }
     case 'Refused':
@@ -139,11 +154,64 @@ async function writeOnce(
   }
 }
 
+/** The machine rebooted meanwhile, or before. What its pod said of the end is kept where kubelet has told it. */
+async function leftItsBoot(
+  view: ClusterView,
+  hand: NodeInHand,
+  step: WriteStep,
+  job: JobOfNode | undefined,
+): Promise<WriteAnswer> {
+  const pods = job === undefined ? [] : podsOf(view, job);
+  const told = pods.find((pod) => pod.containers[0]?.terminated !== undefined);
+  const before = view.kairosNodes.get(hand.node.name)?.status.inHand?.writes;
+  if (told !== undefined) await keepRecord(view, hand, writeRecord(step, hand.bootID, endOf(told)));
+  else if (before?.some((record) => record.step === step) !== true)
+    await keepRecord(view, hand, rebootedRecord(step, hand.bootID));
+  return { outcome: 'BootChanged' };
+}
+
+/** Keeps how a write ended, and with it what is in the recovery system now. Repeating it changes nothing but a time. */
+async function keepRecord(view: ClusterView, hand: NodeInHand, record: WriteRecord, written = false): Promise<void> {
+  const writes = withRecord(view.kairosNodes.get(hand.node.name)?.status.inHand?.writes, record);
+  const { image, digest, version } = hand.target;
+  const recovery = {
+    image,
+    version,
+    ...defined({ digest }),
+    writtenAt: new Date().toISOString(),
+    rollout: hand.rolloutID,
+  };
+  await patchWhereThere(view, hand, {
+    inHand: { ...inHandOf(hand), writes },
+    ...(written && record.step === 'recovery' ? { recovery } : {}),
+  });
+}
+
+/** A KairosNode that is gone stops no upgrade. */
+async function patchWhereThere(
+  view: ClusterView,
+  hand: NodeInHand,
+  change: Parameters<typeof patchKairosNodeStatus>[2],
+): Promise<void> {
+  try {
+    await patchKairosNodeStatus(view.client, hand.node.name, change);
+  } catch (error) {
+    if (!isReason(error, 'NotFound')) throw error;
+  }
+}
+
 const podOf = (view: ClusterView, job: string) => [...view.pods.values()].find((pod) => pod.owner?.name === job);
 
-type Ended = WriteOutcome | { outcome: 'BootChanged' | 'Gone' };
+type Ended = (WriteOutcome & { pod: WriterEnd }) | { outcome: 'BootChanged' | 'Gone' };
 
-async function waitForWriter(view: ClusterView, hand: NodeInHand, job: JobOfNode, signal: AbortSignal): Promise<Ended> {
+interface Writing {
+  hand: NodeInHand;
+  step: WriteStep;
+  job: JobOfNode;
+}
+
+async function waitForWriter(view: ClusterView, writing: Writing, signal: AbortSignal): Promise<Ended> {
+  const { hand, job } = writing;
   const ended = new AbortController();
   const either = AbortSignal.any([signal, ended.signal]);
   const bootChanged = view.nodes.waitFor<Ended>(
@@ -155,15 +223,15 @@ async function waitForWriter(view: ClusterView, hand: NodeInHand, job: JobOfNode
     undefined,
     () => {
       for (const pod of podsOf(view, job)) {
-        const answer = outcomeOf(hand.node.name, pod);
+        const answer = writeOutcome(hand.node.name, endOf(pod));
         // It did nothing, since the machine is in another boot: the Node is about to say so.
-        if (answer !== undefined && answer.outcome !== 'AnotherBoot') return answer;
+        if (answer !== undefined && answer.outcome !== 'AnotherBoot') return { ...answer, pod: endOf(pod) };
       }
       return undefined;
     },
     either,
   );
-  const waits = [writer, bootChanged, untilGone(view, job, either)];
+  const waits = [writer, bootChanged, untilGone(view, job, either), saySlow(view, writing, either)];
   try {
     return await Promise.race(waits);
   } finally {
@@ -194,12 +262,27 @@ async function isOver(view: ClusterView, { namespace, name, uid }: JobOfNode): P
   }
 }
 
-function outcomeOf(node: string, pod: PodView): WriteOutcome | undefined {
+function endOf(pod: PodView): WriterEnd {
   const container = pod.containers[0];
   const { phase, reason, message } = pod;
-  return writeOutcome(node, {
+  return {
     phase,
     started: container?.started === true,
     ...defined({ reason, message, terminated: container?.terminated }),
-  });
+  };
+}
+
+/** Says of a write that it takes long. It is the only thing that is done about it, and never ends. */
+async function saySlow(view: ClusterView, { hand, step, job }: Writing, signal: AbortSignal): Promise<never> {
+  for (;;) {
+    const forMs = Date.now() - askedAtMs();
+    await pause(SLOW_MS - (forMs % SLOW_MS), signal);
+    const minutes = formatDuration(Math.round((Date.now() - askedAtMs()) / SLOW_MS) * SLOW_MS);
+    const message = `writing ${hand.target.image} for ${minutes}: slow, and not killed; kubectl logs -n ${job.namespace} job/${job.name} shows what it does`;
+    try {
+      await showStep(view, hand, step === 'upgrade' ? 'Upgrade' : 'Recovery', message);
+    } catch (error) {
+      if (!(error instanceof KubeError && error.retryable)) throw error;
+    }
+  }
 }

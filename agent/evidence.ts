@@ -1,11 +1,14 @@
-import type { BootState, KairosNodeAgentStatus } from '../api/types.ts';
-import { bootStateOf, isUki, type BootEvidence } from '../policy/boot-state.ts';
+import type { KairosNodeAgentStatus } from '../api/types.ts';
+import { bootStateOf, isUki, trustedBootOf, type BootEvidence } from '../policy/boot-state.ts';
 import { pickRelease, versionOf } from '../policy/release.ts';
 import { codeOf, listHostDirectory, readHostFile } from './host-files.ts';
 import { parseStamp } from './stamp.ts';
 
 /** What a report says, without the time and the agent's own version: two equal ones need no second report. */
-export type Evidence = Pick<KairosNodeAgentStatus, 'observedVersion' | 'release' | 'bootID' | 'bootState' | 'stamp'>;
+export type Evidence = Pick<
+  KairosNodeAgentStatus,
+  'observedVersion' | 'release' | 'bootID' | 'bootState' | 'trustedBoot' | 'loaderEntry' | 'stamp'
+>;
 
 const EFI_VARIABLES = 'sys/firmware/efi/efivars';
 /** The vendor UUID of the Boot Loader Interface, which systemd-boot's variables carry. */
@@ -29,15 +32,15 @@ export async function readEvidence(hostRoot: string, left: string[] = []): Promi
     return undefined;
   }
   const bootID = await machine.text('proc/sys/kernel/random/boot_id');
-  const bootState = await readBootState(machine);
+  const boot = await readBoot(machine);
   const stamp = await readStamp(machine);
   const observedVersion = versionOf(release);
-  const boot = /^[\w-]{1,64}$/.exec(bootID?.trim() ?? '')?.[0];
+  const validBootID = /^[\w-]{1,64}$/.exec(bootID?.trim() ?? '')?.[0];
   return {
     ...(observedVersion === undefined ? {} : { observedVersion }),
     release,
-    ...(boot === undefined ? {} : { bootID: boot }),
-    bootState,
+    ...(validBootID === undefined ? {} : { bootID: validBootID }),
+    ...boot,
     ...(stamp === undefined ? {} : { stamp }),
   };
 }
@@ -92,7 +95,7 @@ class Machine {
   }
 }
 
-async function readBootState(machine: Machine): Promise<BootState> {
+async function readBoot(machine: Machine): Promise<Pick<Evidence, 'bootState' | 'trustedBoot' | 'loaderEntry'>> {
   const cmdline = await machine.text('proc/cmdline');
   // on some machines only, and a machine that hides it still has a report to make
   const sentinels = await listHostDirectory(machine.root, 'run/cos').catch(() => undefined);
@@ -102,7 +105,8 @@ async function readBootState(machine: Machine): Promise<BootState> {
   };
   // the firmware is asked where nothing else tells: on some machines each question stops all processors for a while
   const asksLoader = !cmdline || isUki(seen);
-  return bootStateOf({ ...seen, ...(asksLoader ? await readLoader(machine) : {}) });
+  const evidence = { ...seen, ...(asksLoader ? await readLoader(machine) : {}) };
+  return { bootState: bootStateOf(evidence), ...trustedBootOf(evidence) };
 }
 
 async function readLoader(machine: Machine): Promise<Pick<BootEvidence, 'loaderEntry' | 'isInstalled'>> {

@@ -2,7 +2,7 @@
  * What workflows, activities and the watcher say to each other. Plain JSON only: these objects are stored in
  * histories, so a field may be added (optional) but never renamed or removed once a history has been released.
  */
-import type { DrainRecord, DrainRung, LabelSelector, Misfit, RolloutPhase, Verdict } from './types.ts';
+import type { DrainRecord, DrainRung, LabelSelector, Misfit, RolloutPhase, Verdict, WriteRecord } from './types.ts';
 
 /** A cluster, by the UID of its kube-system namespace; `id` is for ids and display. */
 export interface ClusterRef {
@@ -234,6 +234,8 @@ export interface NodeResult {
   cancelled?: boolean;
   /** Ended as the strategy wants it (`onTimeout: Skip`): no reason to stop the others. */
   tolerated?: true;
+  /** What was written, and how that ended; of a log that tells of a success only the last words. */
+  writes?: WriteRecord[];
 }
 
 /** The question whether a worker is at work. */

@@ -14,6 +14,8 @@ export const UNINSTALL_LEASE = 'kairos-uninstall';
 export const NODE_LEASE_HOLDER = 'kairos-operator';
 /** The label set on Nodes that run Kairos. */
 export const MANAGED_LABEL = 'kairos.io/managed';
+/** The label on a Node that says whether it has trusted boot (UKI), where its agent does not: `true` or `false`. */
+export const TRUSTED_BOOT_LABEL = 'kairos.io/trusted-boot';
 /** The label on every pod and Job of ours that works on a node; its value is the step: pre-pull, upgrade, recovery, reboot, evidence. */
 export const STEP_LABEL = 'kairos.io/upgrade-step';
 /** The label of the operator's pods, and of others that a drain leaves where they are, as it does those. */

@@ -41,6 +41,8 @@ export type KairosNodeAgentStatus = z.infer<typeof kairosNodeAgentStatus>;
 /** The fields of a KairosNode's status that the operator owns. */
 export type KairosNodeOperatorStatus = z.infer<typeof kairosNodeOperatorStatus>;
 export type KairosNodeStatus = z.infer<typeof kairosNodeStatus>;
+/** How the writing of one image ended. */
+export type WriteRecord = NonNullable<NonNullable<KairosNodeStatus['lastAttempt']>['writes']>[number];
 
 export type NodeOpUpgradeSpec = z.infer<typeof nodeOpUpgradeSpec>;
 export type NodeOpUpgradeStatus = z.infer<typeof nodeOpUpgradeStatus>;

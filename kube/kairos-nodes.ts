@@ -37,7 +37,9 @@ const NO_ATTEMPT = {
     from: null,
     message: null,
     startedAt: null,
+    writes: null,
   },
+  recovery: { digest: null },
 };
 
 const KAIROS_NODES = `/apis/${KAIROS_GROUP}/${API_VERSION}/kairosnodes`;
@@ -53,8 +55,9 @@ export async function readKairosNode(client: KubeClient, name: string): Promise<
 }
 
 /**
- * A merge patch, but `inHand` and `lastAttempt` are replaced as a whole: each is about one attempt. Rejects with
- * `Conflict` when `resourceVersion` is given and is not the present one.
+ * A merge patch, but `inHand`, `lastAttempt` and `recovery` are replaced as a whole: each is about one attempt. Only
+ * `inHand.writes` stays until it is named, or the node is in hand no more: most steps do not know it. Rejects with `Conflict` when
+ * `resourceVersion` is given and is not the present one.
  */
 export async function patchKairosNodeStatus(
   client: KubeClient,
@@ -62,11 +65,12 @@ export async function patchKairosNodeStatus(
   change: KairosNodeStatusChange,
   resourceVersion?: string,
 ): Promise<KairosNodeView> {
-  const { inHand, lastAttempt } = change;
+  const { inHand, lastAttempt, recovery } = change;
   const status = {
     ...change,
     ...(inHand && { inHand: { ...NO_ATTEMPT.inHand, ...inHand } }),
     ...(lastAttempt && { lastAttempt: { ...NO_ATTEMPT.lastAttempt, ...lastAttempt } }),
+    ...(recovery && { recovery: { ...NO_ATTEMPT.recovery, ...recovery } }),
   };
   return kairosNodeView(
     await client.request<RawObject>({

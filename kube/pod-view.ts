@@ -8,7 +8,8 @@ export interface ContainerView {
   imageID?: string;
   waiting?: { reason: string; message: string };
   running: boolean;
-  terminated?: { exitCode: number; reason?: string; message?: string };
+  /** The times are the node's (RFC 3339). */
+  terminated?: { exitCode: number; reason?: string; message?: string; startedAt?: string; finishedAt?: string };
   /** Whether it has ever begun to run: a running, ended or restarted container. */
   started: boolean;
   restarts: number;
@@ -67,7 +68,13 @@ interface ContainerStatus {
 interface ContainerState {
   waiting?: { reason?: string; message?: string };
   running?: unknown;
-  terminated?: { exitCode?: number; reason?: string; message?: string };
+  terminated?: {
+    exitCode?: number;
+    reason?: string;
+    message?: string;
+    startedAt?: string | null;
+    finishedAt?: string | null;
+  };
 }
 
 export function podView({ metadata, spec, status }: RawObject): PodView {
@@ -129,9 +136,14 @@ function containerView(name: string, image: string, status: ContainerStatus): Co
 
 const waitingView = ({ reason = '', message = '' }: NonNullable<ContainerState['waiting']>) => ({ reason, message });
 
-const terminatedView = ({ exitCode = 0, reason, message }: NonNullable<ContainerState['terminated']>) => ({
+const terminatedView = ({ exitCode = 0, ...told }: NonNullable<ContainerState['terminated']>) => ({
   exitCode,
-  ...defined({ reason, message }),
+  ...defined({
+    reason: told.reason,
+    message: told.message,
+    startedAt: told.startedAt ?? undefined,
+    finishedAt: told.finishedAt ?? undefined,
+  }),
 });
 
 /** The runtime says `StartError` when it could not start the process at all; anything else may have run. */

@@ -37,6 +37,23 @@ export function isUki({ cmdline = '', sentinels = [] }: BootEvidence): boolean {
   return /(^|\s)rd\.immucore\.uki\b/.test(cmdline) || sentinels.includes('uki_boot_mode');
 }
 
+/** The part of a report that tells of trusted boot: nothing on other machines, or where the loader says nothing. */
+export function trustedBootOf(evidence: BootEvidence): { trustedBoot?: true; loaderEntry?: string } {
+  if (!isUki(evidence)) return {};
+  const entry = evidence.loaderEntry ?? '';
+  return {
+    trustedBoot: true,
+    ...(/^[\x20-\x7e]{1,100}\.conf$/i.test(entry) && entry.length <= 100 ? { loaderEntry: entry } : {}),
+  };
+}
+
+/**
+ * Whether systemd-boot started this entry on trial: its name carries the tries that are left, as in `active+2-1.conf`,
+ * from the upgrade that wrote it until a boot of it succeeds. From version 257 on the loader leaves them out of the name.
+ */
+export const isOnTrial = (loaderEntry: string | undefined): boolean =>
+  loaderEntry !== undefined && /\+\d+(-\d+)?\.conf$/i.test(loaderEntry);
+
 /** The order is that of kairos-sdk's boot detection: a recovery system is a live system too. */
 function byCommandLine(cmdline: string): BootState {
   if (/\bkairos\.reset\b/.test(cmdline)) return 'recovery';

@@ -8,6 +8,7 @@ export const REASONS = [
   'PodsDeleted',
   'VolumesAttached',
   'Drained',
+  'UpgradeSlow',
   'ImageWritten',
   'RebootForced',
   'Rebooted',

@@ -92,6 +92,7 @@ function progress(inHand: InHand, status: KairosNodeStatus): Notice[] {
     ...(step === 'Upgrade'
       ? [normal('Drained', `the drain is over; ${message}; from here on the node is taken to its verdict`)]
       : []),
+    ...slow(key, message, at),
     ...(step === 'Reboot' ? [normal('ImageWritten', `the image is written; ${message}`)] : []),
     ...(step === 'Reboot' && message.includes('forced')
       ? [{ ...normal('RebootForced', `${message}; look at the console of the machine`), type: 'Warning' as const }]
@@ -150,6 +151,22 @@ function drainNews(key: string, { drain }: InHand): Notice[] {
   const { outcome: reason, message } = drain;
   return [
     { key: `${key}|${message.length}`, type: reason === 'NothingEvicted' ? 'Normal' : 'Warning', reason, message },
+  ];
+}
+
+/** A write that takes long: said once for each step, though the message goes on counting. */
+function slow(key: string, message: string, at: { at?: string }): Notice[] {
+  const found = /^writing (\S+) for \S+: slow, and not killed; (.*)$/.exec(message);
+  if (found === null) return [];
+  const [, image = '', look = ''] = found;
+  return [
+    {
+      key: `${key}|${image}`,
+      type: 'Warning',
+      reason: 'UpgradeSlow',
+      message: `the image takes long to be written. It is not killed, as a machine with a slot half written may not boot: ${look}`,
+      ...at,
+    },
   ];
 }
 

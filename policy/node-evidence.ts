@@ -1,5 +1,5 @@
 import type { KairosNodeAgentStatus } from '../api/types.ts';
-import { bootStateOf } from './boot-state.ts';
+import { bootStateOf, trustedBootOf } from './boot-state.ts';
 import { pickReleaseFields, versionOf } from './release.ts';
 
 /** What became of the pod that was to read a node: what it read, or what was seen of it instead. */
@@ -39,16 +39,18 @@ export function parseNodeEvidence(words: string): KairosNodeAgentStatus | undefi
   if (bootID === undefined || release === undefined) return undefined;
   const observedVersion = versionOf(release);
   const sourceBootID = /^[\w-]{1,64}$/.exec(text('stamp-boot'))?.[0];
+  const boot = {
+    cmdline: text('cmdline'),
+    sentinels: text('run-cos').split(/\s+/),
+    loaderEntry: text('loader-entry'),
+    ...(lines.has('loader-device') ? { isInstalled: text('loader-device') === 'yes' } : {}),
+  };
   return {
     bootID,
     release,
     ...(observedVersion === undefined ? {} : { observedVersion }),
-    bootState: bootStateOf({
-      cmdline: text('cmdline'),
-      sentinels: text('run-cos').split(/\s+/),
-      loaderEntry: text('loader-entry'),
-      ...(lines.has('loader-device') ? { isInstalled: text('loader-device') === 'yes' } : {}),
-    }),
+    bootState: bootStateOf(boot),
+    ...trustedBootOf(boot),
     ...stampOf(lines.has('stamp-boot'), sourceBootID),
   };
 }

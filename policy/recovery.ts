@@ -77,7 +77,8 @@ export function lateVerdict(
   if (held !== 'Lost' && held !== 'Unverified' && held !== 'NeverRebooted') return undefined;
   if (last?.bootID === undefined || last.version === undefined || last.verdict !== held) return undefined;
   const target = { version: last.version, ...(last.digest === undefined ? {} : { digest: last.digest }) };
-  const judged = judge({ sourceBootID: last.bootID, target, node, report: status });
+  const from = last.from === undefined ? {} : { from: last.from };
+  const judged = judge({ sourceBootID: last.bootID, target, ...from, node, report: status });
   return judged === undefined || judged.verdict === last.verdict ? undefined : judged.verdict;
 }
 

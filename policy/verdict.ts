@@ -1,11 +1,14 @@
 import type { KairosNodeAgentStatus, Verdict } from '../api/types.ts';
 import type { PodReading } from './node-evidence.ts';
+import { isOnTrial } from './boot-state.ts';
 import { sameVersion, versionOf } from './release.ts';
 
 export interface Evidence {
   /** The boot in which the new image was written. */
   sourceBootID: string;
   target: { version: string; digest?: string };
+  /** The version that the node ran before. */
+  from?: string;
   node: { name?: string; bootID: string; ready: boolean };
   report?: KairosNodeAgentStatus;
 }
@@ -76,10 +79,35 @@ function judgeRunning(evidence: Evidence, report: KairosNodeAgentStatus, version
       message: `${name} runs ${runs}, but from an image that another upgrade wrote (boot ${stamp.sourceBootID ?? 'unknown'}): see status.stamp of its KairosNode for whose it is, then start the rollout again`,
     };
   }
-  if (report.bootState === 'active') return { verdict: 'Succeeded', message: `runs ${runs} from its active image` };
+  if (report.bootState === 'active') {
+    if (report.trustedBoot === true) return judgeTrustedBoot(evidence, report, runs);
+    return { verdict: 'Succeeded', message: `runs ${runs} from its active image` };
+  }
   return {
     verdict: 'Unverified',
     message: `${name} runs ${runs}, but neither its boot state nor a stamp proves that it is the new image: look at /proc/cmdline on the node, and free it when it booted the active image`,
+  };
+}
+
+/**
+ * A signed image holds no stamp. What tells a new one from the one before: the loader has it on trial, or its version
+ * is another. Where neither is so, the active entry may hold the old image, and nothing is guessed.
+ */
+function judgeTrustedBoot(evidence: Evidence, { loaderEntry }: KairosNodeAgentStatus, runs: string): Judgement {
+  const { from } = evidence;
+  if (isOnTrial(loaderEntry))
+    return {
+      verdict: 'Succeeded',
+      message: `runs ${runs} from its active entry (trusted boot), which is on trial as a new one: ${loaderEntry}`,
+    };
+  if (from !== undefined && !sameVersion(from, runs))
+    return {
+      verdict: 'Succeeded',
+      message: `runs ${runs} from its active entry (trusted boot), and ran ${from} before; that it is this image and no other of that version is not proven, as no stamp can be put into a signed one`,
+    };
+  return {
+    verdict: 'Unverified',
+    message: `${nameOf(evidence)} runs ${runs} from its active entry (trusted boot)${from === undefined ? '' : ', the version that it ran before'}: nothing tells whether that is the new image or the old one, as no stamp can be put into a signed one. On the node, compare /efi/EFI/kairos/active.efi with the one in the image: look at both with sha256sum, and free the node when they are the same`,
   };
 }
 

@@ -6,7 +6,7 @@ export interface WriterEnd {
   message?: string;
   /** Whether its container has ever begun to run. */
   started: boolean;
-  terminated?: { exitCode: number; reason?: string; message?: string };
+  terminated?: { exitCode: number; reason?: string; message?: string; startedAt?: string; finishedAt?: string };
 }
 
 /**
@@ -16,9 +16,19 @@ export interface WriterEnd {
 export type WriteOutcome =
   { outcome: 'Written' | 'Refused' | 'AnotherBoot' } | { outcome: 'NotTouched' | 'Failed'; message: string };
 
-/** Exit codes of the script that it gives before anything is touched. */
+/** Exit codes of the script that it gives before anything is touched; docs/upgrade-job.md has all of them. */
 const ANOTHER_BOOT = 76;
-const BOOT_UNREADABLE = 77;
+/** What to do about each of the others. */
+const NOT_TOUCHED: Readonly<Record<number, (words: string) => string>> = {
+  74: (words) =>
+    `the lock of this boot cannot be taken in /run/kairos-operator of the machine (${words}); its image was not touched: see whether its /run is full or read-only`,
+  77: (words) =>
+    `the boot id of the machine cannot be read from a privileged pod (${words}); its image was not touched: see whether the node allows nsenter into its process 1`,
+  78: (words) =>
+    `the new image does not fit (${words}); its image was not touched: make room on the state partition of the machine, or use a smaller image, then start the rollout again`,
+  79: (words) =>
+    `the machine is not what was planned for (${words}); its image was not touched: the agent of the node must report it (status.trustedBoot of its KairosNode); where there is no agent of this version, label the node kairos.io/trusted-boot=true or false, then start the rollout again`,
+};
 const MESSAGE_CHARACTERS = 1500;
 
 /** How the writing of an image ended, by its pod; undefined while it has not. */
@@ -29,12 +39,9 @@ export function writeOutcome(node: string, pod: WriterEnd): WriteOutcome | undef
   const { exitCode, reason, message } = pod.terminated ?? {};
   const words = message?.trim() ?? '';
   if (exitCode === ANOTHER_BOOT) return { outcome: 'AnotherBoot' };
-  if (exitCode === BOOT_UNREADABLE) {
-    return {
-      outcome: 'NotTouched',
-      message: `node ${node}: the boot id of the machine cannot be read from a privileged pod (${words}); its image was not touched: see whether the node allows nsenter into its process 1`,
-    };
-  }
+  const untouched = exitCode === undefined ? undefined : NOT_TOUCHED[exitCode];
+  if (untouched !== undefined)
+    return { outcome: 'NotTouched', message: `node ${node}: ${untouched(words.slice(-MESSAGE_CHARACTERS))}` };
   const log = words === '' ? 'it left no message' : words.slice(-MESSAGE_CHARACTERS);
   return {
     outcome: 'Failed',

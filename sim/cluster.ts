@@ -47,8 +47,8 @@ export interface SimulatedCluster {
   nodes(): string[];
   /** Throws for a node that is not there. */
   machine(name: string): Machine;
-  /** Resolves with its name when the node is Ready. */
-  addNode(node?: { name?: string; controlPlane?: boolean }): Promise<string>;
+  /** Resolves with its name when the node is Ready. `image`: what is installed on it, instead of that of the others. */
+  addNode(node?: { name?: string; controlPlane?: boolean; image?: string }): Promise<string>;
   /** Cuts its power and deletes the Node. */
   removeNode(name: string): Promise<void>;
   /** Whoever installs the image from now on gets one that does not boot. */
@@ -153,10 +153,12 @@ export async function startCluster(options: ClusterOptions): Promise<SimulatedCl
     agents = runAgents;
     await runKubelets.synced();
 
-    const joinNode = async (name: string, isControlPlane: boolean): Promise<void> => {
+    const joinNode = async (name: string, isControlPlane: boolean, image = options.image): Promise<void> => {
       const identity = { name, controlPlane: isControlPlane, index: made++ };
       const machineFolder = join(folder, 'machines', name);
-      const machine = buildMachine({ name, folder: machineFolder, imageFolder: first.folder, bootMs: timings.bootMs });
+      const imageFolder = images.find(image)?.folder;
+      if (imageFolder === undefined) throw new Error(`image ${image} of ${name} is not in images`);
+      const machine = buildMachine({ name, folder: machineFolder, imageFolder, bootMs: timings.bootMs });
       const node = connectMachine({
         machine,
         identity,
@@ -196,7 +198,7 @@ interface Parts {
   agents: Agents;
   client: KubeClient;
   members: Map<string, Member>;
-  joinNode(name: string, controlPlane: boolean): Promise<void>;
+  joinNode(name: string, controlPlane: boolean, image?: string): Promise<void>;
   /** Tells the next kwok of the images that are in the registry now. */
   renewStages(): void;
   readonly stop: () => Promise<void>;
@@ -222,9 +224,9 @@ function simulatedCluster(parts: Parts): SimulatedCluster {
     images,
     nodes: () => [...members.keys()],
     machine: (name) => member(name).machine,
-    async addNode({ name, controlPlane: isControlPlane = false } = {}) {
+    async addNode({ name, controlPlane: isControlPlane = false, image } = {}) {
       const chosen = name ?? freeName(isControlPlane ? 'cp' : 'worker');
-      await parts.joinNode(chosen, isControlPlane);
+      await parts.joinNode(chosen, isControlPlane, image);
       return chosen;
     },
     async removeNode(name) {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { UNASSIGNED } from './efi-partition.ts';
 
 /** What the registry of a simulated cluster holds: the few files of an image that an upgrade is judged by. */
 export interface SimulatedImage {
@@ -10,6 +11,8 @@ export interface SimulatedImage {
   readonly kairosRelease?: Readonly<Record<string, string>>;
   /** Fields of `/etc/os-release`. */
   readonly osRelease?: Readonly<Record<string, string>>;
+  /** Whether it lacks the signed files that one of `KAIROS_TRUSTED_BOOT=true` carries for a machine with trusted boot. */
+  readonly unsigned?: boolean;
   /** Whether a machine gets as far as userspace with it. Default true. */
   readonly boots?: boolean;
   /** What a container runtime says when it cannot start a program of it, such as `exec format error`. */
@@ -27,6 +30,8 @@ export interface RegisteredImage {
   readonly kairosRelease: Readonly<Record<string, string>> | undefined;
   readonly osRelease: Readonly<Record<string, string>> | undefined;
   readonly startError: string | undefined;
+  /** Whether it carries signed files for a machine with trusted boot. */
+  readonly isSigned: boolean;
   /** Texts of the files that a pre-pull pod prints. */
   readonly files: Readonly<Partial<Record<'kairos-release' | 'os-release', string>>>;
 }
@@ -50,9 +55,12 @@ export function openImageRegistry(folder: string): ImageRegistry {
   const byDigest = new Map<string, RegisteredImage>();
 
   function setBoots(image: RegisteredImage, boots: boolean): void {
-    const mark = join(image.folder, DOES_NOT_BOOT);
-    if (boots) rmSync(mark, { force: true });
-    else writeFileSync(mark, 'the kernel of this image panics\n');
+    const signed = join(image.folder, UNASSIGNED);
+    for (const root of [image.folder, ...(image.isSigned ? [signed] : [])]) {
+      const mark = join(root, DOES_NOT_BOOT);
+      if (boots) rmSync(mark, { force: true });
+      else writeFileSync(mark, 'the kernel of this image panics\n');
+    }
   }
 
   return {
@@ -61,6 +69,8 @@ export function openImageRegistry(folder: string): ImageRegistry {
       const etc = join(registered.folder, 'etc');
       mkdirSync(etc, { recursive: true });
       for (const [name, text] of Object.entries(registered.files)) writeFileSync(join(etc, name), text);
+      // The signed file holds the whole system.
+      if (registered.isSigned) cpSync(etc, join(registered.folder, UNASSIGNED, 'etc'), { recursive: true });
       setBoots(registered, image.boots ?? true);
       byReference.set(fullName(image.reference), registered);
       byDigest.set(registered.imageID, registered);
@@ -82,7 +92,12 @@ export function openImageRegistry(folder: string): ImageRegistry {
 export function kairosImage(
   reference: string,
   version: string,
-  options: { readonly kubernetes?: string; readonly boots?: boolean } = {},
+  options: {
+    readonly kubernetes?: string;
+    readonly boots?: boolean;
+    readonly trustedBoot?: boolean;
+    readonly unsigned?: boolean;
+  } = {},
 ): SimulatedImage {
   const kubernetes = options.kubernetes ?? 'v1.33.9+k3s1';
   return {
@@ -101,12 +116,13 @@ export function kairosImage(
       KAIROS_SOFTWARE_VERSION: kubernetes,
       KAIROS_SOFTWARE_VERSION_PREFIX: 'k3s',
       KAIROS_TARGETARCH: 'amd64',
-      KAIROS_TRUSTED_BOOT: 'false',
+      KAIROS_TRUSTED_BOOT: String(options.trustedBoot ?? false),
       KAIROS_VARIANT: 'standard',
       KAIROS_VERSION: version,
     },
     osRelease: { ID: 'hadron', VERSION_ID: 'v0.0.4', PRETTY_NAME: 'Hadron v0.0.4' },
     boots: options.boots ?? true,
+    ...(options.unsigned === undefined ? {} : { unsigned: options.unsigned }),
   };
 }
 
@@ -128,6 +144,7 @@ function describe(folder: string, image: SimulatedImage): RegisteredImage {
     kairosRelease,
     osRelease,
     startError,
+    isSigned: kairosRelease?.['KAIROS_TRUSTED_BOOT'] === 'true' && image.unsigned !== true,
     files,
   };
 }

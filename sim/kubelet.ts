@@ -5,7 +5,7 @@ import { listAll } from '../kube/list.ts';
 import type { RawObject } from '../kube/raw-object.ts';
 import { startReflector } from '../kube/reflector.ts';
 import type { ImageRegistry, RegisteredImage } from './images.ts';
-import type { ContainerExit } from './machine-process.ts';
+import type { ContainerExit, RunningContainer } from './machine-process.ts';
 import type { Machine } from './machine.ts';
 import { kubeletPod, now, podStatus, statusAfterPowerLoss, type KubeletPod, type Terminated } from './pod-status.ts';
 import { KUBELET_WATCH, inBackground, untilWritten } from './retry.ts';
@@ -27,6 +27,18 @@ export interface Kubelets {
   stop(): void;
 }
 
+/** A pod that runs, or has run, in this boot of its machine. */
+interface Handled {
+  readonly node: string;
+  readonly end: AbortController;
+  /** Its container, while there is one. */
+  running?: RunningContainer;
+  /** It is on its way out: what ends now is not started again. */
+  leaves: boolean;
+  /** Resolves when its last status is written. */
+  done: Promise<void>;
+}
+
 /** A tenth of kubelet's own, whose back-off begins with 10 s: time is short in a simulation. */
 const RESTART_BACKOFF_MS = 1000;
 const LONGEST_BACKOFF_MS = 30_000;
@@ -36,7 +48,7 @@ export function startKubelets(options: KubeletOptions): Kubelets {
   const { client, images, timings } = options;
   const nodesUp = new Map<string, AbortSignal>();
   /** By the pod's UID: what runs, or has run, in this boot of its machine. */
-  const handled = new Map<string, { node: string; end: AbortController }>();
+  const handled = new Map<string, Handled>();
   /** Images that a pre-pull, or an earlier pod, brought to a node. They outlive a reboot. */
   const pulled = new Set<string>();
 
@@ -67,12 +79,20 @@ export function startKubelets(options: KubeletOptions): Kubelets {
     const due = pod.phase === 'Pending' || (pod.phase === 'Running' && pod.restartPolicy !== 'Never');
     if (!due || handled.has(pod.uid)) return;
     const end = new AbortController();
-    handled.set(pod.uid, { node: pod.node, end });
     const signal = AbortSignal.any([boot, end.signal]);
-    inBackground(runPod(pod, image, signal), signal, options.onError);
+    const one: Handled = { node: pod.node, end, leaves: false, done: Promise.resolve() };
+    handled.set(pod.uid, one);
+    const run = runPod(pod, image, one, signal);
+    one.done = run.catch(() => undefined);
+    inBackground(run, signal, options.onError);
   }
 
-  async function runPod(pod: KubeletPod, image: RegisteredImage | undefined, signal: AbortSignal): Promise<void> {
+  async function runPod(
+    pod: KubeletPod,
+    image: RegisteredImage | undefined,
+    one: Handled,
+    signal: AbortSignal,
+  ): Promise<void> {
     if (image === undefined) return refuse(pod, signal);
     const have = `${pod.node} ${image.digest}`;
     await sleep(timings.podStartMs + (pulled.has(have) ? 0 : timings.pullMs), undefined, { signal });
@@ -80,15 +100,15 @@ export function startKubelets(options: KubeletOptions): Kubelets {
     let lastState: Terminated | undefined;
     for (let restarts = pod.restarts; ; restarts++) {
       const startedAt = now();
-      const exit = runContainer(pod, image, signal);
+      const exit = runContainer(pod, image, one, signal);
       const imageID = image.imageID;
       const shown = { imageID, restarts, ...(lastState && { lastState }) };
       await writeStatus(pod, podStatus(pod, 'Running', { ...shown, state: { running: { startedAt } } }), signal);
       const ended = await exit;
       if (ended === undefined) return;
       const terminated = describeExit(pod, ended, startedAt);
-      const again = pod.restartPolicy === 'Always' || (pod.restartPolicy === 'OnFailure' && ended.exitCode !== 0);
-      if (!again) {
+      const wanted = pod.restartPolicy === 'Always' || (pod.restartPolicy === 'OnFailure' && ended.exitCode !== 0);
+      if (!wanted || one.leaves) {
         const phase = ended.exitCode === 0 ? 'Succeeded' : 'Failed';
         await writeStatus(pod, podStatus(pod, phase, { ...shown, state: { terminated } }), signal);
         return;
@@ -104,6 +124,7 @@ export function startKubelets(options: KubeletOptions): Kubelets {
   async function runContainer(
     pod: KubeletPod,
     image: RegisteredImage,
+    one: Handled,
     signal: AbortSignal,
   ): Promise<ContainerExit | undefined> {
     const machine = options.machine(pod.node);
@@ -120,6 +141,7 @@ export function startKubelets(options: KubeletOptions): Kubelets {
       imageName: image.reference,
       upgradeMs: timings.upgradeMs,
     });
+    one.running = container;
     signal.addEventListener('abort', () => container.kill(), { once: true });
     return container.ended;
   }
@@ -133,9 +155,26 @@ export function startKubelets(options: KubeletOptions): Kubelets {
     }
   }
 
-  /** The pods of an upgrade share the host's processes: without a handler of their own, SIGTERM ends them at once. */
+  /**
+   * SIGTERM, then the grace period. The pods of an upgrade share the host's processes: without a handler of their own
+   * that signal ends them at once, and with one they go on.
+   */
   async function remove(pod: KubeletPod, boot: AbortSignal): Promise<void> {
-    handled.get(pod.uid)?.end.abort();
+    const one = handled.get(pod.uid);
+    if (one !== undefined) {
+      if (one.leaves) return;
+      one.leaves = true;
+      one.running?.terminate();
+      const over = new AbortController();
+      const signal = AbortSignal.any([boot, over.signal]);
+      const grace = sleep(pod.graceSeconds * 1000, false, { signal });
+      const isOver = await Promise.race([one.done.then(() => true), grace]).finally(() => over.abort());
+      one.end.abort();
+      if (!isOver) {
+        const state = { terminated: { exitCode: 137, reason: 'Error', finishedAt: now() } };
+        await writeStatus(pod, podStatus(pod, 'Failed', { imageID: '', restarts: pod.restarts, state }), boot);
+      }
+    }
     await sleep(timings.podStopMs, undefined, { signal: boot });
     const body = { gracePeriodSeconds: 0, preconditions: { uid: pod.uid } };
     await untilWritten(() => client.request({ verb: 'delete', path: podPath(pod), body }), boot);

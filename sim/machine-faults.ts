@@ -9,6 +9,8 @@ export interface Faults {
   upgradeFails?: string;
   /** The kernel kills `kairos-agent upgrade`, and all of its container, for want of memory. */
   upgradeOutOfMemory?: boolean;
+  /** The machine reboots by itself once `kairos-agent upgrade` has written, as with `upgrade.reboot: true`. */
+  rebootsItself?: boolean;
   /** The operator's agent does not start at the next boot. */
   noAgent?: boolean;
   /** The recovery system starts Kubernetes, as that of Kairos does not. */

@@ -29,6 +29,8 @@ export interface ContainerExit {
 export interface RunningContainer {
   /** Undefined when it was killed. */
   readonly ended: Promise<ContainerExit | undefined>;
+  /** Asks its first process to end, as kubelet does; what that leaves behind ends with it. */
+  terminate(): void;
   /** As the loss of power does: everything in it is gone at once, and what it wrote stays. */
   kill(): void;
 }
@@ -79,6 +81,7 @@ export function runContainer(options: ContainerOptions, around: Surroundings): R
       SIM_UPGRADE_SECONDS: String(options.upgradeMs / 1000),
       SIM_PAUSE_SECONDS: PAUSE_SECONDS,
       ...(around.faults.upgradeFails !== undefined && { SIM_UPGRADE_FAILS: around.faults.upgradeFails }),
+      ...(around.faults.rebootsItself === true && { SIM_REBOOTS_ITSELF: 'yes' }),
       ...(around.faults.upgradeOutOfMemory === true && { SIM_UPGRADE_OUT_OF_MEMORY: 'yes' }),
     },
   });
@@ -103,6 +106,16 @@ export function runContainer(options: ContainerOptions, around: Surroundings): R
   };
   // What the shims have to say. Lines this short arrive whole.
   child.stdio[3]?.on('data', (data: Buffer) => data.toString().trim().split('\n').forEach(heard));
+
+  const signalAll = (): void => {
+    if (pid === undefined) return;
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  };
+  child.once('exit', signalAll);
 
   const ended = new Promise<ContainerExit | undefined>((resolve) => {
     const end = (exitCode: number): void => {
@@ -129,14 +142,10 @@ export function runContainer(options: ContainerOptions, around: Surroundings): R
 
   return {
     ended,
+    terminate: () => void child.kill('SIGTERM'),
     kill() {
       killed = true;
-      if (pid === undefined) return;
-      try {
-        process.kill(-pid, 'SIGKILL');
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-      }
+      signalAll();
     },
   };
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { reachedUserspace, throughGrub, type Slot } from './grub.ts';
+import type { Slot } from './grub.ts';
 import { openDisk, type MachineDisk } from './machine-disk.ts';
 import type { Faults } from './machine-faults.ts';
 import { runContainer, type ContainerOptions, type RunningContainer } from './machine-process.ts';
@@ -105,24 +105,26 @@ export function buildMachine(options: MachineOptions): Machine {
   }
 
   function startKernel(count: number, bootMs: number): void {
-    const pass = throughGrub(disk.readGrub(), disk.loadable());
-    disk.writeGrub(pass.state);
-    const { slot } = pass;
+    const start = disk.startLoader();
+    const { slot, loaderEntry } = start;
+    const loader = loaderEntry === undefined ? 'GRUB' : 'systemd-boot';
     if (slot === undefined || count > MAX_KERNELS) {
-      say('GRUB: nothing that boots');
+      say(`${loader}: nothing that boots`);
       turn('stuck');
       return;
     }
-    say(`GRUB: starting ${slot}${pass.upgradeFailure ? ', as the upgraded image did not boot' : ''}`);
+    say(
+      `${loader}: starting ${loaderEntry ?? slot}${start.upgradeFailure ? ', as the upgraded image did not boot' : ''}`,
+    );
     timer = setTimeout(() => {
       if (!disk.boots(slot)) {
         say(`Kernel panic - not syncing: no init found in ${slot}. Rebooting in 5 seconds..`);
         startKernel(count + 1, bootMs);
         return;
       }
-      disk.writeGrub(reachedUserspace(slot, disk.readGrub()));
+      disk.reachedUserspace(slot);
       running = { bootID: randomUUID(), slot, atMs: Date.now() };
-      disk.startRoot({ slot, upgradeFailure: pass.upgradeFailure, bootID: running.bootID });
+      disk.startRoot({ ...start, slot, bootID: running.bootID });
       boots.push(running);
       turn(slot === 'recovery' ? 'recovery' : 'running');
     }, bootMs);

@@ -9,6 +9,8 @@ export interface KubeletPod {
   /** Value of the step label; undefined for a pod that is not the operator's. */
   readonly step: string | undefined;
   readonly deleting: boolean;
+  /** How long it may take to stop, once it is deleted. */
+  readonly graceSeconds: number;
   readonly phase: string;
   readonly restartPolicy: string;
   readonly container: KubeletContainer;
@@ -72,7 +74,7 @@ interface ContainerStatus {
 const LOST = { exitCode: 255, reason: 'Unknown' } as const;
 
 export function kubeletPod(object: RawObject, stepLabel: string): KubeletPod {
-  const { name, namespace = '', uid, labels = {}, deletionTimestamp } = object.metadata;
+  const { name, namespace = '', uid, labels = {}, deletionTimestamp, deletionGracePeriodSeconds = 0 } = object.metadata;
   const { nodeName = '', restartPolicy = 'Always', containers } = object.spec as PodSpec;
   const { phase = 'Pending', containerStatuses = [], startTime } = (object.status ?? {}) as PodStatus;
   return {
@@ -82,6 +84,7 @@ export function kubeletPod(object: RawObject, stepLabel: string): KubeletPod {
     node: nodeName,
     step: labels[stepLabel],
     deleting: deletionTimestamp !== undefined,
+    graceSeconds: deletionGracePeriodSeconds,
     phase,
     restartPolicy,
     container: kubeletContainer(containers[0]),

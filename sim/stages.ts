@@ -156,7 +156,10 @@ function referencesOf({ reference, digest, imageID }: RegisteredImage, all: read
   return [...new Set([...(tagged ? [reference] : []), `${repository}@${digest}`, imageID])];
 }
 
-/** Both containers of a pre-pull pod copy a file of the image to their termination log. */
+/**
+ * Two containers of a pre-pull pod copy a file of the image to their termination log; a third one, where it is there,
+ * looks for the signed files of trusted boot.
+ */
 function pulled(image: RegisteredImage): string {
   if (image.startError !== undefined) return notStarted(image, image.startError);
   const message = (file: 'kairos-release' | 'os-release'): string => literal(image.files[file] ?? '');
@@ -181,6 +184,9 @@ containerStatuses:
       exitCode: ${exitCode('kairos-release')}
       reason: ${exitCode('kairos-release') === 0 ? 'Completed' : 'Error'}
       message: ${message('kairos-release')}
+      {{ else if eq .name "trusted-boot" }}
+      exitCode: ${image.isSigned ? 0 : 1}
+      reason: ${image.isSigned ? 'Completed' : 'Error'}
       {{ else }}
       exitCode: ${exitCode('os-release')}
       reason: ${exitCode('os-release') === 0 ? 'Completed' : 'Error'}
@@ -188,7 +194,7 @@ containerStatuses:
       {{ end }}
 {{ end }}
 startTime: {{ $now | Quote }}
-phase: ${complete ? 'Succeeded' : 'Failed'}
+phase: ${complete ? `{{ if gt (len .spec.containers) 2 }}${image.isSigned ? 'Succeeded' : 'Failed'}{{ else }}Succeeded{{ end }}` : 'Failed'}
 `;
 }
 

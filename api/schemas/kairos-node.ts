@@ -76,6 +76,33 @@ const attemptOf = z
   })
   .describe('Which attempt of which resource this belongs to.');
 
+const write = z
+  .object({
+    step: z.enum(['upgrade', 'recovery']).describe('Which image was written: of the active or of the recovery system.'),
+    bootID: z.string().max(64).describe('The boot in which it was written.').optional(),
+    exitCode: z
+      .int()
+      .describe(
+        'Exit code of the container that wrote it; 0 is success, and what the others mean is in docs/upgrade-job.md. Absent where the machine rebooted before kubelet could tell.',
+      )
+      .optional(),
+    reason: z
+      .string()
+      .max(1024)
+      .describe('Why its container or pod ended, in the words of kubelet, such as OOMKilled or Evicted.')
+      .optional(),
+    logTail: z
+      .string()
+      .max(2000)
+      .describe('The last lines of its log: at most 20, and 2000 characters, printable ones only.')
+      .optional(),
+    startedAt: time().optional().describe('When its container began, by the clock of the node.'),
+    finishedAt: time().optional().describe('When its container ended, by the clock of the node.'),
+  })
+  .describe('How the writing of one image ended.');
+
+const writes = (description: string) => mapList(write, 'step').describe(description).optional();
+
 const inHand = z
   .object({
     rollout: z.string().max(1000).describe('Workflow id of the rollout.'),
@@ -89,6 +116,7 @@ const inHand = z
     startedAt: time().describe('When the node was taken in hand.'),
     recoveredAt: time().optional().describe('When a workflow took it up again that was not the one which began it.'),
     drain: drainRecord.optional(),
+    writes: writes('What has been written so far, and how that ended.'),
   })
   .describe(
     'The upgrade that is under way: enough to finish it from evidence, should its workflow be lost. Absent when none is.',
@@ -109,6 +137,7 @@ const lastAttempt = z
     message: z.string().max(4096).describe('How it ended, in a sentence.').optional(),
     startedAt: time().optional().describe('When the node was taken out of service.'),
     finishedAt: time().describe('When the verdict was written.'),
+    writes: writes('The images that were written, and how that ended; kept when pods and Jobs are gone.'),
   })
   .describe('The last finished upgrade attempt. A drift that equals it is settled: it is not tried again by itself.');
 
@@ -121,6 +150,18 @@ const stamp = z
   })
   .describe('The stamp that the upgrade baked into the image that is running now.');
 
+const recovery = z
+  .object({
+    image: z.string().max(1000).describe('The image that was written.'),
+    digest: z.string().max(300).describe('Its digest.').optional(),
+    version: z.string().max(200).describe('The version read inside it.'),
+    writtenAt: time().describe('When it was written.'),
+    rollout: z.string().max(1000).describe('Workflow id of the rollout that wrote it.'),
+  })
+  .describe(
+    'What is in the recovery system, where this operator wrote it. Absent: not known, and the next upgrade of the recovery system writes it.',
+  );
+
 export const kairosNodeAgentStatus = z.object({
   observedVersion: z.string().max(200).describe('The version that the node runs, as the Kairos triple.').optional(),
   release: z
@@ -129,6 +170,17 @@ export const kairosNodeAgentStatus = z.object({
     .optional(),
   bootID: z.string().max(64).describe('Boot id of the boot that this report belongs to.').optional(),
   bootState: z.enum(BOOT_STATES).describe('The slot that the machine booted from.').optional(),
+  trustedBoot: z
+    .boolean()
+    .describe('True where the machine was started with trusted boot (UKI); absent where it was not.')
+    .optional(),
+  loaderEntry: z
+    .string()
+    .max(100)
+    .describe(
+      'With trusted boot: the entry that systemd-boot started, such as active+2-1.conf; the numbers are there while a new image is on trial, and only where the loader tells them.',
+    )
+    .optional(),
   stamp: stamp.optional(),
   agentVersion: z.string().max(64).describe('Version of the agent that reported.').optional(),
   reportedAt: time().optional().describe('When the agent last reported, by the clock of the node.'),
@@ -152,6 +204,7 @@ export const kairosNodeOperatorStatus = z.object({
     .optional(),
   blockedPods: z.int().min(0).describe('How many pods have not left the node.').optional(),
   lastAttempt: lastAttempt.optional(),
+  recovery: recovery.optional(),
   conditions: mapList(condition, 'type').describe('Named facts about this node.').optional(),
 });
 

@@ -53,6 +53,60 @@ describe('a reboot', () => {
   });
 });
 
+describe('a pod that was to reboot', () => {
+  it('and that somebody deletes is made again within seconds, a bounded number of times', async () => {
+    world.run(rebootNode);
+    await elapse(6 * SECOND);
+    expect(asked()).toBe(1);
+    world.removePod('kairos-reboot');
+    await elapse(6 * SECOND);
+    expect({ asked: asked(), pods: world.pods }).toEqual({ asked: 2, pods: ['kairos-reboot'] });
+    for (let second = 0; second < 9 * 60; second += 1) {
+      world.removePod('kairos-reboot');
+      await elapse(SECOND);
+    }
+    expect(asked()).toBe(21);
+    // The next try begins with its own.
+    await elapse(MINUTE);
+    expect(asked()).toBe(22);
+  });
+
+  it('and that kubelet evicted is made again', async () => {
+    world.run(rebootNode);
+    await elapse(6 * SECOND);
+    world.pod('kairos-reboot', { phase: 'Failed', reason: 'Evicted' });
+    await elapse(6 * SECOND);
+    expect({ asked: asked(), pods: world.pods }).toEqual({ asked: 2, pods: ['kairos-reboot'] });
+  });
+
+  it('and that ended without a reboot is left until the next try', async () => {
+    world.run(rebootNode);
+    await elapse(6 * SECOND);
+    world.pod('kairos-reboot', { phase: 'Succeeded' });
+    await elapse(9 * MINUTE);
+    expect(asked()).toBe(1);
+  });
+
+  it('by force is made again, too', async () => {
+    world.run(rebootNode);
+    world.node({ ready: false });
+    await elapse(30 * MINUTE + 6 * SECOND);
+    expect(forced()).toBe(1);
+    world.removePod('kairos-reboot-forced');
+    await elapse(6 * SECOND);
+    expect(forced()).toBe(2);
+  });
+
+  it('is not made again in another boot', async () => {
+    const step = world.run(rebootNode);
+    await elapse(6 * SECOND);
+    world.removePod('kairos-reboot');
+    world.node({ bootID: 'boot-2', ready: false });
+    await elapse(MINUTE);
+    expect({ asked: asked(), answer: step.answer }).toEqual({ asked: 1, answer: { outcome: 'BootChanged' } });
+  });
+});
+
 describe('a node that is not Ready in its old boot when the time is over', () => {
   it('is forced once, and given the time of one more try', async () => {
     const step = world.run(rebootNode);

@@ -78,7 +78,11 @@ describe('a second run in the same boot', () => {
     const first = await upgrade({ AGENT_ENDS: code, AGENT_SAYS: words });
     const calls = container.calls();
     const second = await upgrade({ AGENT_ENDS: '99' });
-    expect(second).toMatchObject({ code: Number(code), report: first.report });
+    expect(second.code).toBe(Number(code));
+    const time = String.raw`2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\dZ`;
+    const says = new RegExp(`^an earlier pod did this, from ${time} to ${time}; the end of its log:\n`);
+    expect(second.report).toMatch(says);
+    expect(second.report.replace(says, '')).toBe(first.report);
     expect(container.calls()).toEqual(calls);
   });
 
@@ -117,10 +121,36 @@ describe('a second run in the same boot', () => {
     expect(agentRuns()).toBe(1);
   });
 
-  it('writes the recovery image all the same: that is another step', async () => {
+  it('writes the recovery image all the same, once for each attempt', async () => {
+    const recovery = (attempt: number) => upgrade({ STEP: 'recovery', LOCK: `kairos-recovery-n-1-${attempt}` });
     await upgrade();
-    expect((await upgrade({ STEP: 'recovery' })).code).toBe(0);
-    expect((await upgrade({ STEP: 'recovery' })).code).toBe(0);
+    for (const attempt of [1, 1, 2, 2]) expect((await recovery(attempt)).code).toBe(0);
+    expect(agentRuns()).toBe(3);
+  });
+
+  it('waits for another attempt that still writes the recovery image', async () => {
+    container.hold();
+    const recovery = (attempt: number) =>
+      start(ARGS, { STEP: 'recovery', LOCK: `kairos-recovery-n-1-${attempt}`, AGENT_ENDS: String(attempt) });
+    const runs = [recovery(1)];
+    await container.until(() => agentRuns() === 1);
+    runs.push(recovery(2));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(agentRuns()).toBe(1);
+    container.goOn();
+    expect((await Promise.all(runs.map((run) => run.ended))).map(({ code }) => code)).toEqual([1, 2]);
+    expect(agentRuns()).toBe(2);
+  });
+
+  it('writes the recovery image again in another attempt where the first was cut off', async () => {
+    container.hold();
+    const first = start(ARGS, { STEP: 'recovery', LOCK: 'kairos-recovery-n-1-1' });
+    await container.until(() => agentRuns() === 1);
+    container.kill(first.child);
+    await first.ended;
+    container.goOn();
+    expect((await upgrade({ STEP: 'recovery', LOCK: 'kairos-recovery-n-1-1' })).code).toBe(75);
+    expect((await upgrade({ STEP: 'recovery', LOCK: 'kairos-recovery-n-1-2' })).code).toBe(0);
     expect(agentRuns()).toBe(2);
   });
 });
@@ -147,6 +177,121 @@ describe('in another boot the upgrade', () => {
     container.boot('boot-2');
     expect((await upgrade({ BOOT_ID: 'boot-2' })).code).toBe(0);
     expect(agentRuns()).toBe(2);
+  });
+});
+
+describe('an image that cannot fit beside the two that are there', () => {
+  const MIB = 1024;
+  const disk = (sizeMiB: number, usedMiB: number) =>
+    container.write(
+      'stubs/df',
+      `Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda3 ${sizeMiB * MIB} ${usedMiB * MIB} 1 99% /x\n`,
+    );
+  beforeEach(() => {
+    container.write('host/run/initramfs/cos-state/boot_assessment', '');
+    container.write('stubs/du', `${2000 * MIB}\t/\n`);
+  });
+
+  it('is refused with what it needs and what is there, and may be tried again when there is room', async () => {
+    disk(6000, 4600);
+    const words = 'the image takes 2000 MiB, and the state partition has 1400 MiB free: nothing done\n';
+    expect(await upgrade()).toEqual({ code: 78, output: words, report: words });
+    expect((await upgrade()).code).toBe(78);
+    expect(container.calls()).toEqual([]);
+    disk(6000, 3000);
+    expect((await upgrade()).code).toBe(0);
+    expect(agentRuns()).toBe(1);
+  });
+
+  it.each<[string, () => void, Record<string, string>]>([
+    ['it may fit, as files take less there', () => disk(6000, 4400), {}],
+    ['what an earlier upgrade left behind makes room', () => disk(6000, 4600), {}],
+    ['the size of the image cannot be told', () => container.write('stubs/du', ''), {}],
+    ['what is free cannot be told', () => container.write('stubs/df', ''), {}],
+    ['the recovery image is written, which lies elsewhere', () => disk(6000, 5900), { STEP: 'recovery' }],
+  ])('is not refused where %s', async (name, given, env) => {
+    if (name.includes('left behind')) container.write('stubs/du-transition', `${200 * MIB}\t/x\n`);
+    given();
+    expect((await upgrade(env)).code).toBe(0);
+  });
+
+  it('is not refused where paths are left out, whose size is not asked', async () => {
+    disk(6000, 5900);
+    expect((await start([...ARGS, '--exclude-path', '/usr/share/doc']).ended).code).toBe(0);
+  });
+});
+
+describe('on a machine with trusted boot the upgrade', () => {
+  const TRUSTED = { TRUSTED_BOOT: 'yes', KUBERNETES_SERVICE_HOST: '10.0.0.1' };
+  const FROM = ['upgrade', 'upgrade', '--source', 'dir:/usr/local/trusted-boot'];
+  const isUki = () => container.write('host/run/cos/uki_boot_mode', '1\n');
+
+  it('is done by the agent of the machine, which is shown the signed files of the image', async () => {
+    isUki();
+    expect(await start(FROM, TRUSTED).ended).toMatchObject({ code: 0, report: 'writing\ndone\n' });
+    const source = `${container.host}/usr/local/trusted-boot`;
+    expect(container.calls()).toEqual([
+      `mount --rbind ${container.host}/dev /dev`,
+      `mount --rbind ${container.host}/run /run`,
+      `mount --rbind ${container.image}/trusted-boot ${source}`,
+      `chroot ${container.host}, HOST_DIR=, KUBERNETES_SERVICE_HOST=`,
+      'kairos-agent',
+      '<upgrade>',
+      '<--source>',
+      '<dir:/usr/local/trusted-boot>',
+      `umount ${source}`,
+    ]);
+    expect(container.read('stubs/stamp-seen')).toBeUndefined();
+    expect(container.read(`${LOCK}/outcome`)).toBe('0\n');
+  });
+
+  it('is done once in a boot, and tells of its failure', async () => {
+    isUki();
+    const ends = [await start(FROM, { ...TRUSTED, AGENT_ENDS: '1', AGENT_SAYS: 'bad signature' }).ended];
+    ends.push(await start(FROM, TRUSTED).ended);
+    expect(ends.map(({ code, report }) => [code, report.split('\n').at(-2)])).toEqual([
+      [1, 'bad signature'],
+      [1, 'bad signature'],
+    ]);
+    expect(agentRuns()).toBe(1);
+  });
+
+  it.each<[string, () => void, string]>([
+    ['that turns out to have it', isUki, 'no'],
+    [
+      'that turns out to have it, by its command line',
+      () => container.write('host/proc/cmdline', 'rd.immucore.uki'),
+      'no',
+    ],
+    ['that turns out not to have it', () => container.write('host/proc/cmdline', 'root=LABEL=COS_ACTIVE'), 'yes'],
+  ])('does nothing on one %s', async (_, machine, planned) => {
+    machine();
+    const ended = await upgrade({ TRUSTED_BOOT: planned });
+    expect(ended.code).toBe(79);
+    expect(ended.report).toMatch(
+      /^made for a machine with trusted boot: (yes|no), but it has: (yes|no): nothing done\n$/,
+    );
+    expect(container.calls()).toEqual([]);
+    expect(container.read(`${LOCK}/pid`)).toBeUndefined();
+  });
+});
+
+describe('an exit code of kairos-agent that has a meaning here', () => {
+  it.each(['74', '75', '76', '77', '78', '79'])('%s is told as a failure', async (code) => {
+    expect(await upgrade({ AGENT_ENDS: code })).toMatchObject({
+      code: 1,
+      report: `writing\ndone\nkairos-agent ended with ${code}\n`,
+    });
+    expect((await upgrade()).code).toBe(1);
+    expect(agentRuns()).toBe(1);
+  });
+
+  it('74 is given where no lock can be taken, and nothing is done', async () => {
+    container.write('host/run/kairos-operator', 'a file');
+    const ended = await upgrade();
+    expect(ended.code).toBe(74);
+    expect(ended.report).toMatch(/kairos-operator/);
+    expect(container.calls()).toEqual([]);
   });
 });
 
@@ -260,6 +405,8 @@ describe('a pod that reads the node', () => {
     const found = await readEvidence(container.host);
     const sourceBootID = found?.stamp?.sourceBootID;
     return {
+      trustedBoot: found?.trustedBoot,
+      loaderEntry: found?.loaderEntry,
       bootID: found?.bootID,
       bootState: found?.bootState,
       observedVersion: found?.observedVersion,
@@ -275,7 +422,8 @@ describe('a pod that reads the node', () => {
       observedVersion: 'v4.0.3-k3sv1.33.9+k3s1',
       stamp: { sourceBootID: 'boot-0' },
     });
-    expect(evidence).toMatchObject(await byAgent());
+    const { trustedBoot: _none, loaderEntry: _neither, ...expected } = await byAgent();
+    expect(evidence).toMatchObject(expected);
   });
 
   it.each<[string, () => void]>([
@@ -305,8 +453,8 @@ describe('a pod that reads the node', () => {
     change();
     const expected = await byAgent();
     expect(expected.observedVersion).toBeDefined();
-    const { bootID, bootState, observedVersion, stamp } = (await read()).evidence ?? {};
-    expect({ bootID, bootState, observedVersion, stamp }).toEqual(expected);
+    const { trustedBoot, loaderEntry, bootID, bootState, observedVersion, stamp } = (await read()).evidence ?? {};
+    expect({ trustedBoot, loaderEntry, bootID, bootState, observedVersion, stamp }).toEqual(expected);
   });
 
   function sentinels(...names: string[]): void {

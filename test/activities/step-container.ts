@@ -25,13 +25,19 @@ esac`,
 echo "mount $*" >> "$STUBS/calls"
 if [ "$*" = "--rbind $HOST_DIR/dev /dev" ]; then mv "$TERMINATION_LOG" "$TERMINATION_LOG.below"; fi`,
   umount: 'echo "umount $*" >> "$STUBS/calls"; exit 1',
+  chroot: `
+echo "chroot $1, HOST_DIR=\${HOST_DIR:-}, KUBERNETES_SERVICE_HOST=\${KUBERNETES_SERVICE_HOST:-}" >> "$STUBS/calls"
+shift
+exec "$@"`,
+  df: 'cat "$STUBS/df" 2>/dev/null',
+  du: 'case "$2" in */transition.img) exec cat "$STUBS/du-transition" ;; *) exec cat "$STUBS/du" ;; esac 2>/dev/null',
   sleep: 'exec /bin/sleep 0.02',
   'grub2-editenv': `
 echo "grub2-editenv $2 $3" >> "$STUBS/calls"
 printf 'enable_boot_assessment=yes\\n%s\\n' "$3" > "$1"`,
   'kairos-agent': `
 { echo kairos-agent; for word in "$@"; do echo "<$word>"; done; } >> "$STUBS/calls"
-cp "$IMAGE_ROOT/etc/kairos-operator/target" "$STUBS/stamp-seen"
+cp "$IMAGE_ROOT/etc/kairos-operator/target" "$STUBS/stamp-seen" 2>/dev/null
 while [ ! -f "$STUBS/go-on" ]; do sleep 1; done
 echo writing; echo "\${AGENT_SAYS:-done}" >&2
 exit "\${AGENT_ENDS:-0}"`,
@@ -108,6 +114,8 @@ export class StepContainer {
         TERMINATION_LOG: join(this.folder, log),
         STEP: 'upgrade',
         BOOT_ID: 'boot-1',
+        TRUSTED_BOOT: 'no',
+        LOCK: `upgrade-${env['BOOT_ID'] ?? 'boot-1'}`,
         STAMP: '{"image":"i","sourceBootID":"boot-1"}',
         ...env,
       },

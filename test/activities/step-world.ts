@@ -3,7 +3,7 @@ import { jest } from '@jest/globals';
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import type { NodeInHand } from '../../api/messages.ts';
 import { OWNER_ANNOTATION } from '../../api/names.ts';
-import type { KairosNodeAgentStatus } from '../../api/types.ts';
+import type { KairosNodeStatus } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
 import { type PodView, podView } from '../../kube/pod-view.ts';
@@ -93,8 +93,16 @@ export class StepWorld {
     });
   }
 
-  report(status: KairosNodeAgentStatus): void {
+  report(status: KairosNodeStatus): void {
     this.#put(KAIROS_NODE, { metadata: { name: 'n-1', uid: 'k', resourceVersion: '' }, spec: {}, status });
+  }
+
+  /** The status of the KairosNode as it is. */
+  get kairosNode(): KairosNodeStatus & { inHand: NonNullable<KairosNodeStatus['inHand']> } {
+    const status = (this.#objects.get(KAIROS_NODE)?.status ?? {}) as KairosNodeStatus;
+    const none = { rollout: '', image: '', version: '', bootID: '', startedAt: '' };
+    const request = { kind: 'NodeOpUpgrade', namespace: '', name: '', uid: '', generation: 0, attempt: 0 } as const;
+    return { ...status, inHand: status.inHand ?? { ...none, request } };
   }
 
   removeNode(): void {
@@ -185,6 +193,8 @@ export class StepWorld {
     }
     if (found === undefined) throw failure('NotFound', false);
     if (verb === 'delete') this.#remove(key);
+    if (verb === 'merge-patch' && key === KAIROS_NODE)
+      return this.#put(key, { ...found, status: merged(found.status, (body as RawObject).status) });
     return found;
   }
 
@@ -208,6 +218,18 @@ export class StepWorld {
     if (path === NODE) return this.#nodes;
     return path === KAIROS_NODE ? this.#kairosNodes : undefined;
   }
+}
+
+/** As RFC 7396 says. */
+function merged(target: unknown, patch: unknown): unknown {
+  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
+  const now: Record<string, unknown> =
+    typeof target === 'object' && target !== null && !Array.isArray(target) ? { ...target } : {};
+  for (const [key, value] of Object.entries(patch)) {
+    if (value === null) delete now[key];
+    else now[key] = merged(now[key], value);
+  }
+  return now;
 }
 
 interface Request {

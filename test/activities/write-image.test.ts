@@ -22,6 +22,7 @@ const ended = (exitCode: number, message = '') => ({
   phase: exitCode === 0 ? 'Succeeded' : 'Failed',
   containerStatuses: [{ name: 'upgrade', restartCount: 0, state: { terminated: { exitCode, message } } }],
 });
+const kept = () => world.kairosNode;
 const jobs = () => world.requests.filter((request) => request.startsWith('create kairos-upgrade')).length;
 
 describe('a node that somebody put back to service', () => {
@@ -82,6 +83,117 @@ describe('the writing of an image', () => {
     await elapse(0);
     expect(step.answer).toEqual({ outcome: 'Written' });
     expect(jobs()).toBe(1);
+  });
+
+  it('keeps how it ended in the KairosNode, before it answers', async () => {
+    const step = await write();
+    const terminated = {
+      exitCode: 0,
+      reason: 'Completed',
+      message: 'writing\n\u001b[32mdone\u001b[0m\n',
+      startedAt: '2026-03-01T10:01:00Z',
+      finishedAt: '2026-03-01T10:05:00Z',
+    };
+    world.pod('writer', {
+      phase: 'Succeeded',
+      containerStatuses: [{ name: 'upgrade', restartCount: 0, state: { terminated } }],
+    });
+    await elapse(0);
+    expect(step.answer).toEqual({ outcome: 'Written' });
+    expect(kept().inHand.writes).toEqual([
+      {
+        step: 'upgrade',
+        bootID: 'boot-1',
+        exitCode: 0,
+        reason: 'Completed',
+        logTail: 'writing\ndone',
+        startedAt: '2026-03-01T10:01:00Z',
+        finishedAt: '2026-03-01T10:05:00Z',
+      },
+    ]);
+    expect(kept()).not.toHaveProperty('recovery');
+  });
+
+  it.each<[string, object, object]>([
+    [
+      'for want of memory',
+      {
+        phase: 'Failed',
+        containerStatuses: [{ name: 'upgrade', state: { terminated: { exitCode: 137, reason: 'OOMKilled' } } }],
+      },
+      { step: 'upgrade', bootID: 'boot-1', exitCode: 137, reason: 'OOMKilled' },
+    ],
+    [
+      'by an eviction',
+      {
+        phase: 'Failed',
+        reason: 'Evicted',
+        message: 'The node was low on resource: memory.',
+        containerStatuses: [
+          { name: 'upgrade', state: { terminated: { exitCode: 137, reason: 'Error', message: 'writing' } } },
+        ],
+      },
+      {
+        step: 'upgrade',
+        bootID: 'boot-1',
+        exitCode: 137,
+        reason: 'Evicted, Error',
+        logTail: 'writing\nThe node was low on resource: memory.',
+      },
+    ],
+  ])('that was cut off %s leaves what is known of it', async (_, status, record) => {
+    const step = await write();
+    world.pod('writer', status);
+    await elapse(0);
+    expect(step.answer).toMatchObject({ outcome: 'Failed' });
+    expect(kept().inHand.writes).toEqual([record]);
+  });
+
+  it('in which the machine rebooted leaves that, or what its pod said', async () => {
+    const first = await write();
+    world.node({ bootID: 'boot-2' });
+    await elapse(0);
+    expect(first.answer).toEqual({ outcome: 'BootChanged' });
+    expect(kept().inHand.writes).toEqual([{ step: 'upgrade', bootID: 'boot-1', reason: 'NodeRebooted' }]);
+  });
+
+  it('of the recovery system is known by its digest from its end on, and unknown while it lasts', async () => {
+    const digest = `sha256:${'a'.repeat(64)}`;
+    world.report({ bootID: 'boot-1', recovery: { image: 'old', version: 'v1', writtenAt: '', rollout: '' } });
+    const hand = { ...HAND, target: { ...HAND.target, digest } };
+    const step = world.run((view, now) => writeImage(view, { hand: now, step: 'recovery' }), { hand });
+    await elapse(0);
+    expect(kept().recovery).toBeUndefined();
+    world.writer('writer');
+    world.pod('writer', ended(0));
+    await elapse(0);
+    expect(step.answer).toEqual({ outcome: 'Written' });
+    expect(kept().recovery).toMatchObject({ image: 'i', digest, version: 'v4.0.3', rollout: HAND.rolloutID });
+  });
+
+  it('of the recovery system that failed leaves it unknown', async () => {
+    world.report({ bootID: 'boot-1', recovery: { image: 'old', version: 'v1', writtenAt: '', rollout: '' } });
+    world.run((view, hand) => writeImage(view, { hand, step: 'recovery' }));
+    await elapse(0);
+    world.writer('writer');
+    world.pod('writer', ended(1, 'no space'));
+    await elapse(0);
+    expect(kept().recovery).toBeUndefined();
+    expect(kept().inHand.writes).toMatchObject([
+      { step: 'recovery', bootID: 'boot-1', exitCode: 1, logTail: 'no space' },
+    ]);
+  });
+
+  it('that takes long is said to be slow, every ten minutes, and goes on', async () => {
+    const step = await write();
+    expect(kept().message).toBe('writing i');
+    await elapse(10 * MINUTE);
+    expect(kept().message).toMatch(
+      /^writing i for 10m00s: slow, and not killed; kubectl logs -n ns job\/kairos-upgrade-n-1/,
+    );
+    await elapse(20 * MINUTE);
+    expect(kept().message).toMatch(/^writing i for 30m00s: slow/);
+    expect({ jobs: jobs(), answer: step.answer }).toEqual({ jobs: 1, answer: undefined });
   });
 
   it('fails with the end of what the agent said', async () => {

@@ -75,6 +75,22 @@ describe('what is said about a node', () => {
     ]);
   });
 
+  it('that takes long to be written is said to be slow, once, and how to look', () => {
+    const slow = (minutes: string) =>
+      inStep(
+        'Upgrade',
+        `writing i for ${minutes}: slow, and not killed; kubectl logs -n fleet job/j shows what it does`,
+      );
+    const news = story(inStep('Upgrade', 'writing i'), slow('10m00s'), slow('20m00s'));
+    expect(news.filter(({ type }) => type === 'Warning')).toEqual([
+      expect.objectContaining({
+        reason: 'UpgradeSlow',
+        message:
+          'the image takes long to be written. It is not killed, as a machine with a slot half written may not boot: kubectl logs -n fleet job/j shows what it does',
+      }),
+    ]);
+  });
+
   it('that rebooted by itself before its image was written does not claim a reboot of ours', () => {
     expect(reasons(story(inStep('Drain', 'moving its pods', { bootID: 'boot-2' })))).toEqual(['TakenInHand']);
   });

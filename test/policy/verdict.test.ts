@@ -79,6 +79,33 @@ describe('the evidence from the new boot', () => {
     expect(judge(evidence(seen))).toEqual({ verdict, message: expect.stringMatching(message) });
   });
 
+  it.each<[string, KairosNodeAgentStatus, string | undefined, Verdict, RegExp]>([
+    ['on trial', { loaderEntry: 'active+2-1.conf' }, 'v4.0.3', 'Succeeded', /on trial as a new one: active\+2-1\.conf/],
+    [
+      'that ran another version before',
+      { loaderEntry: 'active.conf' },
+      'v4.0.2',
+      'Succeeded',
+      /ran v4\.0\.2 before; .* is not proven/,
+    ],
+    [
+      'that ran the same version before',
+      { loaderEntry: 'active.conf' },
+      'v4.0.3',
+      'Unverified',
+      /new image or the old one/,
+    ],
+    ['of which is not known what it ran before', {}, undefined, 'Unverified', /nothing tells whether/],
+    ['that fell back', { bootState: 'passive', loaderEntry: 'passive.conf' }, 'v4.0.3', 'RolledBack', /passive/],
+    ['whose slot is not known', { bootState: 'unknown' }, 'v4.0.2', 'Unverified', /neither its boot state/],
+  ])('of a machine with trusted boot %s', (_, seen, from, verdict, message) => {
+    const more = from === undefined ? {} : { from };
+    expect(judge(evidence(report({ trustedBoot: true, ...seen }), more))).toEqual({
+      verdict,
+      message: expect.stringMatching(message),
+    });
+  });
+
   it('names the node and the next step in every verdict that is no success', () => {
     for (const bootState of BOOT_STATES)
       for (const release of [OLD, NEW])

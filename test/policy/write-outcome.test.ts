@@ -28,6 +28,17 @@ describe('the pod that writes an image', () => {
     });
   });
 
+  it.each([
+    [74, /lock of this boot .*\(words\); its image was not touched: see whether its \/run/],
+    [78, /does not fit \(words\); its image was not touched: make room on the state partition/],
+    [79, /not what was planned for \(words\); its image was not touched: .*kairos.io\/trusted-boot=true/],
+  ])('touched nothing where it ended with %i', (code, message) => {
+    expect(writeOutcome('n-1', failed(code, { message: ' words\n' }))).toEqual({
+      outcome: 'NotTouched',
+      message: expect.stringMatching(message),
+    });
+  });
+
   it.each<[string, WriterEnd, RegExp]>([
     [
       'an error',
