@@ -160,7 +160,8 @@ async function listed(): Promise<void> {
 async function uncordoned(): Promise<void> {
   const node = 'worker-2';
   const letGo = await stage.holdDrain(node);
-  await start('uncordoned', node);
+  // It would be held, had it not been put back by a person.
+  await stage.upgrade('uncordoned', NEW, [node], { uncordonOnFailure: false, strategy: ROOM });
   await untilBlocked(node, 'Budget');
   await stage.kubectl('uncordon', node);
   expect(await phaseOf('uncordoned')).toMatch(/^Failed: /);
