@@ -110,10 +110,10 @@ export class ImageKeeper {
    */
   look(): void {
     const { target, node } = this.#context;
-    if (target === undefined || Date.now() < this.#notBeforeMs) return;
+    if (Date.now() < this.#notBeforeMs) return;
     if (imageMissing(this.#view, this.#context) === undefined) return;
     this.#notBeforeMs = Date.now() + REMAKE_EVERY_MS;
-    const manifest = prePullPod(this.#context, node, { image: target.pinned });
+    const manifest = prePullPod(this.#context, node, target === undefined ? {} : { image: target.pinned });
     void this.#make(manifest).catch(() => undefined);
   }
 
