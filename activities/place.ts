@@ -46,9 +46,8 @@ export async function waitForPlace(view: ClusterView, input: PlaceInput): Promis
       () => closed()?.reason,
       (reason) => `waited for its place in vain: ${reason}`,
       () => {
-        const now = closed();
-        if (now?.gate === 'Image') back.look();
-        void status.show(now);
+        back.look();
+        void status.show(closed());
       },
     );
     if (!answer.open) message = `Skipped: ${answer.reason}`;

@@ -107,13 +107,15 @@ export class ImageKeeper {
 
   /**
    * Makes it where there is none, by the digest that was read before, where that is known: the tag may have moved since.
-   * Best effort, at most every few seconds: as long as it is missing the gate is closed, and says so.
+   * Whichever gate the node waits at, so that it need not wait for the image as well. Best effort, at most every few
+   * seconds: as long as it is missing the gate of the image is closed, and says so.
    */
   look(): void {
     const { target, node } = this.#context;
-    if (target === undefined || Date.now() < this.#notBeforeMs) return;
+    if (Date.now() < this.#notBeforeMs) return;
+    if (imageMissing(this.#view, this.#context) === undefined) return;
     this.#notBeforeMs = Date.now() + REMAKE_EVERY_MS;
-    const manifest = prePullPod(this.#context, node, { image: target.pinned });
+    const manifest = prePullPod(this.#context, node, target === undefined ? {} : { image: target.pinned });
     void this.#make(manifest).catch(() => undefined);
   }
 

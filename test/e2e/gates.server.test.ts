@@ -81,6 +81,12 @@ describe('a node at its gates', () => {
     });
     expect(ALL.map((name) => stage.node(name).owner)).toEqual([undefined, undefined, undefined]);
 
+    const selector = ['-n', 'kairos-system', '-l', 'kairos.io/upgrade-step=pre-pull,kairos.io/node=worker-3'];
+    await stage.kubectl('delete', 'pod', ...selector);
+    const image = () => stage.kubectl('get', 'pod', ...selector, '-o', 'jsonpath={.items[*].spec.containers[0].image}');
+    const kept = await stage.until('the pod that keeps the image is made again', image, (text) => text !== '');
+    expect(kept).toBe(stage.cluster.images.find(NEW)?.imageID);
+
     await stage.client.request({ verb: 'delete', path: `${LEASES}/node-worker-1` });
     const ours = await stage.until(
       'its Lease is ours',

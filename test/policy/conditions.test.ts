@@ -178,6 +178,17 @@ describe('what may be in the way', () => {
       'w (in the hand of NodeOpUpgrade fleet/other)',
     ],
     [
+      'a node that waits at a gate, with what it waits for',
+      {
+        status: {
+          step: 'Gate',
+          stepSince: '2026-03-01T10:00:00Z',
+          message: 'waiting at the gate Pressure: node w has',
+        },
+      },
+      'waiting at the gate Pressure: node w has (since 2026-03-01T10:00:00Z)',
+    ],
+    [
       'a pull that fails',
       { status: { message: 'pulling reg/x:v1: ErrImagePull no' } },
       'w pulling reg/x:v1: ErrImagePull no',

@@ -141,6 +141,15 @@ describe('the status of an upgrade', () => {
     ]);
   });
 
+  it('names those that wait at a gate behind them, and does not count them: they are in service', () => {
+    const since = '2026-03-01T10:04:00Z';
+    const message = 'waiting at the gate Cordon: node w-1 is cordoned';
+    const waiting = { name: 'w-1', status: { upgradeState: 'Idle', step: 'Gate', stepSince: since, message } } as const;
+    const summary = summarize(upgrade(rollout()), [waiting, inHand('w-2')], ENGINE);
+    expect(summary.inFlight).toEqual([{ name: 'w-2' }, { name: 'w-1', step: 'Gate', since, message }]);
+    expect(summary.nodes).toMatchObject({ inFlight: 1, done: 0, failed: 0 });
+  });
+
   it('of a large rollout stays within what the resource holds', () => {
     const nodes = Array.from({ length: 300 }, (_, n) => inHand(`w-${n}`, { message: 'x'.repeat(4000) }));
     const status = summarize(upgrade(rollout({ total: 300 })), nodes, ENGINE);
