@@ -7,7 +7,7 @@ import { blessed, throughSystemdBoot, type LoaderPass } from './systemd-boot.ts'
 const SIGNED = 'EFI/kairos';
 const ENTRIES = 'loader/entries';
 /** Where an image carries them. */
-export const TRUSTED_BOOT = 'trusted-boot';
+const TRUSTED_BOOT = 'trusted-boot';
 /** A signed file that has no slot yet, as kairos-agent calls it. */
 export const UNASSIGNED = join(TRUSTED_BOOT, SIGNED, 'norole.efi');
 
