@@ -131,6 +131,7 @@ type Recorded = RolloutContext & {
   from?: string;
   startedAt?: string;
   bootID?: string;
+  notReadyBefore?: string[];
 };
 
 async function record(view: ClusterView, hand: Recorded, verdict: Verdict, message: string): Promise<void> {
@@ -151,6 +152,7 @@ async function record(view: ClusterView, hand: Recorded, verdict: Verdict, messa
     ...(hand.from === undefined ? {} : { from: hand.from }),
     ...(hand.startedAt === undefined ? {} : { startedAt: hand.startedAt }),
     ...(hand.bootID === undefined ? {} : { bootID: hand.bootID }),
+    ...(hand.notReadyBefore === undefined ? {} : { notReadyBefore: hand.notReadyBefore }),
     ...(now?.retry === undefined ? {} : { retry: now.retry }),
   };
   try {
@@ -194,6 +196,7 @@ function stateOf(verdict: Verdict): NonNullable<KairosNodeOperatorStatus['upgrad
     case 'NeverRebooted':
     case 'Unverified':
     case 'Lost':
+    case 'Unhealthy':
     case 'UpgradeFailed':
     case 'Failed':
       return 'Failed';

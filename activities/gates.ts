@@ -10,7 +10,7 @@ import type { KairosNodeView } from '../kube/kairos-nodes.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
 import { misfit } from '../policy/fit.ts';
-import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt } from '../policy/recovery.ts';
+import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt, verifiesFirst } from '../policy/recovery.ts';
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
@@ -72,7 +72,10 @@ async function askThePast(view: ClusterView, input: NodeUpgradeInput, node: Node
   };
 }
 
-/** What is to be finished on a node that is held: evidence that came late, or a reboot before it is written to again. */
+/**
+ * What is to be finished on a node that is held: evidence that came late, a reboot before it is written to again, or
+ * what an earlier attempt found wrong with a node that runs the target.
+ */
 function leftOfHeld(
   input: NodeUpgradeInput,
   node: NodeView,
@@ -83,8 +86,10 @@ function leftOfHeld(
   if (owner === undefined || heldFor(owner) === undefined) return undefined;
   if (input.recover === true)
     return lateVerdict(owner, node, status) === undefined ? undefined : heldLeftover(input, 'verify', last, owner);
-  const older = !isSameAttempt(last, input) && rebootsFirst(last, node.bootID);
-  return older ? heldLeftover(input, 'reboot', last, owner) : undefined;
+  if (isSameAttempt(last, input)) return undefined;
+  if (rebootsFirst(last, node.bootID)) return heldLeftover(input, 'reboot', last, owner);
+  const wanted = { version: input.target.version, force: input.spec.force };
+  return verifiesFirst(last, node, status, wanted) ? heldLeftover(input, 'verify', last, owner) : undefined;
 }
 
 const isSameAttempt = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>

@@ -59,6 +59,7 @@ export function heldLeftover(
     startedAt: last.startedAt ?? last.finishedAt,
     ...(digest === undefined ? {} : { digest }),
     ...(last.from === undefined ? {} : { from: last.from }),
+    ...(last.notReadyBefore === undefined ? {} : { notReadyBefore: last.notReadyBefore }),
   };
   const context = { ...input, ...contextOf(input, attempt) };
   return {
@@ -108,6 +109,7 @@ function handOf(input: NodeUpgradeInput, bootID: string, inHand: InHand | undefi
     bootID,
     startedAt: inHand?.startedAt ?? new Date().toISOString(),
     ...(inHand?.from === undefined ? {} : { from: inHand.from }),
+    ...(inHand?.notReadyBefore === undefined ? {} : { notReadyBefore: inHand.notReadyBefore }),
   };
 }
 

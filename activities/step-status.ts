@@ -5,7 +5,7 @@ import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import type { ClusterView } from './cluster-view.ts';
 
 /** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
-function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt }: NodeInHand) {
+function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt, notReadyBefore }: NodeInHand) {
   const { kind, namespace, name, uid, generation, attempt } = request;
   return {
     rollout: rolloutID,
@@ -18,6 +18,7 @@ function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recover
     ...(target.digest === undefined ? {} : { digest: target.digest }),
     ...(from === undefined ? {} : { from }),
     ...(recoveredAt === undefined ? {} : { recoveredAt }),
+    ...(notReadyBefore === undefined ? {} : { notReadyBefore }),
   };
 }
 

@@ -59,6 +59,8 @@ export interface RolloutSpec {
   uncordonOnFailure?: boolean;
   excludePaths: string[];
   soakMs: number;
+  /** What must hold of the node's pods while it soaks; absent in histories of earlier versions: the defaults. */
+  soakChecks?: { daemonSets: boolean; maxRestarts: number; timeoutMs: number; ignorePods?: LabelSelector };
   prePullTimeoutMs: number;
   prePullAhead: number;
   drainTimeoutMs: number;
@@ -166,6 +168,8 @@ export interface NodeInHand extends RolloutContext {
   startedAt: string;
   /** When it was taken up again after its first workflow was lost (RFC 3339). */
   recoveredAt?: string;
+  /** DaemonSets and pods on the node that were not Ready before it was cordoned: the upgrade did not break them. */
+  notReadyBefore?: string[];
   /** The mark that kept the node out before: taken over now, put back where its image is not touched. */
   takesOver?: string;
 }

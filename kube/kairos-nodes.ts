@@ -27,7 +27,7 @@ export type KairosNodeStatusChange = { [K in keyof KairosNodeOperatorStatus]?: K
 
 /** A merge patch keeps what it does not name: the optional fields of an earlier attempt. */
 const NO_ATTEMPT = {
-  inHand: { pinned: null, digest: null, from: null, recoveredAt: null },
+  inHand: { pinned: null, digest: null, from: null, recoveredAt: null, notReadyBefore: null },
   lastAttempt: {
     request: null,
     retry: null,
@@ -37,6 +37,7 @@ const NO_ATTEMPT = {
     from: null,
     message: null,
     startedAt: null,
+    notReadyBefore: null,
   },
 };
 

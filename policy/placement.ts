@@ -3,9 +3,10 @@ import type { Verdict } from '../api/types.ts';
 /**
  * Whether a node whose upgrade ended goes back to service, or is kept out on purpose.
  *
- * What is known and serves goes back. What is unknown (Lost, Unverified), or has a half-written slot (UpgradeFailed),
- * stays out and is named. `uncordonOnFailure` changes that where it is safe: true also gives back a node whose upgrade
- * failed while it still serves, false keeps out every node that failed; a lost node is never given back.
+ * What is known and serves goes back. What is unknown (Lost, Unverified), has a half-written slot (UpgradeFailed), or
+ * whose own pods do not work in the new image (Unhealthy) stays out and is named. `uncordonOnFailure` changes that where
+ * it is safe: true also gives back a node whose upgrade failed while it still serves, false keeps out every node that
+ * failed; a lost node is never given back.
  */
 export function goesBack(verdict: Verdict, uncordonOnFailure: boolean | undefined): boolean {
   switch (verdict) {
@@ -20,6 +21,7 @@ export function goesBack(verdict: Verdict, uncordonOnFailure: boolean | undefine
       return uncordonOnFailure ?? true;
     case 'UpgradeFailed':
     case 'NeverRebooted':
+    case 'Unhealthy':
       return uncordonOnFailure ?? false;
     case 'Unverified':
     case 'Lost':
@@ -40,6 +42,7 @@ export function isFailure(verdict: Verdict): boolean {
     case 'Failed':
     case 'UpgradeFailed':
     case 'NeverRebooted':
+    case 'Unhealthy':
     case 'Unverified':
     case 'Lost':
       return true;

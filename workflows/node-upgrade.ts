@@ -60,7 +60,9 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
     if (mark.outcome === 'Full') return { node: name, outcome: 'NotStarted', message: mark.reason };
     showPhase(input.timing, 'Disrupting');
     if (hand.spec.upgradeActive) {
-      await show('cordoning').call.cordonNode(hand);
+      const cordoned = await show('cordoning').call.cordonNode(hand);
+      // Histories of earlier versions hold no answer.
+      if (cordoned?.notReadyBefore.length) hand.notReadyBefore = cordoned.notReadyBefore;
       const drain = await show('draining').wait.drainNode(hand);
       if (drain.outcome === 'Failed') return await giveBack('Failed', drain.message);
       if (drain.outcome === 'BootChanged') {
@@ -146,7 +148,8 @@ async function takeToVerdict(
       const soaked = await show('soaking').wait.soakNode(hand);
       if (soaked.outcome === 'Unsteady') return await end(soaked.verdict ?? 'Lost', soaked.message);
       hand.bootID = judged.bootID;
-      if (!hand.spec.upgradeRecovery) return await end('Succeeded', judged.message);
+      const said = soaked.note === undefined ? judged.message : `${judged.message}; ${soaked.note}`;
+      if (!hand.spec.upgradeRecovery) return await end('Succeeded', said);
     }
     const recovery = await show('writing the recovery image').wait.writeImage({ hand, step: 'recovery' });
     return recovery.outcome === 'Written'

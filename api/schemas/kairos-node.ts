@@ -9,6 +9,7 @@ export const VERDICTS = [
   'NeverRebooted',
   'Unverified',
   'Lost',
+  'Unhealthy',
   'UpgradeFailed',
   'Failed',
   'Skipped',
@@ -75,6 +76,15 @@ const attemptOf = z
   })
   .describe('Which attempt of which resource this belongs to.');
 
+const notReadyBefore = () =>
+  z
+    .array(z.string().max(600))
+    .max(50)
+    .describe(
+      'DaemonSets and pods that were not Ready on the node before it was cordoned: the upgrade did not break them, so the soak does not wait for them.',
+    )
+    .optional();
+
 const inHand = z
   .object({
     rollout: z.string().max(1000).describe('Workflow id of the rollout.'),
@@ -87,6 +97,7 @@ const inHand = z
     bootID: z.string().max(64).describe('The boot in which the node was taken in hand.'),
     startedAt: time().describe('When the node was taken in hand.'),
     recoveredAt: time().optional().describe('When a workflow took it up again that was not the one which began it.'),
+    notReadyBefore: notReadyBefore(),
   })
   .describe(
     'The upgrade that is under way: enough to finish it from evidence, should its workflow be lost. Absent when none is.',
@@ -107,6 +118,7 @@ const lastAttempt = z
     message: z.string().max(4096).describe('How it ended, in a sentence.').optional(),
     startedAt: time().optional().describe('When the node was taken out of service.'),
     finishedAt: time().describe('When the verdict was written.'),
+    notReadyBefore: notReadyBefore(),
   })
   .describe('The last finished upgrade attempt. A drift that equals it is settled: it is not tried again by itself.');
 

@@ -16,6 +16,7 @@ const PLACES: Row[] = [
   ['Failed', true, true, false, true],
   ['UpgradeFailed', false, true, false, true],
   ['NeverRebooted', false, true, false, true],
+  ['Unhealthy', false, true, false, true],
   ['Unverified', false, false, false, true],
   ['Lost', false, false, false, true],
 ];
