@@ -1,6 +1,13 @@
 import { HELD_PREFIX, NODE_NAME_ANNOTATION, STEP_LABEL } from '../api/names.ts';
 import type { NodeInHand, NodeRef, NodeResult, RolloutContext, Target } from '../api/messages.ts';
-import type { Condition, KairosNodeOperatorStatus, KairosNodeStatus, Verdict } from '../api/types.ts';
+import type {
+  AttemptEvidence,
+  Condition,
+  KairosNodeOperatorStatus,
+  KairosNodeStatus,
+  StepTimes,
+  Verdict,
+} from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { deleteJob } from '../kube/jobs.ts';
 import { applyKairosNodeSpec, patchKairosNodeStatus, readKairosNode } from '../kube/kairos-nodes.ts';
@@ -18,6 +25,8 @@ export interface NodeEnd {
   verdict: Verdict;
   message: string;
   unrecorded?: boolean;
+  /** What the verdict was given on. */
+  evidence?: AttemptEvidence;
 }
 
 /**
@@ -34,7 +43,7 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);
   if (end.unrecorded === true) await forget(view, hand, message);
-  else await record(view, hand, verdict, message);
+  else await record(view, { ...hand, evidence: end.evidence }, verdict, message);
   return {
     node: hand.node.name,
     outcome: 'Ended',
@@ -42,6 +51,7 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
     message,
     ...(hand.from === undefined ? {} : { from: hand.from }),
     ...(to === undefined ? {} : { to }),
+    ...(end.evidence === undefined ? {} : { evidence: end.evidence }),
   };
 }
 
@@ -132,6 +142,8 @@ type Recorded = RolloutContext & {
   startedAt?: string;
   bootID?: string;
   notReadyBefore?: string[];
+  steps?: StepTimes;
+  evidence?: AttemptEvidence | undefined;
 };
 
 async function record(view: ClusterView, hand: Recorded, verdict: Verdict, message: string): Promise<void> {
@@ -153,6 +165,8 @@ async function record(view: ClusterView, hand: Recorded, verdict: Verdict, messa
     ...(hand.startedAt === undefined ? {} : { startedAt: hand.startedAt }),
     ...(hand.bootID === undefined ? {} : { bootID: hand.bootID }),
     ...(hand.notReadyBefore === undefined ? {} : { notReadyBefore: hand.notReadyBefore }),
+    ...(hand.steps === undefined ? {} : { steps: hand.steps }),
+    ...(hand.evidence === undefined ? {} : { evidence: hand.evidence }),
     ...(now?.retry === undefined ? {} : { retry: now.retry }),
   };
   try {

@@ -60,6 +60,7 @@ export function heldLeftover(
     ...(digest === undefined ? {} : { digest }),
     ...(last.from === undefined ? {} : { from: last.from }),
     ...(last.notReadyBefore === undefined ? {} : { notReadyBefore: last.notReadyBefore }),
+    ...(last.steps === undefined ? {} : { steps: last.steps }),
   };
   const context = { ...input, ...contextOf(input, attempt) };
   return {
@@ -110,6 +111,7 @@ function handOf(input: NodeUpgradeInput, bootID: string, inHand: InHand | undefi
     startedAt: inHand?.startedAt ?? new Date().toISOString(),
     ...(inHand?.from === undefined ? {} : { from: inHand.from }),
     ...(inHand?.notReadyBefore === undefined ? {} : { notReadyBefore: inHand.notReadyBefore }),
+    ...(inHand?.steps === undefined ? {} : { steps: inHand.steps }),
   };
 }
 

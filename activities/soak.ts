@@ -1,5 +1,5 @@
 import type { NodeInHand } from '../api/messages.ts';
-import type { Verdict } from '../api/types.ts';
+import type { AttemptEvidence, Verdict } from '../api/types.ts';
 import { KubeError } from '../kube/errors.ts';
 import { listPodsOnNode, watchPodsOnNode, type PodView } from '../kube/pods.ts';
 import type { Reflector } from '../kube/reflector.ts';
@@ -16,15 +16,21 @@ import { resolveSoakChecks } from '../policy/strategy.ts';
 import { answerInTime, askedAtMs, contactNeededMs, lookNow } from './contact.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { showStep } from './step-status.ts';
-import { type Judged, judgeSeen, untilJudged } from './verify.ts';
+import { type Judged, evidenceNow, judgeSeen, untilJudged } from './verify.ts';
 import { pause, waitInActivity } from './waiting.ts';
 
 /**
- * `verdict`: what the node turned out to be, where that is known better than Lost. `note`: what a person should know of
+ * `verdict`: what the node turned out to be, where that is known better than Lost, and `evidence` what for. `note`: what a person should know of
  * a node that held out.
  */
-export type SoakAnswer =
-  { outcome: 'Steady'; note?: string } | { outcome: 'Unsteady'; message: string; verdict?: Verdict };
+export type SoakAnswer = { outcome: 'Steady'; note?: string } | Unsteady;
+
+interface Unsteady {
+  outcome: 'Unsteady';
+  message: string;
+  verdict?: Verdict;
+  evidence?: AttemptEvidence;
+}
 
 /** A soak that has ended is asked about; a deadline must not come in between. */
 const MARGIN_MS = 1000;
@@ -85,10 +91,12 @@ class Soak {
       const answer = await answerInTime(view, hand, due, (either) => this.untilSteady(either));
       if (answer === 'Steady') return this.steady();
       if (answer !== undefined && answer !== 'Gone') {
-        const { verdict, message } = answer;
-        return { outcome: 'Unsteady', verdict, message: `it did not hold out in the new boot; ${message}` };
+        const { verdict, evidence } = answer;
+        const message = `it did not hold out in the new boot; ${answer.message}`;
+        return { outcome: 'Unsteady', verdict, message, ...(evidence === undefined ? {} : { evidence }) };
       }
-      const { node } = await lookNow(view, hand, signal);
+      const look = await lookNow(view, hand, signal);
+      const { node } = look;
       if (node?.uid !== hand.node.uid) return gone(hand, node !== undefined);
       if (answer === 'Gone') {
         await pause(MARGIN_MS, signal);
@@ -96,8 +104,8 @@ class Soak {
       }
       const broken = node.ready ? ((await this.troubleNow()) ?? this.lastBreak) : 'NotReady';
       if (broken !== undefined && broken !== 'NotReady') {
-        if (Date.now() >= podsDueMs) return this.unhealthy(broken);
-      } else if (Date.now() >= nodeDueMs) return this.unsteady(node.ready);
+        if (Date.now() >= podsDueMs) return { ...this.unhealthy(broken), evidence: evidenceNow(hand, look) };
+      } else if (Date.now() >= nodeDueMs) return { ...this.unsteady(node.ready), evidence: evidenceNow(hand, look) };
     }
   }
 
@@ -107,7 +115,7 @@ class Soak {
     return { outcome: 'Steady', note: `not Ready, as before the upgrade: ${left.slice(0, 5).join(', ')}` };
   }
 
-  private unhealthy({ text }: Trouble): SoakAnswer {
+  private unhealthy({ text }: Trouble): Unsteady {
     const { node, target, spec } = this.hand;
     const within = formatDuration(spec.soakMs + this.checks.timeoutMs);
     return {
@@ -117,7 +125,7 @@ class Soak {
     };
   }
 
-  private unsteady(ready: boolean): SoakAnswer {
+  private unsteady(ready: boolean): Unsteady {
     const { node, target, spec } = this.hand;
     const now = ready ? 'is Ready only now and then' : 'is not Ready';
     return {
@@ -241,5 +249,6 @@ function gone({ node, target }: NodeInHand, replaced: boolean): SoakAnswer {
   return {
     outcome: 'Unsteady',
     message: `node ${node.name} ran ${target.version}, but ${seen} before it was back in service: look at the machine`,
+    evidence: { ready: false, at: new Date().toISOString() },
   };
 }

@@ -5,7 +5,17 @@ import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import type { ClusterView } from './cluster-view.ts';
 
 /** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
-function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt, notReadyBefore }: NodeInHand) {
+function inHandOf({
+  rolloutID,
+  request,
+  target,
+  bootID,
+  startedAt,
+  from,
+  recoveredAt,
+  notReadyBefore,
+  steps,
+}: NodeInHand) {
   const { kind, namespace, name, uid, generation, attempt } = request;
   return {
     rollout: rolloutID,
@@ -19,6 +29,7 @@ function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recover
     ...(from === undefined ? {} : { from }),
     ...(recoveredAt === undefined ? {} : { recoveredAt }),
     ...(notReadyBefore === undefined ? {} : { notReadyBefore }),
+    ...(steps === undefined ? {} : { steps }),
   };
 }
 

@@ -2,7 +2,7 @@
  * What workflows, activities and the watcher say to each other. Plain JSON only: these objects are stored in
  * histories, so a field may be added (optional) but never renamed or removed once a history has been released.
  */
-import type { LabelSelector, RolloutPhase, Verdict } from './types.ts';
+import type { AttemptEvidence, LabelSelector, RolloutPhase, StepTimes, Verdict } from './types.ts';
 
 /** A cluster, by the UID of its kube-system namespace; `id` is for ids and display. */
 export interface ClusterRef {
@@ -168,6 +168,8 @@ export interface NodeInHand extends RolloutContext {
   startedAt: string;
   /** When it was taken up again after its first workflow was lost (RFC 3339). */
   recoveredAt?: string;
+  /** When its steps began. */
+  steps?: StepTimes;
   /** DaemonSets and pods on the node that were not Ready before it was cordoned: the upgrade did not break them. */
   notReadyBefore?: string[];
   /** The mark that kept the node out before: taken over now, put back where its image is not touched. */
@@ -199,6 +201,8 @@ export interface NodeResult {
   message: string;
   from?: string;
   to?: string;
+  /** What the verdict was given on. */
+  evidence?: AttemptEvidence;
   cancelled?: boolean;
 }
 

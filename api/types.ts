@@ -35,6 +35,11 @@ export type KairosNodeAgentStatus = z.infer<typeof kairosNodeAgentStatus>;
 export type KairosNodeOperatorStatus = z.infer<typeof kairosNodeOperatorStatus>;
 export type KairosNodeStatus = z.infer<typeof kairosNodeStatus>;
 
+/** What the verdict of an attempt was given on. */
+export type AttemptEvidence = NonNullable<NonNullable<KairosNodeStatus['lastAttempt']>['evidence']>;
+/** When the steps of an attempt began. */
+export type StepTimes = NonNullable<NonNullable<KairosNodeStatus['lastAttempt']>['steps']>;
+
 export type NodeOpUpgradeSpec = z.infer<typeof nodeOpUpgradeSpec>;
 export type NodeOpUpgradeStatus = z.infer<typeof nodeOpUpgradeStatus>;
 export type RolloutStatus = z.infer<typeof rolloutStatus>;

@@ -27,7 +27,7 @@ export type KairosNodeStatusChange = { [K in keyof KairosNodeOperatorStatus]?: K
 
 /** A merge patch keeps what it does not name: the optional fields of an earlier attempt. */
 const NO_ATTEMPT = {
-  inHand: { pinned: null, digest: null, from: null, recoveredAt: null, notReadyBefore: null },
+  inHand: { pinned: null, digest: null, from: null, recoveredAt: null, notReadyBefore: null, steps: null },
   lastAttempt: {
     request: null,
     retry: null,
@@ -38,7 +38,10 @@ const NO_ATTEMPT = {
     message: null,
     startedAt: null,
     notReadyBefore: null,
+    steps: null,
+    evidence: null,
   },
+  evidence: { bootID: null, by: null, bootState: null, version: null, stamp: null },
 };
 
 const KAIROS_NODES = `/apis/${KAIROS_GROUP}/${API_VERSION}/kairosnodes`;
@@ -63,7 +66,7 @@ export async function patchKairosNodeStatus(
   const status = {
     ...change,
     ...(inHand && { inHand: { ...NO_ATTEMPT.inHand, ...inHand } }),
-    ...(lastAttempt && { lastAttempt: { ...NO_ATTEMPT.lastAttempt, ...lastAttempt } }),
+    ...(lastAttempt && { lastAttempt: { ...NO_ATTEMPT.lastAttempt, ...lastAttempt, ...evidenceOf(lastAttempt) } }),
   };
   return kairosNodeView(
     await client.request<RawObject>({
@@ -74,6 +77,9 @@ export async function patchKairosNodeStatus(
     }),
   );
 }
+
+const evidenceOf = ({ evidence }: NonNullable<KairosNodeOperatorStatus['lastAttempt']>) =>
+  evidence && { evidence: { ...NO_ATTEMPT.evidence, ...evidence } };
 
 /**
  * Server-side apply without force: `{}` gives back the fields that the operator holds. Rejects with `Conflict` when

@@ -111,7 +111,9 @@ function initContainersOf(
       containerView(status.name, initContainers.find(({ name }) => name === status.name)?.image ?? '', status),
     )
     .filter(({ waiting, terminated, running, lastEnd }) =>
-      terminated === undefined ? waiting !== undefined || (running && lastEnd !== undefined) : terminated.exitCode !== 0,
+      terminated === undefined
+        ? waiting !== undefined || (running && lastEnd !== undefined)
+        : terminated.exitCode !== 0,
     );
   return unfinished.length === 0 ? {} : { initContainers: unfinished };
 }

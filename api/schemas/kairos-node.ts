@@ -76,6 +76,36 @@ const attemptOf = z
   })
   .describe('Which attempt of which resource this belongs to.');
 
+const stepTimes = () =>
+  mapList(
+    z.object({
+      step: z.enum(STEPS).describe('The step.'),
+      startedAt: time().describe('When it began, the last time, by the clock of Temporal.'),
+    }),
+    'step',
+  )
+    .max(20)
+    .describe('When the steps of this attempt began, in their order: each ended where the next one began.')
+    .optional();
+
+const evidence = z
+  .object({
+    bootID: z.string().max(64).describe('The boot in which the node was; absent where the Node was gone.').optional(),
+    ready: z.boolean().describe('Whether the node was Ready.'),
+    by: z
+      .enum(['agent', 'pod'])
+      .describe('Who read the following from that boot; absent, with them, where nobody did.')
+      .optional(),
+    bootState: z.enum(BOOT_STATES).describe('The slot that the machine had booted from.').optional(),
+    version: z.string().max(200).describe('The version that it ran, as the Kairos triple.').optional(),
+    stamp: z
+      .enum(['matches', 'other', 'none'])
+      .describe('Whether the image that it ran carried the stamp of this upgrade, of another one, or none.')
+      .optional(),
+    at: time().describe('When this was judged, by the clock of the operator.'),
+  })
+  .describe('What the verdict was given on.');
+
 const notReadyBefore = () =>
   z
     .array(z.string().max(600))
@@ -98,6 +128,7 @@ const inHand = z
     startedAt: time().describe('When the node was taken in hand.'),
     recoveredAt: time().optional().describe('When a workflow took it up again that was not the one which began it.'),
     notReadyBefore: notReadyBefore(),
+    steps: stepTimes(),
   })
   .describe(
     'The upgrade that is under way: enough to finish it from evidence, should its workflow be lost. Absent when none is.',
@@ -118,6 +149,8 @@ const lastAttempt = z
     message: z.string().max(4096).describe('How it ended, in a sentence.').optional(),
     startedAt: time().optional().describe('When the node was taken out of service.'),
     finishedAt: time().describe('When the verdict was written.'),
+    evidence: evidence.optional(),
+    steps: stepTimes(),
     notReadyBefore: notReadyBefore(),
   })
   .describe('The last finished upgrade attempt. A drift that equals it is settled: it is not tried again by itself.');

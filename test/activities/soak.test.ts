@@ -47,7 +47,7 @@ describe('a soak', () => {
     await elapse(30 * MINUTE);
     expect(step.answer).toBeUndefined();
     await elapse(30 * SECOND);
-    expect(step.answer).toEqual({
+    expect(step.answer).toMatchObject({
       outcome: 'Unsteady',
       message: expect.stringMatching(
         /^node n-1 runs v4\.0\.3 but did not stay Ready for 30s within 30m30s: it is not Re/,
@@ -63,7 +63,7 @@ describe('a soak', () => {
     await elapse(10 * SECOND);
     change();
     await elapse(SECOND);
-    expect(step.answer).toEqual({ outcome: 'Unsteady', message: expect.stringMatching(message) });
+    expect(step.answer).toMatchObject({ outcome: 'Unsteady', message: expect.stringMatching(message) });
   });
 
   it('judges a node anew that rebooted meanwhile: it may have fallen back', async () => {
@@ -74,9 +74,10 @@ describe('a soak', () => {
     expect(step.answer).toBeUndefined();
     world.report({ bootID: 'boot-3', bootState: 'passive', release: { KAIROS_VERSION: 'v4.0.2' } });
     await elapse(0);
-    expect(step.answer).toEqual({
+    expect(step.answer).toMatchObject({
       outcome: 'Unsteady',
       verdict: 'RolledBack',
+      evidence: { bootID: 'boot-3', bootState: 'passive', version: 'v4.0.2', stamp: 'none', by: 'agent', ready: true },
       message: expect.stringMatching(/did not hold out in the new boot; .*node n-1 fell back to its passive image/),
     });
   });
@@ -116,7 +117,7 @@ describe('a soak looks at the pods of its node:', () => {
     await elapse(10 * MINUTE + 29 * SECOND);
     expect(step.answer).toBeUndefined();
     await elapse(5 * SECOND);
-    expect(step.answer).toEqual({
+    expect(step.answer).toMatchObject({
       outcome: 'Unsteady',
       verdict: 'Unhealthy',
       message: expect.stringMatching(
@@ -175,7 +176,10 @@ describe('a soak looks at the pods of its node:', () => {
     const soakChecks = { daemonSets: true, maxRestarts: 3, timeoutMs: 600 * MINUTE };
     const step = world.run(soakNode, { hand: { ...HAND, spec: { ...HAND.spec, soakChecks } } });
     await elapse(31 * MINUTE);
-    expect(step.answer).toEqual({ outcome: 'Unsteady', message: expect.stringMatching(/did not stay Ready for 30s/) });
+    expect(step.answer).toMatchObject({
+      outcome: 'Unsteady',
+      message: expect.stringMatching(/did not stay Ready for 30s/),
+    });
   });
 });
 

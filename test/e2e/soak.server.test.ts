@@ -65,7 +65,7 @@ const mend = async (app: string, node: string) =>
   });
 
 const upgrade = (name: string, node: string, soakChecks: object, image = NEW) =>
-  stage.upgrade(name, image, [node], { strategy: { maxUnavailable: ROOM, reboot: { timeout: '30s' }, soakChecks } });
+  stage.upgrade(name, image, [node], { strategy: { maxUnavailable: ROOM, reboot: { timeout: '15s' }, soakChecks } });
 const retry = (name: string) =>
   stage.kubectl('annotate', '-n', 'kairos-system', 'nodeopupgrade', name, '--overwrite', 'kairos.io/retry=again');
 const inService = (node: string) => {
