@@ -5,6 +5,7 @@ import type { Reflector } from '../kube/reflector.ts';
 import { decideDrain } from '../policy/drain.ts';
 import { formatDuration } from '../policy/duration.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { NodeGone, whileThere } from './node-there.ts';
 import { showStep } from './step-status.ts';
 import { DeadlinePassed, pause, waitInActivity } from './waiting.ts';
 
@@ -31,8 +32,12 @@ export async function drainNode(view: ClusterView, hand: NodeInHand): Promise<Dr
   const pods = watchPodsOnNode(view.client, hand.node.name);
   const blockers = new Map<string, string>();
   try {
-    return await waitInActivity(hand.spec.drainTimeoutMs, (signal) => evictAll(view, hand, pods, blockers, signal));
+    return await waitInActivity(hand.spec.drainTimeoutMs, (signal) =>
+      whileThere(view, hand.node, signal, (either) => evictAll(view, hand, pods, blockers, either)),
+    );
   } catch (error) {
+    // The gates find out what became of it.
+    if (error instanceof NodeGone) return { outcome: 'BootChanged' };
     if (error instanceof DrainRefused) return { outcome: 'Failed', message: error.message };
     if (!(error instanceof DeadlinePassed)) throw error;
     const held = [...blockers.values()].slice(0, 5).join('; ');

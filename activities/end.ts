@@ -1,4 +1,4 @@
-import { HELD_PREFIX, NODE_NAME_ANNOTATION, STEP_LABEL } from '../api/names.ts';
+import { HELD_PREFIX, NODE_NAME_ANNOTATION, NODE_UID_ANNOTATION, STEP_LABEL } from '../api/names.ts';
 import type { NodeInHand, NodeRef, NodeResult, RolloutContext, Target } from '../api/messages.ts';
 import type {
   AttemptEvidence,
@@ -17,6 +17,8 @@ import { goesBack } from '../policy/placement.ts';
 import { sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { writeJobName } from './manifests.ts';
+import { goneText } from './node-there.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 
 /** How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. */
@@ -38,10 +40,14 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   assertCluster(view, hand.cluster);
   // The image was not touched: what the node should run is what it was before.
   if (verdict === 'Cancelled' || verdict === 'Failed') await takeStampBack(view, hand);
-  await placeNode(view, hand, verdict);
-  await cleanUp(view, hand);
+  const place = await placeNode(view, hand, verdict);
+  await cleanUp(view, hand, place);
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);
+  // Its image was not touched, so it is no failure of the upgrade that the node went.
+  const gone = place === 'Gone' && verdict === 'Failed';
+  if (gone)
+    return { node: hand.node.name, outcome: 'Ended', verdict: 'Skipped', message: goneText(hand.node.name), gone };
   if (end.unrecorded === true) await forget(view, hand, message);
   else await record(view, { ...hand, evidence: end.evidence }, verdict, message);
   return {
@@ -55,12 +61,16 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   };
 }
 
-/** Uncordons only what carries our mark; what is kept out keeps a mark that says why. */
-async function placeNode(view: ClusterView, hand: NodeInHand, verdict: Verdict): Promise<void> {
+/**
+ * Uncordons only what carries our mark; what is kept out keeps a mark that says why. Answers whether the node still is
+ * there: another one of its name is left alone.
+ */
+async function placeNode(view: ClusterView, hand: NodeInHand, verdict: Verdict): Promise<'There' | 'Gone'> {
   for (;;) {
     try {
       const node = await readNode(view.client, hand.node.name);
-      if (node.uid !== hand.node.uid || node.owner !== hand.workflowID) return;
+      if (node.uid !== hand.node.uid) return 'Gone';
+      if (node.owner !== hand.workflowID) return 'There';
       // Untouched, a node that was held goes back to being held, as it was.
       const asBefore = verdict === 'Cancelled' || verdict === 'Failed' ? hand.takesOver : undefined;
       const back = asBefore === undefined && goesBack(verdict, hand.spec.uncordonOnFailure);
@@ -69,9 +79,9 @@ async function placeNode(view: ClusterView, hand: NodeInHand, verdict: Verdict):
         ...(back && hand.spec.upgradeActive ? { unschedulable: null } : {}),
         resourceVersion: node.resourceVersion,
       });
-      return;
+      return 'There';
     } catch (error) {
-      if (isReason(error, 'NotFound')) return;
+      if (isReason(error, 'NotFound')) return 'Gone';
       if (!isReason(error, 'Conflict')) throw error;
     }
   }
@@ -88,15 +98,37 @@ async function takeStampBack(view: ClusterView, hand: NodeInHand): Promise<void>
   }
 }
 
-async function cleanUp(view: ClusterView, hand: NodeInHand): Promise<void> {
-  const ours = [...view.pods.values()].filter((pod) => pod.annotations[NODE_NAME_ANNOTATION] === hand.node.name);
-  await Promise.all(ours.map((pod) => removePod(view, pod)));
+/**
+ * Removes what we made on a node, and nothing that is for another node of its name. Where the Node is gone nobody says
+ * any more how a pod of it ends: the Job that writes is deleted, too, whatever its pod is said to do. Should the machine
+ * still run, the pod has an hour to end by itself.
+ */
+async function cleanUp(view: ClusterView, hand: NodeInHand, place: 'There' | 'Gone'): Promise<void> {
+  const { name, uid } = hand.node;
+  const ours = [...view.pods.values()].filter(
+    ({ annotations }) =>
+      annotations[NODE_NAME_ANNOTATION] === name && (annotations[NODE_UID_ANNOTATION] ?? uid) === uid,
+  );
+  await Promise.all(ours.map((pod) => removePod(view, pod, place)));
+  if (place === 'There') return;
+  // Their pods may have been collected with the Node.
+  for (const step of ['upgrade', 'recovery'] as const) {
+    const { namespace } = hand.request;
+    try {
+      await deleteJob(view.client, namespace, writeJobName(step, hand.node, hand.bootID));
+    } catch (error) {
+      if (!goesWithItsNamespace(view, namespace, error)) throw error;
+    }
+  }
 }
 
-/** Removes a pod of ours, and the Job that owns it. Never one that is still writing: that is asked after its end only. */
-export async function removePod(view: ClusterView, pod: PodView): Promise<void> {
+/**
+ * Removes a pod of ours, and the Job that owns it. Never one that is still writing, as long as its node is there: that is
+ * asked after its end only.
+ */
+export async function removePod(view: ClusterView, pod: PodView, place: 'There' | 'Gone' = 'There'): Promise<void> {
   const writing = pod.labels[STEP_LABEL] === 'upgrade' || pod.labels[STEP_LABEL] === 'recovery';
-  if (writing && pod.containers.some((container) => container.running)) return;
+  if (place === 'There' && writing && pod.containers.some((container) => container.running)) return;
   try {
     if (pod.owner?.kind === 'Job') await deleteJob(view.client, pod.namespace, pod.owner.name, { uid: pod.owner.uid });
     else if (!pod.deleting)
@@ -125,6 +157,7 @@ export async function settleNode(
 
 /** The node is out of our hand, and nothing is said about an attempt. */
 async function forget(view: ClusterView, hand: NodeInHand, message: string): Promise<void> {
+  if (isOfAnother(view, hand.node)) return;
   try {
     const last = view.kairosNodes.get(hand.node.name)?.status.lastAttempt?.verdict;
     const upgradeState = last === undefined ? 'Idle' : stateOf(last);
@@ -133,6 +166,12 @@ async function forget(view: ClusterView, hand: NodeInHand, message: string): Pro
   } catch (error) {
     if (!isReason(error, 'NotFound')) throw error;
   }
+}
+
+/** Whether the KairosNode of this name belongs to another node than this one, which was deleted and made again. */
+function isOfAnother(view: ClusterView, { name, uid }: NodeRef): boolean {
+  const owner = view.kairosNodes.get(name)?.ownerUID ?? view.nodes.get(name)?.uid;
+  return owner !== undefined && uid !== '' && owner !== uid;
 }
 
 type Recorded = RolloutContext & {
@@ -147,6 +186,7 @@ type Recorded = RolloutContext & {
 };
 
 async function record(view: ClusterView, hand: Recorded, verdict: Verdict, message: string): Promise<void> {
+  if (isOfAnother(view, hand.node)) return;
   const now = view.kairosNodes.get(hand.node.name);
   const { kind, namespace, name, uid, generation, attempt: number } = hand.request;
   const before = now?.status.lastAttempt;

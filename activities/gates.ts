@@ -15,6 +15,7 @@ import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
+import { goneText, isGone } from './node-there.ts';
 
 /**
  * The questions asked right before a node is touched, answered from the watches. `Wait` frees the node's workflow id:
@@ -25,8 +26,10 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
   assertCluster(view, input.cluster);
   const node = sameNode(view, input.node);
   const name = input.node.name;
-  if (node === undefined)
-    return { answer: 'Done', verdict: 'Skipped', message: `node ${name} is gone, or another one has its name` };
+  if (node === undefined) {
+    if (!(await isGone(view, input.node))) return { answer: 'Wait', reason: `node ${name} has just been made` };
+    return { answer: 'Done', verdict: 'Skipped', message: goneText(name), gone: true };
+  }
   const before = await askThePast(view, input, node);
   if (before !== undefined) return before;
   if (input.recover === true) return { answer: 'Wait', reason: `nothing is left to recover on node ${name}` };

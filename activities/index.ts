@@ -4,6 +4,7 @@ import { drainNode } from './drain.ts';
 import { endNode, settleNode } from './end.ts';
 import { toFailure } from './failures.ts';
 import { checkGates } from './gates.ts';
+import { readLateVerdicts } from './late-verdicts.ts';
 import { cordonNode, markNode } from './mark.ts';
 import { waitForControlPlane, waitForPlace } from './place.ts';
 import { planRollout } from './plan.ts';
@@ -46,6 +47,7 @@ export function createActivities(view: ClusterView) {
     endNode: step(endNode, true),
     settleNode: step(settleNode, true),
     settleWave: step(settleWave),
+    readLateVerdicts: step(readLateVerdicts),
   };
 }
 

@@ -1,5 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common';
-import type { NodeRef, RolloutContext, Target } from '../api/messages.ts';
+import type { NodeRef, PulledInVain, RolloutContext, Target } from '../api/messages.ts';
 import { isReason } from '../kube/errors.ts';
 import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import { createPod, deletePod, type PodView } from '../kube/pods.ts';
@@ -7,22 +7,26 @@ import { formatDuration } from '../policy/duration.ts';
 import { pickReleaseFields, versionOf } from '../policy/release.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { prePullPod } from './manifests.ts';
+import { NodeGone, whileThere } from './node-there.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
 /**
  * Brings the image to the node and reads what is inside it, before anything is disrupted: a plain pod copies the
  * release files to its termination log. The pod stays until the node ends, or image garbage collection might undo it.
- * Repeating it finds the same pod.
+ * Repeating it finds the same pod. On a node that is gone it ends at once.
  * @throws ApplicationFailure `PrePullFailed`, `NotAKairosImage`, `WrongArchitecture` (not retried): the node ends as Failed
  */
-export async function prePullImage(view: ClusterView, input: RolloutContext & { node: NodeRef }): Promise<Target> {
+export async function prePullImage(
+  view: ClusterView,
+  input: RolloutContext & { node: NodeRef },
+): Promise<Target | PulledInVain> {
   assertCluster(view, input.cluster);
   const { node, spec } = input;
   const manifest = prePullPod(input, node);
   const { namespace, name } = manifest.metadata;
   let lastWords = 'the pod has not started';
   try {
-    return await waitInActivity(spec.prePullTimeoutMs, async (signal) => {
+    const pull = async (signal: AbortSignal): Promise<Target> => {
       for (;;) {
         await createPod(view.client, namespace, manifest);
         const pod = await view.pods.waitFor(
@@ -43,8 +47,13 @@ export async function prePullImage(view: ClusterView, input: RolloutContext & { 
         await deletePod(view.client, namespace, name, { uid: pod.uid, gracePeriodSeconds: 0 });
         await view.pods.waitFor(`${namespace}/${name}`, (now) => (now?.uid === pod.uid ? undefined : true), signal);
       }
-    });
+    };
+    return await waitInActivity(spec.prePullTimeoutMs, (signal) => whileThere(view, node, signal, pull));
   } catch (error) {
+    if (error instanceof NodeGone) {
+      await deletePod(view.client, namespace, name, { gracePeriodSeconds: 0 });
+      return { gone: true, message: error.message };
+    }
     // What the pull waited for is over, however it ended; the verdict is the rollout's to say.
     await tell(view, node, null).catch(() => undefined);
     if (!(error instanceof DeadlinePassed)) throw error;

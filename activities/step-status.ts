@@ -2,7 +2,7 @@ import type { NodeInHand } from '../api/messages.ts';
 import type { Step } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
-import type { ClusterView } from './cluster-view.ts';
+import { type ClusterView, sameNode } from './cluster-view.ts';
 
 /** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
 function inHandOf({
@@ -35,9 +35,11 @@ function inHandOf({
 
 /**
  * Writes to the KairosNode which step its node is in: one write a step, by the activity that does the step. Repeating
- * it keeps the time at which the step began. A KairosNode that is gone (deleted, or not made yet) stops no upgrade.
+ * it keeps the time at which the step began. A KairosNode that is gone (deleted, or not made yet) stops no upgrade, and
+ * that of another node of this name says nothing about this one.
  */
 export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, message: string): Promise<void> {
+  if (sameNode(view, hand.node) === undefined) return;
   const now = view.kairosNodes.get(hand.node.name)?.status;
   const same =
     now?.step === step &&

@@ -121,6 +121,8 @@ export interface WaveInput extends RolloutContext {
 export interface WaveResult {
   verdicts: Record<string, number>;
   failed: FailedNode[];
+  /** Nodes that were deleted or replaced before anything was done to them; absent in histories of earlier versions. */
+  gone?: string[];
   /** Nodes that were not started because the wave stopped. */
   untouched: number;
   stopped?: string;
@@ -130,6 +132,12 @@ export interface WaveResult {
 export interface FailedNode {
   name: string;
   verdict: Verdict;
+  message: string;
+}
+
+/** The answer of a pre-pull to a node that was deleted or replaced meanwhile. */
+export interface PulledInVain {
+  gone: true;
   message: string;
 }
 
@@ -192,7 +200,8 @@ export type GateAnswer =
   | { answer: 'Recover'; leftover: Leftover }
   | { answer: 'Wait'; reason: string }
   /** `recorded`: its KairosNode says so already. */
-  | { answer: 'Done'; verdict: Verdict; message: string; recorded?: true };
+  /** `gone`: there is no such node any more, and nothing was done to it. */
+  | { answer: 'Done'; verdict: Verdict; message: string; recorded?: true; gone?: true };
 
 export interface NodeResult {
   node: string;
@@ -204,6 +213,8 @@ export interface NodeResult {
   /** What the verdict was given on. */
   evidence?: AttemptEvidence;
   cancelled?: boolean;
+  /** The node was deleted or replaced before anything was done to it: it is no part of the rollout any more. */
+  gone?: true;
 }
 
 /** The question whether a worker is at work. */

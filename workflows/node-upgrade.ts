@@ -27,9 +27,14 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
   if (gate.answer === 'Wait') return { node: name, outcome: 'NotStarted', message: gate.reason };
   if (gate.answer === 'Done') {
     // What a person asked of this node by hand is settled; and a refusal is told where the node is looked at.
-    if (gate.recorded !== true && (input.request.kind === 'KairosNode' || gate.verdict === 'Failed'))
+    if (
+      gate.recorded !== true &&
+      gate.gone !== true &&
+      (input.request.kind === 'KairosNode' || gate.verdict === 'Failed')
+    )
       await call.settleNode({ ...input, verdict: gate.verdict, message: gate.message });
-    return { node: name, outcome: 'Ended', verdict: gate.verdict, message: gate.message };
+    const { verdict, message, gone } = gate;
+    return { node: name, outcome: 'Ended', verdict, message, ...(gone && { gone }) };
   }
 
   if (gate.answer === 'Recover') return finishLeftover(input, gate.leftover, show);

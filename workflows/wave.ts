@@ -53,6 +53,10 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
     try {
       const { wait } = activitiesFor(input.timing, node.name);
       const target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node }));
+      if ('gone' in target) {
+        state.end({ node: node.name, outcome: 'Ended', verdict: 'Skipped', ...target });
+        return;
+      }
       if (input.place.group === 'control-plane') await before;
       const moved = state.learn(target);
       if (moved === undefined) state.pulled.push({ node, target });

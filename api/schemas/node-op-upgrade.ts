@@ -210,6 +210,12 @@ const failedNode = z
     name: z.string().max(253).describe('Name of the node.'),
     verdict: z.enum(VERDICTS).describe('How its upgrade ended.'),
     message: z.string().max(1024).describe('Why, and what to do.').optional(),
+    correctedTo: z
+      .enum(VERDICTS)
+      .describe(
+        'What it turned out to be after the rollout had ended, by evidence that came late. Written by the watcher.',
+      )
+      .optional(),
   })
   .describe('A node that did not reach the target.');
 

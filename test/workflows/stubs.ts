@@ -78,6 +78,7 @@ const smooth: Activities = {
   soakNode: async () => ({ outcome: 'Steady' }),
   endNode: async ({ hand, verdict, message }) => ({ node: hand.node.name, outcome: 'Ended', verdict, message }),
   settleNode: async () => undefined,
+  readLateVerdicts: async () => [],
   settleWave: async ({ nodes }) => ({ verdicts: {}, failed: [], untouched: nodes.length }),
 };
 
