@@ -13,7 +13,7 @@ import { deleteJob } from '../kube/jobs.ts';
 import { applyKairosNodeSpec, patchKairosNodeStatus, readKairosNode } from '../kube/kairos-nodes.ts';
 import { readNode, writeNode } from '../kube/nodes.ts';
 import { deletePod, type PodView } from '../kube/pods.ts';
-import { goesBack } from '../policy/placement.ts';
+import { goesBack, keptOutText } from '../policy/placement.ts';
 import { sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
@@ -49,7 +49,7 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   if (gone)
     return { node: hand.node.name, outcome: 'Ended', verdict: 'Skipped', message: goneText(hand.node.name), gone };
   if (end.unrecorded === true) await forget(view, hand, message);
-  else await record(view, { ...hand, evidence: end.evidence }, verdict, message);
+  else await record(view, { ...hand, evidence: end.evidence }, verdict, message, keptOut(hand, verdict));
   return {
     node: hand.node.name,
     outcome: 'Ended',
@@ -59,6 +59,13 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
     ...(to === undefined ? {} : { to }),
     ...(end.evidence === undefined ? {} : { evidence: end.evidence }),
   };
+}
+
+/** Why the node stays out, as it was before, or for this verdict; undefined: it does not. */
+function keptOut({ node, spec, takesOver }: NodeInHand, verdict: Verdict): string | undefined {
+  const untouched = verdict === 'Cancelled' || verdict === 'Failed';
+  if (untouched && takesOver !== undefined) return `It is kept out of service, as before: ${takesOver}`;
+  return keptOutText(node.name, verdict, spec.uncordonOnFailure);
 }
 
 /**
@@ -185,7 +192,13 @@ type Recorded = RolloutContext & {
   evidence?: AttemptEvidence | undefined;
 };
 
-async function record(view: ClusterView, hand: Recorded, verdict: Verdict, message: string): Promise<void> {
+async function record(
+  view: ClusterView,
+  hand: Recorded,
+  verdict: Verdict,
+  message: string,
+  kept?: string,
+): Promise<void> {
   if (isOfAnother(view, hand.node)) return;
   const now = view.kairosNodes.get(hand.node.name);
   const { kind, namespace, name, uid, generation, attempt: number } = hand.request;
@@ -212,7 +225,7 @@ async function record(view: ClusterView, hand: Recorded, verdict: Verdict, messa
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {
       upgradeState: stateOf(verdict),
-      message: `${verdict}: ${message}`.slice(0, 4000),
+      message: `${verdict}: ${message.slice(0, 3500)}${kept === undefined ? '' : `. ${kept}`}`.slice(0, 4000),
       rollout: hand.rolloutID,
       ...(hand.startedAt === undefined ? {} : { step: null, stepSince: null, inHand: null }),
       lastAttempt: attempt,

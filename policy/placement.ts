@@ -29,6 +29,29 @@ export function goesBack(verdict: Verdict, uncordonOnFailure: boolean | undefine
   }
 }
 
+/** Why a node that ended like this is not given back, where nobody asked for that. */
+const WHY_KEPT: Partial<Record<Verdict, string>> = {
+  UpgradeFailed: 'a slot may be half written',
+  NeverRebooted: 'its new image waits for a reboot',
+  Unhealthy: 'pods that are moved to it may not run',
+  Unverified: 'it is not known what it runs',
+  Lost: 'it is not known to serve',
+};
+
+/**
+ * Why a node that ended is kept out of service, and what to type to give it back; undefined for one that goes back. For
+ * the message of its KairosNode: whoever finds a cordoned node looks there.
+ */
+export function keptOutText(
+  node: string,
+  verdict: Verdict,
+  uncordonOnFailure: boolean | undefined,
+): string | undefined {
+  if (goesBack(verdict, uncordonOnFailure)) return undefined;
+  const asked = goesBack(verdict, undefined) ? 'spec.uncordonOnFailure is false' : WHY_KEPT[verdict];
+  return `It is kept out of service: ${asked ?? verdict}. When you know that it may serve: kubectl annotate node ${node} kairos.io/upgrade-owner- && kubectl uncordon ${node}`;
+}
+
 /** Whether a verdict counts as a failure of the rollout. */
 export function isFailure(verdict: Verdict): boolean {
   switch (verdict) {

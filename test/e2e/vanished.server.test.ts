@@ -112,7 +112,7 @@ async function replaced(): Promise<void> {
   expectLost(await stage.ended('replaced'), 'worker-7', /node worker-7 was deleted .*during its upgrade/);
   await stage.until(
     'the agent of the new node reports, and nothing of the old one is said of it',
-    () => stage.kairosNode('worker-7').status,
+    () => stage.kairosNodes.get('worker-7')?.status ?? {},
     ({ bootID, upgradeState, inHand, lastAttempt }) =>
       bootID !== undefined &&
       bootID === stage.node('worker-7').bootID &&
