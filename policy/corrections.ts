@@ -37,9 +37,14 @@ export function noteCorrections(
   const now = new Map(corrections.map((correction) => [correction.name, correction.now]));
   const { failed = [] } = rollout;
   if (failed.every(({ name, correctedTo }) => correctedTo === now.get(name))) return undefined;
-  return failed.map(({ correctedTo: _, ...node }) => {
-    const correctedTo = now.get(node.name);
-    return correctedTo === undefined ? node : { ...node, correctedTo };
+  return failed.map(({ name, verdict, message }) => {
+    const correctedTo = now.get(name);
+    return {
+      name,
+      verdict,
+      ...(message === undefined ? {} : { message }),
+      ...(correctedTo === undefined ? {} : { correctedTo }),
+    };
   });
 }
 

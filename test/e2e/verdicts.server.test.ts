@@ -76,8 +76,9 @@ describe('a node that runs the target from its new boot', () => {
     });
     const steps = ['Mark', 'Cordon', 'Drain', 'Upgrade', 'Reboot', 'Verify', 'Soak'];
     expect(lastAttempt?.steps?.map(({ step }) => step)).toEqual(steps);
-    const times = [lastAttempt?.startedAt, ...(lastAttempt?.steps ?? []).map(({ startedAt }) => startedAt)];
-    expect([...times, lastAttempt?.finishedAt].toSorted()).toEqual([...times, lastAttempt?.finishedAt]);
+    const { startedAt = '', finishedAt = '' } = lastAttempt ?? {};
+    const times = [startedAt, ...(lastAttempt?.steps ?? []).map((one) => one.startedAt), finishedAt];
+    expect(times.toSorted()).toEqual(times);
     await stage.upgrade('again', NEW, ['worker-1'], { strategy: { maxUnavailable: nodes + 1 } });
     const status = await stage.ended('again');
     expect(status.phase).toBe('Completed');
