@@ -11,17 +11,22 @@ import type {
 import { isReason } from '../kube/errors.ts';
 import { deleteJob } from '../kube/jobs.ts';
 import { applyKairosNodeSpec, patchKairosNodeStatus, readKairosNode } from '../kube/kairos-nodes.ts';
-import { readNode, writeNode } from '../kube/nodes.ts';
+import { type NodeView, readNode, writeNode } from '../kube/nodes.ts';
 import { deletePod, type PodView } from '../kube/pods.ts';
 import { goesBack, keptOutText } from '../policy/placement.ts';
-import { sameAttempt } from '../policy/recovery.ts';
+import { heldFor, sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { writeJobName } from './manifests.ts';
+import { giveLeaseBack } from './node-lease.ts';
 import { goneText } from './node-there.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
+import { NO_BLOCKERS } from './step-status.ts';
 
-/** How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. */
+/**
+ * How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. `verified`: it runs what it should,
+ * and only its recovery image was not written.
+ */
 export interface NodeEnd {
   hand: NodeInHand;
   verdict: Verdict;
@@ -29,6 +34,7 @@ export interface NodeEnd {
   unrecorded?: boolean;
   /** What the verdict was given on. */
   evidence?: AttemptEvidence;
+  verified?: boolean;
 }
 
 /**
@@ -36,20 +42,30 @@ export interface NodeEnd {
  * it acts, so repeating it changes nothing.
  */
 export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResult> {
-  const { hand, verdict, message } = end;
+  const { hand, verdict } = end;
+  const message = withDrain(end.message, hand);
   assertCluster(view, hand.cluster);
   // The image was not touched: what the node should run is what it was before.
-  if (verdict === 'Cancelled' || verdict === 'Failed') await takeStampBack(view, hand);
-  const place = await placeNode(view, hand, verdict);
+  if (isUntouched(verdict)) await takeStampBack(view, hand);
+  const place = await placeNode(view, end);
+  // After the node has its mark off, or says that it is held: until then other tools keep away from it.
+  if (place !== 'Gone') await giveLeaseBack(view, hand.node);
   await cleanUp(view, hand, place);
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);
   // Its image was not touched, so it is no failure of the upgrade that the node went.
-  const gone = place === 'Gone' && verdict === 'Failed';
+  const gone = place === 'Gone' && (verdict === 'Failed' || verdict === 'Skipped');
   if (gone)
     return { node: hand.node.name, outcome: 'Ended', verdict: 'Skipped', message: goneText(hand.node.name), gone };
   if (end.unrecorded === true) await forget(view, hand, message);
-  else await record(view, { ...hand, evidence: end.evidence }, verdict, message, keptOut(hand, verdict));
+  else
+    await record(
+      view,
+      { ...hand, evidence: end.evidence },
+      verdict,
+      message,
+      place === 'KeptOut' ? keptOut(hand, verdict) : undefined,
+    );
   return {
     node: hand.node.name,
     outcome: 'Ended',
@@ -61,37 +77,60 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   };
 }
 
-/** Why the node stays out, as it was before, or for this verdict; undefined: it does not. */
+/** What became of a node: `Left`: somebody had freed it before. `Gone`: it was deleted or replaced. */
+type Place = 'GivenBack' | 'KeptOut' | 'Left' | 'Gone';
+
+/** Verdicts of nodes whose image was not touched. */
+const isUntouched = (verdict: Verdict) => verdict === 'Cancelled' || verdict === 'Failed' || verdict === 'Skipped';
+
+/** Why a node stays out, and what to type. */
 function keptOut({ node, spec, takesOver }: NodeInHand, verdict: Verdict): string | undefined {
-  const untouched = verdict === 'Cancelled' || verdict === 'Failed';
-  if (untouched && takesOver !== undefined) return `It is kept out of service, as before: ${takesOver}`;
+  if (takesOver !== undefined && (isUntouched(verdict) || !spec.upgradeActive))
+    return `It is kept out of service, as before: ${takesOver}`;
   return keptOutText(node.name, verdict, spec.uncordonOnFailure);
 }
 
+/** What was done to pods against their budgets is told with the end of the node, whatever that is. */
+function withDrain(message: string, { drain }: NodeInHand): string {
+  return drain === undefined || drain.outcome === 'NothingEvicted' ? message : `${message}; pods: ${drain.message}`;
+}
+
 /**
- * Uncordons only what carries our mark; what is kept out keeps a mark that says why. Answers whether the node still is
- * there: another one of its name is left alone.
+ * Uncordons only what carries our mark; what is kept out keeps a mark that says why. A node that somebody uncordoned
+ * before its image was touched is in service, and is kept out by no mark. One that is gone is not there to be placed, and
+ * another one of its name is left alone.
  */
-async function placeNode(view: ClusterView, hand: NodeInHand, verdict: Verdict): Promise<'There' | 'Gone'> {
+async function placeNode(view: ClusterView, { hand, verdict, verified }: NodeEnd): Promise<Place> {
   for (;;) {
     try {
       const node = await readNode(view.client, hand.node.name);
       if (node.uid !== hand.node.uid) return 'Gone';
-      if (node.owner !== hand.workflowID) return 'There';
-      // Untouched, a node that was held goes back to being held, as it was.
-      const asBefore = verdict === 'Cancelled' || verdict === 'Failed' ? hand.takesOver : undefined;
-      const back = asBefore === undefined && goesBack(verdict, hand.spec.uncordonOnFailure);
+      if (node.owner !== hand.workflowID) return heldFor(node.owner) === undefined ? 'Left' : 'KeptOut';
+      // Untouched, or given a recovery image only, a node that was held goes back to being held, as it was.
+      const uncordoned = isUntouched(verdict) && hand.spec.upgradeActive && isUncordoned(view, hand, node);
+      const asBefore = (isUntouched(verdict) && !uncordoned) || !hand.spec.upgradeActive ? hand.takesOver : undefined;
+      const back =
+        uncordoned ||
+        (asBefore === undefined &&
+          (!hand.spec.upgradeActive || goesBack(verdict, hand.spec.uncordonOnFailure, verified)));
       await writeNode(view.client, node.name, {
         owner: back ? null : (asBefore ?? `${HELD_PREFIX}${verdict}`),
         ...(back && hand.spec.upgradeActive ? { unschedulable: null } : {}),
         resourceVersion: node.resourceVersion,
       });
-      return 'There';
+      return back ? 'GivenBack' : 'KeptOut';
     } catch (error) {
       if (isReason(error, 'NotFound')) return 'Gone';
       if (!isReason(error, 'Conflict')) throw error;
     }
   }
+}
+
+/** Whether somebody uncordoned the node after we had: before that step it may not be cordoned yet. */
+function isUncordoned(view: ClusterView, hand: NodeInHand, node: NodeView): boolean {
+  const { step, inHand } = view.kairosNodes.get(hand.node.name)?.status ?? {};
+  const cordoned = step === 'Drain' || step === 'Upgrade';
+  return cordoned && !node.unschedulable && inHand?.startedAt === hand.startedAt;
 }
 
 async function takeStampBack(view: ClusterView, hand: NodeInHand): Promise<void> {
@@ -110,14 +149,14 @@ async function takeStampBack(view: ClusterView, hand: NodeInHand): Promise<void>
  * any more how a pod of it ends: the Job that writes is deleted, too, whatever its pod is said to do. Should the machine
  * still run, the pod has an hour to end by itself.
  */
-async function cleanUp(view: ClusterView, hand: NodeInHand, place: 'There' | 'Gone'): Promise<void> {
+async function cleanUp(view: ClusterView, hand: NodeInHand, place: Place): Promise<void> {
   const { name, uid } = hand.node;
   const ours = [...view.pods.values()].filter(
     ({ annotations }) =>
       annotations[NODE_NAME_ANNOTATION] === name && (annotations[NODE_UID_ANNOTATION] ?? uid) === uid,
   );
   await Promise.all(ours.map((pod) => removePod(view, pod, place)));
-  if (place === 'There') return;
+  if (place !== 'Gone') return;
   // Their pods may have been collected with the Node.
   for (const step of ['upgrade', 'recovery'] as const) {
     const { namespace } = hand.request;
@@ -133,9 +172,13 @@ async function cleanUp(view: ClusterView, hand: NodeInHand, place: 'There' | 'Go
  * Removes a pod of ours, and the Job that owns it. Never one that is still writing, as long as its node is there: that is
  * asked after its end only.
  */
-export async function removePod(view: ClusterView, pod: PodView, place: 'There' | 'Gone' = 'There'): Promise<void> {
+export async function removePod(
+  view: Pick<ClusterView, 'client' | 'namespaces'>,
+  pod: PodView,
+  place: Place = 'Left',
+): Promise<void> {
   const writing = pod.labels[STEP_LABEL] === 'upgrade' || pod.labels[STEP_LABEL] === 'recovery';
-  if (place === 'There' && writing && pod.containers.some((container) => container.running)) return;
+  if (place !== 'Gone' && writing && pod.containers.some((container) => container.running)) return;
   try {
     if (pod.owner?.kind === 'Job') await deleteJob(view.client, pod.namespace, pod.owner.name, { uid: pod.owner.uid });
     else if (!pod.deleting)
@@ -168,7 +211,7 @@ async function forget(view: ClusterView, hand: NodeInHand, message: string): Pro
   try {
     const last = view.kairosNodes.get(hand.node.name)?.status.lastAttempt?.verdict;
     const upgradeState = last === undefined ? 'Idle' : stateOf(last);
-    const cleared = { upgradeState, step: null, stepSince: null, inHand: null };
+    const cleared = { upgradeState, step: null, stepSince: null, inHand: null, ...NO_BLOCKERS };
     await patchKairosNodeStatus(view.client, hand.node.name, { ...cleared, message: message.slice(0, 4000) });
   } catch (error) {
     if (!isReason(error, 'NotFound')) throw error;
@@ -227,7 +270,7 @@ async function record(
       upgradeState: stateOf(verdict),
       message: `${verdict}: ${message.slice(0, 3500)}${kept === undefined ? '' : `. ${kept}`}`.slice(0, 4000),
       rollout: hand.rolloutID,
-      ...(hand.startedAt === undefined ? {} : { step: null, stepSince: null, inHand: null }),
+      ...(hand.startedAt === undefined ? {} : { step: null, stepSince: null, inHand: null, ...NO_BLOCKERS }),
       lastAttempt: attempt,
       conditions: corrected === undefined ? null : [corrected],
     });

@@ -1,3 +1,4 @@
+import type { NodeInHand } from '../api/messages.ts';
 import { answerCheck } from './answer-check.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { drainNode } from './drain.ts';
@@ -6,6 +7,7 @@ import { toFailure } from './failures.ts';
 import { checkGates } from './gates.ts';
 import { readLateVerdicts } from './late-verdicts.ts';
 import { cordonNode, markNode } from './mark.ts';
+import { keepingLease } from './node-lease.ts';
 import { waitForControlPlane, waitForPlace } from './place.ts';
 import { planRollout } from './plan.ts';
 import { prePullImage } from './pre-pull.ts';
@@ -28,6 +30,10 @@ export function createActivities(view: ClusterView) {
         throw toFailure(error, mustSucceed);
       }
     };
+  /** A step of a node in hand: other tools keep off the node as long as it takes. */
+  const inHand = <Input extends NodeInHand | { hand: NodeInHand }, Output>(
+    run: (view: ClusterView, input: Input) => Promise<Output>,
+  ) => step((_view, input: Input) => keepingLease(view, 'hand' in input ? input.hand : input, () => run(view, input)));
   return {
     answerCheck: step(answerCheck),
     confirmRequest: step(confirmRequest),
@@ -38,12 +44,12 @@ export function createActivities(view: ClusterView) {
     waitForControlPlane: step(waitForControlPlane),
     checkGates: step(checkGates),
     markNode: step(markNode),
-    cordonNode: step(cordonNode),
-    drainNode: step(drainNode),
-    writeImage: step(writeImage),
-    rebootNode: step(rebootNode),
-    verifyNode: step(verifyNode),
-    soakNode: step(soakNode),
+    cordonNode: inHand(cordonNode),
+    drainNode: inHand(drainNode),
+    writeImage: inHand(writeImage),
+    rebootNode: inHand(rebootNode),
+    verifyNode: inHand(verifyNode),
+    soakNode: inHand(soakNode),
     endNode: step(endNode, true),
     settleNode: step(settleNode, true),
     settleWave: step(settleWave),

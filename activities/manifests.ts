@@ -42,9 +42,14 @@ const bothFiles = ['kairos-release', 'os-release'] as const;
 
 /**
  * The pod that brings the image to the node and reads its release files, without a shell: the files are copied to the
- * termination log, of which the API keeps 4096 bytes each. An old image may lack one of the two.
+ * termination log, of which the API keeps 4096 bytes each. An old image may lack one of the two. `again`: another pod,
+ * which asks the registry whatever the node has.
  */
-export function prePullPod(context: RolloutContext, node: NodeRef) {
+export function prePullPod(
+  context: RolloutContext,
+  node: NodeRef,
+  { again = false, image = context.spec.image }: { again?: boolean; image?: string } = {},
+) {
   const name = objectName(
     'kairos-pull',
     node.name,
@@ -52,6 +57,7 @@ export function prePullPod(context: RolloutContext, node: NodeRef) {
     context.rolloutID,
     String(context.request.attempt),
     context.spec.image,
+    ...(again ? ['again'] : []),
   );
   return {
     apiVersion: 'v1',
@@ -63,8 +69,8 @@ export function prePullPod(context: RolloutContext, node: NodeRef) {
       terminationGracePeriodSeconds: 0,
       containers: bothFiles.map((file) => ({
         name: file,
-        image: context.spec.image,
-        imagePullPolicy: 'IfNotPresent',
+        image,
+        imagePullPolicy: again ? 'Always' : 'IfNotPresent',
         command: ['cp', `/etc/${file}`, '/dev/termination-log'],
         resources: { requests: { cpu: '1m', memory: '8Mi' } },
       })),

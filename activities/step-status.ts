@@ -1,7 +1,7 @@
 import type { NodeInHand } from '../api/messages.ts';
-import type { Step } from '../api/types.ts';
+import type { KairosNodeStatus, Step } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
-import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
+import { type KairosNodeStatusChange, patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import { type ClusterView, sameNode } from './cluster-view.ts';
 
 /** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
@@ -15,6 +15,7 @@ function inHandOf({
   recoveredAt,
   notReadyBefore,
   steps,
+  drain,
 }: NodeInHand) {
   const { kind, namespace, name, uid, generation, attempt } = request;
   return {
@@ -30,15 +31,31 @@ function inHandOf({
     ...(recoveredAt === undefined ? {} : { recoveredAt }),
     ...(notReadyBefore === undefined ? {} : { notReadyBefore }),
     ...(steps === undefined ? {} : { steps }),
+    ...(drain === undefined ? {} : { drain }),
   };
 }
+
+/** What keeps the drain, as the KairosNode shows it. */
+export type Blockers = Pick<KairosNodeStatusChange, 'blockers' | 'blockedPods'>;
+
+export const NO_BLOCKERS = { blockers: null, blockedPods: null } satisfies Blockers;
+
+/** A drain that was killed could not take its blockers back: the next step does. Its next attempt takes them up. */
+const leftBlockers = (now: KairosNodeStatus | undefined, step: Step): Blockers =>
+  now?.blockers === undefined || step === 'Drain' ? {} : NO_BLOCKERS;
 
 /**
  * Writes to the KairosNode which step its node is in: one write a step, by the activity that does the step. Repeating
  * it keeps the time at which the step began. A KairosNode that is gone (deleted, or not made yet) stops no upgrade, and
  * that of another node of this name says nothing about this one.
  */
-export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, message: string): Promise<void> {
+export async function showStep(
+  view: ClusterView,
+  hand: NodeInHand,
+  step: Step,
+  message: string,
+  blockers?: Blockers,
+): Promise<void> {
   if (sameNode(view, hand.node) === undefined) return;
   const now = view.kairosNodes.get(hand.node.name)?.status;
   const same =
@@ -47,7 +64,8 @@ export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, 
     now.upgradeState === 'InProgress' &&
     now.inHand?.startedAt === hand.startedAt &&
     now.inHand.recoveredAt === hand.recoveredAt;
-  if (same && now.message === message) return;
+  const told = same && now.inHand?.drain?.message === hand.drain?.message;
+  if (told && now.message === message && blockers === undefined) return;
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {
       upgradeState: 'InProgress',
@@ -57,6 +75,7 @@ export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, 
       workflowID: hand.workflowID,
       inHand: inHandOf(hand),
       ...(same ? {} : { stepSince: new Date().toISOString() }),
+      ...(blockers ?? leftBlockers(now, step)),
     });
   } catch (error) {
     if (!isReason(error, 'NotFound')) throw error;

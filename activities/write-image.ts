@@ -1,12 +1,15 @@
+import { Context } from '@temporalio/activity';
 import type { NodeInHand } from '../api/messages.ts';
 import { defined } from '../kube/defined.ts';
 import { isReason } from '../kube/errors.ts';
 import { type JobView, createJob, deleteJob, readJob } from '../kube/jobs.ts';
 import type { PodView } from '../kube/pods.ts';
+import { readNode } from '../kube/nodes.ts';
+import { takenFromUs } from '../policy/ownership.ts';
 import { type WriteOutcome, writeOutcome } from '../policy/write-outcome.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
-import { lookNow } from './contact.ts';
-import { type WriteStep, writeJob } from './manifests.ts';
+import { lookNow, orNone } from './contact.ts';
+import { type WriteStep, writeJob, writeJobName } from './manifests.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 import { showStep } from './step-status.ts';
 import { pause, waitInActivity } from './waiting.ts';
@@ -31,6 +34,8 @@ const AGAIN_MS = 1000;
  *
  * A pod of which no container ever started (the kubelet refused it) is made again. So is one that somebody deleted:
  * the lock lets its successor only wait for it, and repeat its outcome.
+ *
+ * Immediately before a Job is made the Node is read: one that somebody has put back to service is not written to.
  */
 export async function writeImage(
   view: ClusterView,
@@ -40,12 +45,51 @@ export async function writeImage(
   const label = step === 'upgrade' ? 'Upgrade' : 'Recovery';
   await showStep(view, hand, label, `writing ${hand.target.image}`);
   return waitInActivity(undefined, async (signal) => {
-    for (;;) {
+    let isFirst = Context.current().info.attempt === 1 && hand.recoveredAt === undefined;
+    for (; ; isFirst = false) {
+      const freed = await freedBeforeWrite(view, hand, step, isFirst);
+      if (freed !== undefined) return freed;
       const answer = await writeOnce(view, hand, step, signal);
       if (answer !== undefined) return answer;
       await pause(AGAIN_MS, signal);
     }
   });
+}
+
+/**
+ * Whether the node was taken from us before its Job was made. A recovery image that follows a verified upgrade disrupts
+ * nobody, and is not asked. When it `isFirst`, no Job can have been made; later on one may have been, and be gone.
+ */
+async function freedBeforeWrite(
+  view: ClusterView,
+  hand: NodeInHand,
+  step: WriteStep,
+  isFirst: boolean,
+): Promise<WriteAnswer | undefined> {
+  if (step === 'recovery' && hand.spec.upgradeActive) return undefined;
+  if (!isFirst && (await mayHaveJob(view, hand, step))) return undefined;
+  const node = await orNone(readNode(view.client, hand.node.name));
+  if (node?.uid !== hand.node.uid || node.bootID !== hand.bootID) return { outcome: 'BootChanged' };
+  const freed = takenFromUs(node, hand.workflowID, hand.spec.upgradeActive);
+  if (freed === undefined) return undefined;
+  return isFirst
+    ? { outcome: 'NotWritten', message: `${freed}; its image was not touched` }
+    : {
+        outcome: 'Failed',
+        message: `${freed}; whether ${hand.target.image} was written in this boot is not known, as its Job is gone: look into /run/kairos-operator on the node, and reboot it when it may start that image`,
+      };
+}
+
+async function mayHaveJob(view: ClusterView, hand: NodeInHand, step: WriteStep): Promise<boolean> {
+  const name = writeJobName(step, hand.node, hand.bootID);
+  if (podOf(view, name) !== undefined) return true;
+  const { namespace } = hand.request;
+  try {
+    return (await orNone(readJob(view.client, namespace, name))) !== undefined;
+  } catch (error) {
+    if (goesWithItsNamespace(view, namespace, error)) return true;
+    throw error;
+  }
 }
 
 /** Undefined: its pod is gone without having run to an end, and is to be made again. */

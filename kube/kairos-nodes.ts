@@ -27,7 +27,7 @@ export type KairosNodeStatusChange = { [K in keyof KairosNodeOperatorStatus]?: K
 
 /** A merge patch keeps what it does not name: the optional fields of an earlier attempt. */
 const NO_ATTEMPT = {
-  inHand: { pinned: null, digest: null, from: null, recoveredAt: null, notReadyBefore: null, steps: null },
+  inHand: { pinned: null, digest: null, from: null, recoveredAt: null, notReadyBefore: null, steps: null, drain: null },
   lastAttempt: {
     request: null,
     retry: null,
@@ -56,11 +56,15 @@ export async function readKairosNode(client: KubeClient, name: string): Promise<
   return kairosNodeView(await client.request<RawObject>({ verb: 'get', path: pathOf(name) }));
 }
 
-/** A merge patch, but `inHand` and `lastAttempt` are replaced as a whole: each is about one attempt. */
+/**
+ * A merge patch, but `inHand` and `lastAttempt` are replaced as a whole: each is about one attempt. Rejects with
+ * `Conflict` when `resourceVersion` is given and is not the present one.
+ */
 export async function patchKairosNodeStatus(
   client: KubeClient,
   name: string,
   change: KairosNodeStatusChange,
+  resourceVersion?: string,
 ): Promise<KairosNodeView> {
   const { inHand, lastAttempt } = change;
   const status = {
@@ -72,7 +76,7 @@ export async function patchKairosNodeStatus(
     await client.request<RawObject>({
       verb: 'merge-patch',
       path: `${pathOf(name)}/status`,
-      body: { status },
+      body: { ...(resourceVersion !== undefined && { metadata: { resourceVersion } }), status },
       fieldManager: OPERATOR_FIELD_MANAGER,
     }),
   );

@@ -29,6 +29,8 @@ export interface PodView {
   reason?: string;
   message?: string;
   deleting: boolean;
+  /** When it should be gone, its grace period included; absent where it is not being deleted. */
+  deletionTimestamp?: string;
   creationTimestamp: string;
   containers: ContainerView[];
   /** Init containers that have begun and not ended well; absent when there are none. */
@@ -89,6 +91,7 @@ export function podView({ metadata, spec, status }: RawObject): PodView {
     ready: conditions.some(({ type, status }) => type === 'Ready' && status === 'True'),
     ...defined({ reason, message }),
     deleting: metadata.deletionTimestamp !== undefined,
+    ...defined({ deletionTimestamp: metadata.deletionTimestamp }),
     creationTimestamp,
     containers: containers.map(({ name, image = '' }) =>
       containerView(name, image, containerStatuses.find((status) => status.name === name) ?? { name }),

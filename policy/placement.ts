@@ -7,8 +7,10 @@ import type { Verdict } from '../api/types.ts';
  * whose own pods do not work in the new image (Unhealthy) stays out and is named. `uncordonOnFailure` changes that where
  * it is safe: true also gives back a node whose upgrade failed while it still serves, false keeps out every node that
  * failed; a lost node is never given back.
+ *
+ * `verified`: the node runs the target, proven, and only its recovery image was not written: it serves.
  */
-export function goesBack(verdict: Verdict, uncordonOnFailure: boolean | undefined): boolean {
+export function goesBack(verdict: Verdict, uncordonOnFailure: boolean | undefined, verified = false): boolean {
   switch (verdict) {
     case 'Succeeded':
     case 'AlreadyOnTarget':
@@ -20,6 +22,7 @@ export function goesBack(verdict: Verdict, uncordonOnFailure: boolean | undefine
     case 'Failed':
       return uncordonOnFailure ?? true;
     case 'UpgradeFailed':
+      return uncordonOnFailure ?? verified;
     case 'NeverRebooted':
     case 'Unhealthy':
       return uncordonOnFailure ?? false;

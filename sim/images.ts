@@ -12,6 +12,8 @@ export interface SimulatedImage {
   readonly osRelease?: Readonly<Record<string, string>>;
   /** Whether a machine gets as far as userspace with it. Default true. */
   readonly boots?: boolean;
+  /** What a container runtime says when it cannot start a program of it, such as `exec format error`. */
+  readonly startError?: string;
 }
 
 export interface RegisteredImage {
@@ -24,6 +26,7 @@ export interface RegisteredImage {
   readonly folder: string;
   readonly kairosRelease: Readonly<Record<string, string>> | undefined;
   readonly osRelease: Readonly<Record<string, string>> | undefined;
+  readonly startError: string | undefined;
   /** Texts of the files that a pre-pull pod prints. */
   readonly files: Readonly<Partial<Record<'kairos-release' | 'os-release', string>>>;
 }
@@ -116,7 +119,7 @@ function describe(folder: string, image: SimulatedImage): RegisteredImage {
   const hash = createHash('sha256')
     .update(JSON.stringify([image.reference, files]))
     .digest('hex');
-  const { reference, kairosRelease, osRelease } = image;
+  const { reference, kairosRelease, osRelease, startError } = image;
   return {
     reference,
     digest: `sha256:${hash}`,
@@ -124,6 +127,7 @@ function describe(folder: string, image: SimulatedImage): RegisteredImage {
     folder: join(folder, hash.slice(0, 16)),
     kairosRelease,
     osRelease,
+    startError,
     files,
   };
 }

@@ -4,6 +4,7 @@ import {
   condition,
   executeChild,
   isCancellation,
+  patched,
   setHandler,
 } from '@temporalio/workflow';
 import {
@@ -12,13 +13,20 @@ import {
   TimeoutFailure,
   WorkflowExecutionAlreadyStartedError,
 } from '@temporalio/common';
-import { nodeWorkflowID, type NodeRef, type NodeResult, type WaveInput, type WaveResult } from '../api/messages.ts';
+import {
+  nodeWorkflowID,
+  type NodeRef,
+  type NodeResult,
+  type PulledInVain,
+  type WaveInput,
+  type WaveResult,
+} from '../api/messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import { pauseSignal, resumeSignal } from './messages.ts';
 import { attributesFor } from './search-attributes.ts';
 import { nodeUpgrade } from './node-upgrade.ts';
-import { WaveState, type Pulled } from './wave-state.ts';
+import { PULLED_AGAIN, WaveState, type Pulled } from './wave-state.ts';
 
 /**
  * Upgrades a group of nodes, never more than `place.budget` in hand at once. A sliding window: a slow node holds up
@@ -52,15 +60,19 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
   const pull = async (node: NodeRef, before: Promise<void> | undefined) => {
     try {
       const { wait } = activitiesFor(input.timing, node.name);
-      const target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node }));
-      if ('gone' in target) {
-        state.end({ node: node.name, outcome: 'Ended', verdict: 'Skipped', ...target });
-        return;
-      }
+      let target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node }));
       if (input.place.group === 'control-plane') await before;
-      const moved = state.learn(target);
-      if (moved === undefined) state.pulled.push({ node, target });
-      else state.stop(moved);
+      if ('gone' in target) return state.end(leftOut(node, target));
+      let moved = state.learn(target);
+      if (moved !== undefined && patched(PULLED_AGAIN)) {
+        // What the node has may be old: the tag is looked up once more before it is said to have moved.
+        target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node, again: true }));
+        if ('gone' in target) return state.end(leftOut(node, target));
+        moved = state.learn(target);
+      }
+      const stop = moved ?? target.refused;
+      if (stop === undefined) state.pulled.push({ node, target });
+      else state.stop(stop);
     } catch (error) {
       if (isCancellation(error)) state.stop('cancelled');
       else {
@@ -85,6 +97,14 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
     await Promise.all(pulls);
   }
 }
+
+/** How a node ends that went before anything was done to it. */
+const leftOut = ({ name }: NodeRef, answer: PulledInVain): NodeResult => ({
+  node: name,
+  outcome: 'Ended',
+  verdict: 'Skipped',
+  ...answer,
+});
 
 /** One place in the window: takes the next node that is ready, until there is none. */
 async function runLane(input: WaveInput, state: WaveState): Promise<void> {
@@ -123,7 +143,7 @@ async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled):
   const { context, places } = state;
   try {
     const place = await places.run(() =>
-      wait.waitForPlace({ ...context, node: next.node, place: input.place, reason: result.message }),
+      wait.waitForPlace({ ...context, ...next, place: input.place, reason: result.message }),
     );
     if (place.open) state.pulled.push(next);
     else state.end({ node: result.node, outcome: 'Ended', verdict: 'Skipped', message: place.reason });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { blocker, drainRecord } from './drain.ts';
 import { cel, condition, imageReference, mapList, time } from './meta.ts';
 
 export const VERDICTS = [
@@ -129,6 +130,7 @@ const inHand = z
     recoveredAt: time().optional().describe('When a workflow took it up again that was not the one which began it.'),
     notReadyBefore: notReadyBefore(),
     steps: stepTimes(),
+    drain: drainRecord.optional(),
   })
   .describe(
     'The upgrade that is under way: enough to finish it from evidence, should its workflow be lost. Absent when none is.',
@@ -189,6 +191,11 @@ export const kairosNodeOperatorStatus = z.object({
   rollout: z.string().max(1000).describe('Workflow id of the rollout that has this node in hand.').optional(),
   workflowID: z.string().max(1000).describe('Workflow id of the upgrade of this node.').optional(),
   inHand: inHand.optional(),
+  blockers: mapList(blocker, 'pod')
+    .max(20)
+    .describe('What keeps the drain: the first 20 pods that have not left the node.')
+    .optional(),
+  blockedPods: z.int().min(0).describe('How many pods have not left the node.').optional(),
   lastAttempt: lastAttempt.optional(),
   conditions: mapList(condition, 'type').describe('Named facts about this node.').optional(),
 });
