@@ -1,18 +1,27 @@
-import { HELD_PREFIX, NODE_NAME_ANNOTATION, STEP_LABEL } from '../api/names.ts';
+import { HELD_PREFIX, NODE_NAME_ANNOTATION, NODE_UID_ANNOTATION, STEP_LABEL } from '../api/names.ts';
 import type { NodeInHand, NodeRef, NodeResult, RolloutContext, Target } from '../api/messages.ts';
-import type { Condition, KairosNodeOperatorStatus, KairosNodeStatus, Verdict, WriteRecord } from '../api/types.ts';
+import type {
+  AttemptEvidence,
+  Condition,
+  KairosNodeOperatorStatus,
+  KairosNodeStatus,
+  StepTimes,
+  Verdict,
+  WriteRecord,
+} from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { deleteJob } from '../kube/jobs.ts';
 import { applyKairosNodeSpec, patchKairosNodeStatus, readKairosNode } from '../kube/kairos-nodes.ts';
 import { type NodeView, readNode, writeNode } from '../kube/nodes.ts';
 import { deletePod, type PodView } from '../kube/pods.ts';
-import { goesBack } from '../policy/placement.ts';
-import { sameAttempt } from '../policy/recovery.ts';
+import { goesBack, keptOutText } from '../policy/placement.ts';
+import { heldFor, sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
 import { shortRecords } from '../policy/write-record.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { writeJobName } from './manifests.ts';
 import { giveLeaseBack } from './node-lease.ts';
+import { goneText } from './node-there.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 import { NO_BLOCKERS } from './step-status.ts';
 
@@ -25,6 +34,8 @@ export interface NodeEnd {
   verdict: Verdict;
   message: string;
   unrecorded?: boolean;
+  /** What the verdict was given on. */
+  evidence?: AttemptEvidence;
   verified?: boolean;
 }
 
@@ -39,14 +50,25 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   // The image was not touched: what the node should run is what it was before.
   if (isUntouched(verdict)) await takeStampBack(view, hand);
   const writes = await recordsOf(view, hand);
-  await placeNode(view, end);
+  const place = await placeNode(view, end);
   // After the node has its mark off, or says that it is held: until then other tools keep away from it.
-  await giveLeaseBack(view, hand.node);
-  await cleanUp(view, hand, writes);
+  if (place !== 'Gone') await giveLeaseBack(view, hand.node);
+  await cleanUp(view, hand, place, writes);
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);
+  // Its image was not touched, so it is no failure of the upgrade that the node went.
+  const gone = place === 'Gone' && (verdict === 'Failed' || verdict === 'Skipped');
+  if (gone)
+    return { node: hand.node.name, outcome: 'Ended', verdict: 'Skipped', message: goneText(hand.node.name), gone };
   if (end.unrecorded === true) await forget(view, hand, message);
-  else await record(view, { ...hand, writes }, verdict, message);
+  else
+    await record(
+      view,
+      { ...hand, writes, evidence: end.evidence },
+      verdict,
+      message,
+      place === 'KeptOut' ? keptOut(hand, verdict) : undefined,
+    );
   return {
     node: hand.node.name,
     outcome: 'Ended',
@@ -55,11 +77,22 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
     ...(hand.from === undefined ? {} : { from: hand.from }),
     ...(to === undefined ? {} : { to }),
     ...(writes.length === 0 ? {} : { writes: shortRecords(writes) }),
+    ...(end.evidence === undefined ? {} : { evidence: end.evidence }),
   };
 }
 
+/** What became of a node: `Left`: somebody had freed it before. `Gone`: it was deleted or replaced. */
+type Place = 'GivenBack' | 'KeptOut' | 'Left' | 'Gone';
+
 /** Verdicts of nodes whose image was not touched. */
 const isUntouched = (verdict: Verdict) => verdict === 'Cancelled' || verdict === 'Failed' || verdict === 'Skipped';
+
+/** Why a node stays out, and what to type. */
+function keptOut({ node, spec, takesOver }: NodeInHand, verdict: Verdict): string | undefined {
+  if (takesOver !== undefined && (isUntouched(verdict) || !spec.upgradeActive))
+    return `It is kept out of service, as before: ${takesOver}`;
+  return keptOutText(node.name, verdict, spec.uncordonOnFailure);
+}
 
 /** What was done to pods against their budgets is told with the end of the node, whatever that is. */
 function withDrain(message: string, { drain }: NodeInHand): string {
@@ -81,13 +114,15 @@ async function recordsOf(view: ClusterView, hand: NodeInHand): Promise<WriteReco
 
 /**
  * Uncordons only what carries our mark; what is kept out keeps a mark that says why. A node that somebody uncordoned
- * before its image was touched is in service, and is kept out by no mark.
+ * before its image was touched is in service, and is kept out by no mark. One that is gone is not there to be placed, and
+ * another one of its name is left alone.
  */
-async function placeNode(view: ClusterView, { hand, verdict, verified }: NodeEnd): Promise<void> {
+async function placeNode(view: ClusterView, { hand, verdict, verified }: NodeEnd): Promise<Place> {
   for (;;) {
     try {
       const node = await readNode(view.client, hand.node.name);
-      if (node.uid !== hand.node.uid || node.owner !== hand.workflowID) return;
+      if (node.uid !== hand.node.uid) return 'Gone';
+      if (node.owner !== hand.workflowID) return heldFor(node.owner) === undefined ? 'Left' : 'KeptOut';
       // Untouched, or given a recovery image only, a node that was held goes back to being held, as it was.
       const uncordoned = isUntouched(verdict) && hand.spec.upgradeActive && isUncordoned(view, hand, node);
       const asBefore = (isUntouched(verdict) && !uncordoned) || !hand.spec.upgradeActive ? hand.takesOver : undefined;
@@ -100,9 +135,9 @@ async function placeNode(view: ClusterView, { hand, verdict, verified }: NodeEnd
         ...(back && hand.spec.upgradeActive ? { unschedulable: null } : {}),
         resourceVersion: node.resourceVersion,
       });
-      return;
+      return back ? 'GivenBack' : 'KeptOut';
     } catch (error) {
-      if (isReason(error, 'NotFound')) return;
+      if (isReason(error, 'NotFound')) return 'Gone';
       if (!isReason(error, 'Conflict')) throw error;
     }
   }
@@ -126,13 +161,31 @@ async function takeStampBack(view: ClusterView, hand: NodeInHand): Promise<void>
   }
 }
 
-async function cleanUp(view: ClusterView, hand: NodeInHand, writes: readonly WriteRecord[]): Promise<void> {
-  const ours = [...view.pods.values()].filter((pod) => pod.annotations[NODE_NAME_ANNOTATION] === hand.node.name);
-  await Promise.all(ours.map((pod) => removePod(view, pod)));
-  // A Job is left over where somebody has deleted its pod: what it wrote has ended, or there would be no record of it.
-  const names = writes.map(({ step, bootID = hand.bootID }) => writeJobName({ ...hand, bootID }, step));
-  const left = names.filter((name) => ours.every((pod) => pod.owner?.name !== name));
-  await Promise.all(left.map((name) => removeJob(view, hand.request.namespace, name)));
+/**
+ * Removes what we made on a node, and nothing that is for another node of its name. Where the Node is gone nobody says
+ * any more how a pod of it ends: the Job that writes is deleted, too, whatever its pod is said to do. Should the machine
+ * still run, the pod has an hour to end by itself.
+ */
+async function cleanUp(
+  view: ClusterView,
+  hand: NodeInHand,
+  place: Place,
+  writes: readonly WriteRecord[],
+): Promise<void> {
+  const { name, uid } = hand.node;
+  const ours = [...view.pods.values()].filter(
+    ({ annotations }) =>
+      annotations[NODE_NAME_ANNOTATION] === name && (annotations[NODE_UID_ANNOTATION] ?? uid) === uid,
+  );
+  await Promise.all(ours.map((pod) => removePod(view, pod, place)));
+  // A Job is left over where its pod was deleted by somebody, or collected with the Node: what it wrote has ended, or
+  // there would be no record of it.
+  const written =
+    place === 'Gone'
+      ? (['upgrade', 'recovery'] as const).map((step) => writeJobName(hand, step))
+      : writes.map(({ step, bootID = hand.bootID }) => writeJobName({ ...hand, bootID }, step));
+  const left = written.filter((job) => place === 'Gone' || ours.every((pod) => pod.owner?.name !== job));
+  await Promise.all(left.map((job) => removeJob(view, hand.request.namespace, job)));
 }
 
 async function removeJob(view: ClusterView, namespace: string, name: string): Promise<void> {
@@ -143,10 +196,17 @@ async function removeJob(view: ClusterView, namespace: string, name: string): Pr
   }
 }
 
-/** Removes a pod of ours, and the Job that owns it. Never one that is still writing: that is asked after its end only. */
-export async function removePod(view: Pick<ClusterView, 'client' | 'namespaces'>, pod: PodView): Promise<void> {
+/**
+ * Removes a pod of ours, and the Job that owns it. Never one that is still writing, as long as its node is there: that is
+ * asked after its end only.
+ */
+export async function removePod(
+  view: Pick<ClusterView, 'client' | 'namespaces'>,
+  pod: PodView,
+  place: Place = 'Left',
+): Promise<void> {
   const writing = pod.labels[STEP_LABEL] === 'upgrade' || pod.labels[STEP_LABEL] === 'recovery';
-  if (writing && pod.containers.some((container) => container.running)) return;
+  if (place !== 'Gone' && writing && pod.containers.some((container) => container.running)) return;
   try {
     if (pod.owner?.kind === 'Job') await deleteJob(view.client, pod.namespace, pod.owner.name, { uid: pod.owner.uid });
     else if (!pod.deleting)
@@ -175,6 +235,7 @@ export async function settleNode(
 
 /** The node is out of our hand, and nothing is said about an attempt. */
 async function forget(view: ClusterView, hand: NodeInHand, message: string): Promise<void> {
+  if (isOfAnother(view, hand.node)) return;
   try {
     const last = view.kairosNodes.get(hand.node.name)?.status.lastAttempt?.verdict;
     const upgradeState = last === undefined ? 'Idle' : stateOf(last);
@@ -185,6 +246,12 @@ async function forget(view: ClusterView, hand: NodeInHand, message: string): Pro
   }
 }
 
+/** Whether the KairosNode of this name belongs to another node than this one, which was deleted and made again. */
+function isOfAnother(view: ClusterView, { name, uid }: NodeRef): boolean {
+  const owner = view.kairosNodes.get(name)?.ownerUID ?? view.nodes.get(name)?.uid;
+  return owner !== undefined && uid !== '' && owner !== uid;
+}
+
 type Recorded = RolloutContext & {
   node: NodeRef;
   target: Pick<Target, 'image'> & Partial<Target>;
@@ -192,9 +259,19 @@ type Recorded = RolloutContext & {
   startedAt?: string;
   bootID?: string;
   writes?: WriteRecord[];
+  notReadyBefore?: string[];
+  steps?: StepTimes;
+  evidence?: AttemptEvidence | undefined;
 };
 
-async function record(view: ClusterView, hand: Recorded, verdict: Verdict, message: string): Promise<void> {
+async function record(
+  view: ClusterView,
+  hand: Recorded,
+  verdict: Verdict,
+  message: string,
+  kept?: string,
+): Promise<void> {
+  if (isOfAnother(view, hand.node)) return;
   const now = view.kairosNodes.get(hand.node.name);
   const { kind, namespace, name, uid, generation, attempt: number } = hand.request;
   const before = now?.status.lastAttempt;
@@ -212,13 +289,16 @@ async function record(view: ClusterView, hand: Recorded, verdict: Verdict, messa
     ...(hand.from === undefined ? {} : { from: hand.from }),
     ...(hand.startedAt === undefined ? {} : { startedAt: hand.startedAt }),
     ...(hand.bootID === undefined ? {} : { bootID: hand.bootID }),
+    ...(hand.notReadyBefore === undefined ? {} : { notReadyBefore: hand.notReadyBefore }),
+    ...(hand.steps === undefined ? {} : { steps: hand.steps }),
+    ...(hand.evidence === undefined ? {} : { evidence: hand.evidence }),
     ...(now?.retry === undefined ? {} : { retry: now.retry }),
     ...(hand.writes === undefined || hand.writes.length === 0 ? {} : { writes: hand.writes }),
   };
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {
       upgradeState: stateOf(verdict),
-      message: `${verdict}: ${message}`.slice(0, 4000),
+      message: `${verdict}: ${message.slice(0, 3500)}${kept === undefined ? '' : `. ${kept}`}`.slice(0, 4000),
       rollout: hand.rolloutID,
       ...(hand.startedAt === undefined ? {} : { step: null, stepSince: null, inHand: null, ...NO_BLOCKERS }),
       lastAttempt: attempt,
@@ -256,6 +336,7 @@ function stateOf(verdict: Verdict): NonNullable<KairosNodeOperatorStatus['upgrad
     case 'NeverRebooted':
     case 'Unverified':
     case 'Lost':
+    case 'Unhealthy':
     case 'UpgradeFailed':
     case 'Failed':
       return 'Failed';

@@ -14,13 +14,14 @@ import type { NodeView } from '../kube/nodes.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
 import { misfit } from '../policy/fit.ts';
 import { closedBudget, closedNode, closedReport, type ClosedGate } from '../policy/gates.ts';
-import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt } from '../policy/recovery.ts';
+import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt, verifiesFirst } from '../policy/recovery.ts';
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { controlPlaneVersions } from './control-plane.ts';
 import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
 import { closedLease } from './node-lease.ts';
+import { goneText, isGone } from './node-there.ts';
 import { imageMissing } from './pre-pull.ts';
 import { writeRefusal } from './write-refusal.ts';
 
@@ -33,8 +34,10 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
   assertCluster(view, input.cluster);
   const node = sameNode(view, input.node);
   const name = input.node.name;
-  if (node === undefined)
-    return { answer: 'Done', verdict: 'Skipped', message: `node ${name} is gone, or another one has its name` };
+  if (node === undefined) {
+    if (!(await isGone(view, input.node))) return { answer: 'Wait', reason: `node ${name} has just been made` };
+    return { answer: 'Done', verdict: 'Skipped', message: goneText(name), gone: true };
+  }
   const before = await askThePast(view, input, node);
   if (before !== undefined) return before;
   if (input.recover === true) return { answer: 'Wait', reason: `nothing is left to recover on node ${name}` };
@@ -80,7 +83,10 @@ async function askThePast(view: ClusterView, input: NodeUpgradeInput, node: Node
   };
 }
 
-/** What is to be finished on a node that is held: evidence that came late, or a reboot before it is written to again. */
+/**
+ * What is to be finished on a node that is held: evidence that came late, a reboot before it is written to again, or
+ * what an earlier attempt found wrong with a node that runs the target.
+ */
 function leftOfHeld(
   input: NodeUpgradeInput,
   node: NodeView,
@@ -91,8 +97,10 @@ function leftOfHeld(
   if (owner === undefined || heldFor(owner) === undefined) return undefined;
   if (input.recover === true)
     return lateVerdict(owner, node, status) === undefined ? undefined : heldLeftover(input, 'verify', last, owner);
-  const older = !isSameAttempt(last, input) && rebootsFirst(last, node.bootID);
-  return older ? heldLeftover(input, 'reboot', last, owner) : undefined;
+  if (isSameAttempt(last, input)) return undefined;
+  if (rebootsFirst(last, node.bootID)) return heldLeftover(input, 'reboot', last, owner);
+  const wanted = { version: input.target.version, force: input.spec.force };
+  return verifiesFirst(last, node, status, wanted) ? heldLeftover(input, 'verify', last, owner) : undefined;
 }
 
 const isSameAttempt = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>

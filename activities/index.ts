@@ -5,6 +5,7 @@ import { drainNode } from './drain.ts';
 import { endNode, settleNode } from './end.ts';
 import { toFailure } from './failures.ts';
 import { checkGates } from './gates.ts';
+import { readLateVerdicts } from './late-verdicts.ts';
 import { cordonNode, markNode } from './mark.ts';
 import { keepingLease } from './node-lease.ts';
 import { waitForControlPlane, waitForPlace } from './place.ts';
@@ -52,6 +53,7 @@ export function createActivities(view: ClusterView) {
     endNode: step(endNode, true),
     settleNode: step(settleNode, true),
     settleWave: step(settleWave),
+    readLateVerdicts: step(readLateVerdicts),
   };
 }
 

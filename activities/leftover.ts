@@ -62,6 +62,8 @@ export function heldLeftover(
     startedAt: last.startedAt ?? last.finishedAt,
     ...(digest === undefined ? {} : { digest }),
     ...(last.from === undefined ? {} : { from: last.from }),
+    ...(last.notReadyBefore === undefined ? {} : { notReadyBefore: last.notReadyBefore }),
+    ...(last.steps === undefined ? {} : { steps: last.steps }),
   };
   const context = { ...input, ...contextOf(input, attempt) };
   const hand = handOf(context, bootID, attempt);
@@ -113,6 +115,8 @@ function handOf(input: NodeUpgradeInput, bootID: string, inHand: InHand | undefi
     bootID,
     startedAt: inHand?.startedAt ?? new Date().toISOString(),
     ...(inHand?.from === undefined ? {} : { from: inHand.from }),
+    ...(inHand?.notReadyBefore === undefined ? {} : { notReadyBefore: inHand.notReadyBefore }),
+    ...(inHand?.steps === undefined ? {} : { steps: inHand.steps }),
     ...(inHand?.drain === undefined ? {} : { drain: inHand.drain }),
   };
 }

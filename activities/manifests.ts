@@ -1,4 +1,11 @@
-import { BOOT_ID_ANNOTATION, NODE_LABEL, NODE_NAME_ANNOTATION, STEP_LABEL, WORKFLOW_ANNOTATION } from '../api/names.ts';
+import {
+  BOOT_ID_ANNOTATION,
+  NODE_LABEL,
+  NODE_NAME_ANNOTATION,
+  NODE_UID_ANNOTATION,
+  STEP_LABEL,
+  WORKFLOW_ANNOTATION,
+} from '../api/names.ts';
 import type { NodeInHand, NodeRef, RolloutContext } from '../api/messages.ts';
 import { labelValue, objectName } from '../kube/names.ts';
 import { EVIDENCE_SCRIPT, FORCED_REBOOT_SCRIPT, REBOOT_SCRIPT, UPGRADE_SCRIPT } from './scripts.ts';
@@ -24,6 +31,7 @@ function metadata(context: RolloutContext, node: NodeRef, step: string, name: st
     labels: { [STEP_LABEL]: step, [NODE_LABEL]: labelValue(node.name), 'app.kubernetes.io/part-of': 'kairos-operator' },
     annotations: {
       [NODE_NAME_ANNOTATION]: node.name,
+      [NODE_UID_ANNOTATION]: node.uid,
       [WORKFLOW_ANNOTATION]: context.rolloutID,
       ...(bootID === undefined ? {} : { [BOOT_ID_ANNOTATION]: bootID }),
     },

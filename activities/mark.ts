@@ -11,6 +11,7 @@ import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { refusedByDrain } from './drain-refusal.ts';
 import { nodeClosed } from './gates.ts';
 import { giveLeaseBack, takeNodeLease } from './node-lease.ts';
+import { podsNotReady } from './pods-before.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
 
@@ -110,15 +111,17 @@ async function takeMarkBack(view: ClusterView, hand: NodeInHand): Promise<void> 
 
 /**
  * Stamps what the node should run, then cordons it. The stamp comes first: a field that somebody else holds means the
- * node is refused before it is disrupted. Both writes may be repeated.
+ * node is refused before it is disrupted. Both writes may be repeated. Answers which of its pods did not work before.
  * @throws KubeError `Conflict` as `Invalid` (not retried) when somebody else holds the KairosNode's spec
  * @throws ApplicationFailure `MarkLost` (not retried) when the node does not carry our mark any more
  */
-export async function cordonNode(view: ClusterView, hand: NodeInHand): Promise<void> {
+export async function cordonNode(view: ClusterView, hand: NodeInHand): Promise<{ notReadyBefore: string[] }> {
   assertCluster(view, hand.cluster);
   await showStep(view, hand, 'Cordon', `cordoning, to upgrade to ${hand.target.version}`);
   await stampSpec(view, hand);
+  const notReadyBefore = await podsNotReady(view, hand);
   await cordon(view, hand);
+  return { notReadyBefore };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common';
-import type { NodeRef, RolloutContext, Target } from '../api/messages.ts';
+import type { NodeRef, PulledInVain, RolloutContext, Target } from '../api/messages.ts';
 import { isReason } from '../kube/errors.ts';
 import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import { createPod, deletePod, type ContainerView, type PodView } from '../kube/pods.ts';
@@ -11,6 +11,7 @@ import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { controlPlaneVersions } from './control-plane.ts';
 import { TRUSTED_BOOT_CONTAINER, prePullPod } from './manifests.ts';
+import { NodeGone, whileThere } from './node-there.ts';
 import { onTrustedBoot } from './trusted-boot.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
@@ -23,10 +24,11 @@ type PrePull = RolloutContext & { node: NodeRef; again?: boolean };
 /**
  * Brings the image to the node and reads what is inside it, before anything is disrupted: a plain pod copies the
  * release files to its termination log. The pod stays until the node ends: as long as it is there, kubelet keeps its
- * containers, and image garbage collection spares what a container uses. Repeating it finds the same pod.
+ * containers, and image garbage collection spares what a container uses. Repeating it finds the same pod. On
+ * a node that is gone it ends at once.
  * @throws ApplicationFailure `PrePullFailed`, `NotAKairosImage`, `WrongArchitecture`, `NoTrustedBoot` (not retried): the node ends as Failed
  */
-export async function prePullImage(view: ClusterView, input: PrePull): Promise<Target> {
+export async function prePullImage(view: ClusterView, input: PrePull): Promise<Target | PulledInVain> {
   assertCluster(view, input.cluster);
   const { node, spec } = input;
   const trustedBoot = onTrustedBoot(view, node.name);
@@ -34,7 +36,7 @@ export async function prePullImage(view: ClusterView, input: PrePull): Promise<T
   const { namespace, name } = manifest.metadata;
   let lastWords = 'the pod has not started';
   try {
-    return await waitInActivity(spec.prePullTimeoutMs, async (signal) => {
+    const pull = async (signal: AbortSignal): Promise<Target> => {
       for (;;) {
         await createPod(view.client, namespace, manifest);
         const pod = await view.pods.waitFor(
@@ -58,8 +60,13 @@ export async function prePullImage(view: ClusterView, input: PrePull): Promise<T
         await deletePod(view.client, namespace, name, { uid: pod.uid, gracePeriodSeconds: 0 });
         await view.pods.waitFor(`${namespace}/${name}`, (now) => (now?.uid === pod.uid ? undefined : true), signal);
       }
-    });
+    };
+    return await waitInActivity(spec.prePullTimeoutMs, (signal) => whileThere(view, node, signal, pull));
   } catch (error) {
+    if (error instanceof NodeGone) {
+      await deletePod(view.client, namespace, name, { gracePeriodSeconds: 0 });
+      return { gone: true, message: error.message };
+    }
     // What the pull waited for is over, however it ended; the verdict is the rollout's to say.
     await tell(view, node, null).catch(() => undefined);
     if (!(error instanceof DeadlinePassed)) throw error;

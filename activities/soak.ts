@@ -1,90 +1,254 @@
 import type { NodeInHand } from '../api/messages.ts';
-import type { Verdict } from '../api/types.ts';
+import type { AttemptEvidence, Verdict } from '../api/types.ts';
+import { KubeError } from '../kube/errors.ts';
+import { listPodsOnNode, watchPodsOnNode, type PodView } from '../kube/pods.ts';
+import type { Reflector } from '../kube/reflector.ts';
 import { formatDuration } from '../policy/duration.ts';
+import {
+  findTrouble,
+  restartsOf,
+  stillNotReady,
+  type Restarts,
+  type SoakChecks,
+  type Trouble,
+} from '../policy/soak.ts';
+import { resolveSoakChecks } from '../policy/strategy.ts';
 import { answerInTime, askedAtMs, contactNeededMs, lookNow } from './contact.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { showStep } from './step-status.ts';
-import { type Judged, judgeSeen, untilJudged } from './verify.ts';
+import { type Judged, evidenceNow, judgeSeen, untilJudged } from './verify.ts';
 import { pause, waitInActivity } from './waiting.ts';
 
-/** `verdict`: what the node turned out to be, where that is known better than Lost. */
-export type SoakAnswer = { outcome: 'Steady' } | { outcome: 'Unsteady'; message: string; verdict?: Verdict };
-
 /**
- * Waits until the node was Ready for `soakMs` without a break and in one boot, as this worker has seen it. A node that
- * does not hold out by the end of the time that it may take to come back is unsteady; one that is gone is so at once.
- * One that rebooted meanwhile is judged anew, since it may have fallen back. A worker that was itself away gives it the
- * time again.
+ * `verdict`: what the node turned out to be, where that is known better than Lost, and `evidence` what for. `note`: what a person should know of
+ * a node that held out.
  */
-export async function soakNode(view: ClusterView, hand: NodeInHand): Promise<SoakAnswer> {
-  assertCluster(view, hand.cluster);
-  const { soakMs, rebootTimeoutMs } = hand.spec;
-  const soak = formatDuration(soakMs);
-  await showStep(view, hand, 'Soak', `must stay Ready for ${soak}`);
-  return waitInActivity(undefined, async (signal) => {
-    const fromMs = askedAtMs() + soakMs + rebootTimeoutMs;
-    for (;;) {
-      // A worker that comes late to it, or was away meanwhile, has to see a whole soak before it says no.
-      const contactMs = contactNeededMs(hand) + soakMs + 2 * MARGIN_MS;
-      const due = { atMs: Math.max(fromMs, Date.now() + soakMs + 2 * MARGIN_MS), signal, contactMs };
-      const answer = await answerInTime(view, hand, due, (either) => untilSteady(view, hand, either));
-      if (answer === 'Steady') return { outcome: 'Steady' };
-      if (answer !== undefined && answer !== 'Gone') {
-        const { verdict, message } = answer;
-        return { outcome: 'Unsteady', verdict, message: `it did not hold out in the new boot; ${message}` };
-      }
-      const { node } = await lookNow(view, hand, signal);
-      const { name } = hand.node;
-      if (node?.uid !== hand.node.uid) {
-        const seen = node === undefined ? 'was deleted' : 'was deleted and made again';
-        return {
-          outcome: 'Unsteady',
-          message: `node ${name} ran ${hand.target.version}, but ${seen} before it was back in service: look at the machine`,
-        };
-      }
-      if (answer === 'Gone') {
-        await pause(MARGIN_MS, signal);
-        continue;
-      }
-      const now = node.ready ? 'is Ready only now and then' : 'is not Ready';
-      return {
-        outcome: 'Unsteady',
-        message: `node ${name} runs ${hand.target.version} but did not stay Ready for ${soak} within ${formatDuration(soakMs + rebootTimeoutMs)}: it ${now}; look at its console and its kubelet, and free it when it serves`,
-      };
-    }
-  });
+export type SoakAnswer = { outcome: 'Steady'; note?: string } | Unsteady;
+
+interface Unsteady {
+  outcome: 'Unsteady';
+  message: string;
+  verdict?: Verdict;
+  evidence?: AttemptEvidence;
 }
 
 /** A soak that has ended is asked about; a deadline must not come in between. */
 const MARGIN_MS = 1000;
 
-async function untilSteady(
-  view: ClusterView,
-  hand: NodeInHand,
-  signal: AbortSignal,
-): Promise<'Steady' | 'Gone' | Judged> {
-  const { name } = hand.node;
-  const node = () => sameNode(view, hand.node);
-  const firstBootID = node()?.bootID;
-  for (;;) {
-    const state = () => (node() === undefined ? 'Gone' : node()?.ready === true ? 'Ready' : undefined);
-    if ((await view.nodes.waitFor(name, state, signal)) === 'Gone') return 'Gone';
-    const bootID = node()?.bootID;
-    const broke = new AbortController();
-    const either = AbortSignal.any([signal, broke.signal]);
-    const held = pause(hand.spec.soakMs, either).then(() => true);
-    const holds = () => node()?.ready === true && node()?.bootID === bootID;
-    const lost = view.nodes.waitFor(name, () => (holds() ? undefined : false), either);
-    const steady = await Promise.race([held, lost]).finally(() => broke.abort(new Error('answered')));
-    await Promise.allSettled([held, lost]);
-    if (!steady) continue;
-    // Not what a watch says that may hang: a soak is over when the API server has been asked.
-    const now = (await lookNow(view, hand, signal)).node;
-    if (now?.uid === hand.node.uid && (!now.ready || now.bootID !== bootID)) {
-      await pause(MARGIN_MS, signal);
-      continue;
+/**
+ * Waits until the node was Ready for `soakMs` without a break and in one boot, as this worker has seen it, while the
+ * pods that only this node can run were Ready and no container restarted more often than it may. Whatever breaks lets
+ * the soak begin anew. What was not Ready before the node was touched is not waited for.
+ *
+ * A node that does not hold out by the end of the time that it may take to come back is unsteady; one whose pods do not
+ * by the end of theirs is Unhealthy; one that is gone is unsteady at once. One that rebooted meanwhile is judged anew,
+ * since it may have fallen back. A worker that was itself away gives it the time again.
+ */
+export async function soakNode(view: ClusterView, hand: NodeInHand): Promise<SoakAnswer> {
+  assertCluster(view, hand.cluster);
+  await showStep(view, hand, 'Soak', `must stay Ready for ${formatDuration(hand.spec.soakMs)}`);
+  const pods = watchPodsOnNode(view.client, hand.node.name);
+  try {
+    return await waitInActivity(undefined, (signal) => new Soak(view, hand, pods, signal).answer());
+  } finally {
+    pods.stop();
+  }
+}
+
+/** What broke last: the node itself, or one of its pods. */
+type Break = 'NotReady' | Trouble;
+
+class Soak {
+  /** Since when nothing has broken, in which boot, and from where restarts are counted. */
+  private begun: { atMs: number; bootID: string; restarts: Restarts } | undefined;
+  private lastBreak: Break | undefined;
+  private shown = '';
+  private readonly firstBootID: string | undefined;
+  private readonly checks: SoakChecks;
+  private readonly view: ClusterView;
+  private readonly hand: NodeInHand;
+  private readonly pods: Reflector<PodView>;
+  private readonly signal: AbortSignal;
+
+  constructor(view: ClusterView, hand: NodeInHand, pods: Reflector<PodView>, signal: AbortSignal) {
+    this.view = view;
+    this.hand = hand;
+    this.pods = pods;
+    this.signal = signal;
+    this.checks = hand.spec.soakChecks ?? resolveSoakChecks();
+    this.firstBootID = sameNode(view, hand.node)?.bootID;
+  }
+
+  async answer(): Promise<SoakAnswer> {
+    const { view, hand, signal } = this;
+    const { soakMs, rebootTimeoutMs } = hand.spec;
+    const nodeDueMs = askedAtMs() + soakMs + rebootTimeoutMs;
+    const podsDueMs = askedAtMs() + soakMs + this.checks.timeoutMs;
+    for (let dueMs = Math.min(nodeDueMs, podsDueMs); ; dueMs = Math.max(nodeDueMs, podsDueMs)) {
+      // A worker that comes late to it, or was away meanwhile, has to see a whole soak before it says no.
+      const contactMs = contactNeededMs(hand) + soakMs + 2 * MARGIN_MS;
+      const due = { atMs: Math.max(dueMs, Date.now() + soakMs + 2 * MARGIN_MS), signal, contactMs };
+      const answer = await answerInTime(view, hand, due, (either) => this.untilSteady(either));
+      if (answer === 'Steady') return this.steady();
+      if (answer !== undefined && answer !== 'Gone') {
+        const { verdict, evidence } = answer;
+        const message = `it did not hold out in the new boot; ${answer.message}`;
+        return { outcome: 'Unsteady', verdict, message, ...(evidence === undefined ? {} : { evidence }) };
+      }
+      const look = await lookNow(view, hand, signal);
+      const { node } = look;
+      if (node?.uid !== hand.node.uid) return gone(hand, node !== undefined);
+      if (answer === 'Gone') {
+        await pause(MARGIN_MS, signal);
+        continue;
+      }
+      const broken = node.ready ? ((await this.troubleNow()) ?? this.lastBreak) : 'NotReady';
+      if (broken !== undefined && broken !== 'NotReady') {
+        if (Date.now() >= podsDueMs) return { ...this.unhealthy(broken), evidence: evidenceNow(hand, look) };
+      } else if (Date.now() >= nodeDueMs) return { ...this.unsteady(node.ready), evidence: evidenceNow(hand, look) };
     }
-    const judged = bootID === firstBootID ? judgeSeen(view, hand) : await untilJudged(view, hand, signal);
+  }
+
+  private steady(): SoakAnswer {
+    const left = stillNotReady(this.pods.values(), this.hand.notReadyBefore ?? []);
+    if (left.length === 0) return { outcome: 'Steady' };
+    return { outcome: 'Steady', note: `not Ready, as before the upgrade: ${left.slice(0, 5).join(', ')}` };
+  }
+
+  private unhealthy({ text }: Trouble): Unsteady {
+    const { node, target, spec } = this.hand;
+    const within = formatDuration(spec.soakMs + this.checks.timeoutMs);
+    return {
+      outcome: 'Unsteady',
+      verdict: 'Unhealthy',
+      message: `node ${node.name} runs ${target.version}, but its pods did not hold out for ${formatDuration(spec.soakMs)} within ${within}: ${text}. Mend that, and set kairos.io/retry, which looks again and gives the node back; or name the pod in strategy.soakChecks.ignorePods`,
+    };
+  }
+
+  private unsteady(ready: boolean): Unsteady {
+    const { node, target, spec } = this.hand;
+    const now = ready ? 'is Ready only now and then' : 'is not Ready';
+    return {
+      outcome: 'Unsteady',
+      message: `node ${node.name} runs ${target.version} but did not stay Ready for ${formatDuration(spec.soakMs)} within ${formatDuration(spec.soakMs + spec.rebootTimeoutMs)}: it ${now}; look at its console and its kubelet, and free it when it serves`,
+    };
+  }
+
+  private async untilSteady(signal: AbortSignal): Promise<'Steady' | 'Gone' | Judged> {
+    const { view, hand } = this;
+    await this.pods.synced(signal);
+    for (;;) {
+      const node = sameNode(view, hand.node);
+      const broken = this.brokenNow();
+      if (node === undefined || broken === 'Gone') return 'Gone';
+      if (broken !== undefined) {
+        await this.breaks(broken);
+        await this.untilSeen(() => keyOf(this.brokenNow()) !== keyOf(broken), signal);
+        continue;
+      }
+      const begun = (this.begun ??= this.begin(node.bootID));
+      await this.show(undefined);
+      const leftMs = begun.atMs + hand.spec.soakMs - Date.now();
+      if (leftMs > 0) {
+        await this.untilSeen(() => this.brokenNow() !== undefined, signal, leftMs);
+        continue;
+      }
+      const judged = await this.ask(begun.bootID, signal);
+      if (judged !== undefined) return judged;
+      await pause(MARGIN_MS, signal);
+    }
+  }
+
+  /** Not what a watch says that may hang: a soak is over when the API server has been asked. */
+  private async ask(bootID: string, signal: AbortSignal): Promise<'Steady' | Judged | undefined> {
+    const { view, hand } = this;
+    const { node } = await lookNow(view, hand, signal);
+    // One that is gone is about to be seen as such.
+    if (node?.uid !== hand.node.uid) return undefined;
+    const broken = !node.ready || node.bootID !== bootID ? 'NotReady' : await this.troubleNow();
+    if (broken !== undefined) {
+      await this.breaks(broken);
+      return undefined;
+    }
+    const judged = bootID === this.firstBootID ? judgeSeen(view, hand) : await untilJudged(view, hand, signal);
     return judged === undefined || judged.verdict === 'Succeeded' ? 'Steady' : judged;
   }
+
+  private begin(bootID: string) {
+    return { atMs: Date.now(), bootID, restarts: restartsOf(this.pods.values()) };
+  }
+
+  private async breaks(broken: Break): Promise<void> {
+    this.begun = undefined;
+    this.lastBreak = broken;
+    await this.show(broken);
+  }
+
+  private brokenNow(): Break | 'Gone' | undefined {
+    const node = sameNode(this.view, this.hand.node);
+    if (node === undefined) return 'Gone';
+    if (!node.ready || (this.begun !== undefined && node.bootID !== this.begun.bootID)) return 'NotReady';
+    return this.troubleOf(this.pods.values());
+  }
+
+  private troubleOf(pods: Iterable<PodView>): Trouble | undefined {
+    const all = [...pods];
+    return findTrouble(all, this.checks, this.begun?.restarts ?? restartsOf(all), this.hand.notReadyBefore);
+  }
+
+  private async troubleNow(): Promise<Trouble | undefined> {
+    for (;;) {
+      try {
+        return this.troubleOf(await listPodsOnNode(this.view.client, this.hand.node.name, this.signal));
+      } catch (error) {
+        if (!(error instanceof KubeError && error.retryable)) throw error;
+        await pause(MARGIN_MS, this.signal);
+      }
+    }
+  }
+
+  /** Says what the soak waits for, once for each pod. */
+  private async show(broken: Break | undefined): Promise<void> {
+    const key = keyOf(broken);
+    if (key === this.shown) return;
+    this.shown = key;
+    const soak = `must stay Ready for ${formatDuration(this.hand.spec.soakMs)}`;
+    const since = new Date().toISOString();
+    const now =
+      broken === undefined
+        ? `, begun anew at ${since}`
+        : `: waits since ${since}, ${broken === 'NotReady' ? 'it is not Ready' : broken.text}`;
+    await showStep(this.view, this.hand, 'Soak', `${soak}${now}`);
+  }
+
+  /** Until it is so, as the watches of Nodes and pods tell, or until the time is over. */
+  private async untilSeen(isSo: () => boolean, signal: AbortSignal, leftMs?: number): Promise<void> {
+    const seen = new AbortController();
+    const either = AbortSignal.any([signal, seen.signal]);
+    const decide = () => (isSo() ? true : undefined);
+    const waits: Promise<unknown>[] = [
+      this.view.nodes.waitFor(this.hand.node.name, decide, either),
+      this.pods.waitFor(undefined, decide, either),
+      ...(leftMs === undefined ? [] : [pause(leftMs, either)]),
+    ];
+    try {
+      await Promise.race(waits);
+    } finally {
+      seen.abort(new Error('answered'));
+      await Promise.allSettled(waits);
+    }
+  }
+}
+
+function keyOf(broken: Break | 'Gone' | undefined): string {
+  return broken === undefined || typeof broken === 'string' ? (broken ?? '') : broken.key;
+}
+
+function gone({ node, target }: NodeInHand, replaced: boolean): SoakAnswer {
+  const seen = replaced ? 'was deleted and made again' : 'was deleted';
+  return {
+    outcome: 'Unsteady',
+    message: `node ${node.name} ran ${target.version}, but ${seen} before it was back in service: look at the machine`,
+    evidence: { ready: false, at: new Date().toISOString() },
+  };
 }

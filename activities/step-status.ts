@@ -2,10 +2,21 @@ import type { NodeInHand } from '../api/messages.ts';
 import type { KairosNodeStatus, Step } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { type KairosNodeStatusChange, patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
-import type { ClusterView } from './cluster-view.ts';
+import { type ClusterView, sameNode } from './cluster-view.ts';
 
 /** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
-export function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt, drain }: NodeInHand) {
+export function inHandOf({
+  rolloutID,
+  request,
+  target,
+  bootID,
+  startedAt,
+  from,
+  recoveredAt,
+  notReadyBefore,
+  steps,
+  drain,
+}: NodeInHand) {
   const { kind, namespace, name, uid, generation, attempt } = request;
   return {
     rollout: rolloutID,
@@ -18,6 +29,8 @@ export function inHandOf({ rolloutID, request, target, bootID, startedAt, from, 
     ...(target.digest === undefined ? {} : { digest: target.digest }),
     ...(from === undefined ? {} : { from }),
     ...(recoveredAt === undefined ? {} : { recoveredAt }),
+    ...(notReadyBefore === undefined ? {} : { notReadyBefore }),
+    ...(steps === undefined ? {} : { steps }),
     ...(drain === undefined ? {} : { drain }),
   };
 }
@@ -33,7 +46,8 @@ const leftBlockers = (now: KairosNodeStatus | undefined, step: Step): Blockers =
 
 /**
  * Writes to the KairosNode which step its node is in: one write a step, by the activity that does the step. Repeating
- * it keeps the time at which the step began. A KairosNode that is gone (deleted, or not made yet) stops no upgrade.
+ * it keeps the time at which the step began. A KairosNode that is gone (deleted, or not made yet) stops no upgrade, and
+ * that of another node of this name says nothing about this one.
  */
 export async function showStep(
   view: ClusterView,
@@ -42,6 +56,7 @@ export async function showStep(
   message: string,
   blockers?: Blockers,
 ): Promise<void> {
+  if (sameNode(view, hand.node) === undefined) return;
   const now = view.kairosNodes.get(hand.node.name)?.status;
   const same =
     now?.step === step &&

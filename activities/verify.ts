@@ -1,5 +1,7 @@
 import type { NodeInHand } from '../api/messages.ts';
+import type { AttemptEvidence } from '../api/types.ts';
 import { formatDuration } from '../policy/duration.ts';
+import { evidenceKept } from '../policy/evidence.ts';
 import { type Evidence, type Judgement, judge, judgeByPod, judgeGone, judgeOverdue } from '../policy/verdict.ts';
 import { type Due, type LiveLook, answerInTime, askedAtMs, contactNeededMs, lookNow } from './contact.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
@@ -8,8 +10,8 @@ import { untilItLeft, wasForced } from './reboot.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
 
-/** `bootID`: the boot that was judged; empty where the node is gone. */
-export type Judged = Judgement & { bootID: string };
+/** `bootID`: the boot that was judged; empty where the node is gone. `evidence`: what it was judged by. */
+export type Judged = Judgement & { bootID: string; evidence?: AttemptEvidence };
 
 /**
  * Waits for the evidence from the new boot: the Node Ready with a new boot id, and its agent's report from that boot.
@@ -33,11 +35,10 @@ export async function verifyNode(view: ClusterView, hand: NodeInHand): Promise<J
     const left = await answerInTime(view, hand, soon, (either) => untilItLeft(view, hand, either));
     if (left === undefined) {
       const look = await lookNow(view, hand, signal);
-      if (look.node?.uid === hand.node.uid && look.node.bootID === hand.bootID)
-        return {
-          ...judgeOverdue(evidenceOf(hand, look), waitedFor(hand), { forced: wasForced(view, hand) }),
-          bootID: hand.bootID,
-        };
+      if (look.node?.uid === hand.node.uid && look.node.bootID === hand.bootID) {
+        const evidence = evidenceOf(hand, look);
+        return judgedBy(evidence, judgeOverdue(evidence, waitedFor(hand), { forced: wasForced(view, hand) }));
+      }
     }
     const due = { atMs: askedAtMs() + rebootTimeoutMs, signal };
     return (
@@ -56,7 +57,7 @@ async function judgeLate(view: ClusterView, hand: NodeInHand, { atMs, signal }: 
   const evidence = evidenceOf(hand, look);
   const { bootID } = evidence.node;
   const late = judgeOverdue(evidence, waitedFor(hand), { forced: wasForced(view, hand) });
-  if (late.verdict !== 'Unverified') return { ...late, bootID };
+  if (late.verdict !== 'Unverified') return judgedBy(evidence, late);
 
   await showStep(
     view,
@@ -69,10 +70,11 @@ async function judgeLate(view: ClusterView, hand: NodeInHand, { atMs, signal }: 
   const podDue = { atMs: atMs + hand.spec.rebootTimeoutMs / 3, signal: either };
   const waits = [
     untilJudged(view, hand, either),
-    readByPod(view, hand, bootID, podDue).then((reading) => ({
-      ...judgeByPod(evidence, waitedFor(hand), reading),
-      bootID,
-    })),
+    readByPod(view, hand, bootID, podDue).then((reading) => {
+      const { report } = reading;
+      const read = report === undefined ? evidence : { ...evidence, report };
+      return judgedBy(read, judgeByPod(evidence, waitedFor(hand), reading), 'pod');
+    }),
   ];
   try {
     return await Promise.race(waits);
@@ -105,10 +107,26 @@ export async function untilJudged(view: ClusterView, hand: NodeInHand, signal: A
 }
 
 function judgeNow(hand: NodeInHand, look: LiveLook): Judged | undefined {
-  if (look.node?.uid !== hand.node.uid) return { ...judgeGone(hand.node.name, look.node?.uid), bootID: '' };
-  const judged = judge(evidenceOf(hand, look));
-  return judged === undefined ? undefined : { ...judged, bootID: look.node.bootID };
+  if (look.node?.uid !== hand.node.uid)
+    return {
+      ...judgeGone(hand.node.name, look.node?.uid),
+      bootID: '',
+      evidence: { ready: false, at: new Date().toISOString() },
+    };
+  const evidence = evidenceOf(hand, look);
+  const judged = judge(evidence);
+  return judged === undefined ? undefined : judgedBy(evidence, judged);
 }
+
+/** What the API server has of a node at this moment, as it is kept with a verdict. */
+export const evidenceNow = (hand: NodeInHand, look: LiveLook): AttemptEvidence =>
+  evidenceKept(evidenceOf(hand, look), 'agent', Date.now());
+
+const judgedBy = (evidence: Evidence, judgement: Judgement, by: 'agent' | 'pod' = 'agent'): Judged => ({
+  ...judgement,
+  bootID: evidence.node.bootID,
+  evidence: evidenceKept(evidence, by, Date.now()),
+});
 
 function evidenceOf(hand: NodeInHand, { node, report }: LiveLook): Evidence {
   return {

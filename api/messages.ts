@@ -2,7 +2,17 @@
  * What workflows, activities and the watcher say to each other. Plain JSON only: these objects are stored in
  * histories, so a field may be added (optional) but never renamed or removed once a history has been released.
  */
-import type { DrainRecord, DrainRung, LabelSelector, Misfit, RolloutPhase, Verdict, WriteRecord } from './types.ts';
+import type {
+  AttemptEvidence,
+  DrainRecord,
+  DrainRung,
+  LabelSelector,
+  Misfit,
+  RolloutPhase,
+  StepTimes,
+  Verdict,
+  WriteRecord,
+} from './types.ts';
 
 /** A cluster, by the UID of its kube-system namespace; `id` is for ids and display. */
 export interface ClusterRef {
@@ -82,6 +92,8 @@ export interface RolloutSpec {
   allowMisfit?: Misfit[];
   excludePaths: string[];
   soakMs: number;
+  /** What must hold of the node's pods while it soaks; absent in histories of earlier versions: the defaults. */
+  soakChecks?: { daemonSets: boolean; maxRestarts: number; timeoutMs: number; ignorePods?: LabelSelector };
   prePullTimeoutMs: number;
   prePullAhead: number;
   drainTimeoutMs: number;
@@ -144,6 +156,8 @@ export interface WaveInput extends RolloutContext {
 export interface WaveResult {
   verdicts: Record<string, number>;
   failed: FailedNode[];
+  /** Nodes that were deleted or replaced before anything was done to them; absent in histories of earlier versions. */
+  gone?: string[];
   /** Nodes that were not started because the wave stopped. */
   untouched: number;
   stopped?: string;
@@ -153,6 +167,12 @@ export interface WaveResult {
 export interface FailedNode {
   name: string;
   verdict: Verdict;
+  message: string;
+}
+
+/** The answer of a pre-pull to a node that was deleted or replaced meanwhile. */
+export interface PulledInVain {
+  gone: true;
   message: string;
 }
 
@@ -195,6 +215,10 @@ export interface NodeInHand extends RolloutContext {
   startedAt: string;
   /** When it was taken up again after its first workflow was lost (RFC 3339). */
   recoveredAt?: string;
+  /** When its steps began. */
+  steps?: StepTimes;
+  /** DaemonSets and pods on the node that were not Ready before it was cordoned: the upgrade did not break them. */
+  notReadyBefore?: string[];
   /** The mark that kept the node out before: taken over now, put back where its image is not touched. */
   takesOver?: string;
   /** What its drain did that a person should know. */
@@ -222,7 +246,8 @@ export type GateAnswer =
   | { answer: 'Recover'; leftover: Leftover }
   | { answer: 'Wait'; reason: string }
   /** `recorded`: its KairosNode says so already. */
-  | { answer: 'Done'; verdict: Verdict; message: string; recorded?: true };
+  /** `gone`: there is no such node any more, and nothing was done to it. */
+  | { answer: 'Done'; verdict: Verdict; message: string; recorded?: true; gone?: true };
 
 export interface NodeResult {
   node: string;
@@ -231,7 +256,11 @@ export interface NodeResult {
   message: string;
   from?: string;
   to?: string;
+  /** What the verdict was given on. */
+  evidence?: AttemptEvidence;
   cancelled?: boolean;
+  /** The node was deleted or replaced before anything was done to it: it is no part of the rollout any more. */
+  gone?: true;
   /** Ended as the strategy wants it (`onTimeout: Skip`): no reason to stop the others. */
   tolerated?: true;
   /** What was written, and how that ended; of a log that tells of a success only the last words. */

@@ -24,6 +24,8 @@ export const PART_OF_LABELS = ['app.kubernetes.io/part-of', 'kairos.io/part-of']
 export const NODE_LABEL = 'kairos.io/node';
 /** The annotation with the full name of the node. */
 export const NODE_NAME_ANNOTATION = 'kairos.io/node-name';
+/** The annotation with the UID of the node: another node may have its name by now. */
+export const NODE_UID_ANNOTATION = 'kairos.io/node-uid';
 /** The annotation with the workflow id that made the pod or Job. */
 export const WORKFLOW_ANNOTATION = 'kairos.io/workflow';
 /** The annotation with the boot id for which the pod or Job was made. */

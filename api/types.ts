@@ -44,6 +44,11 @@ export type KairosNodeStatus = z.infer<typeof kairosNodeStatus>;
 /** How the writing of one image ended. */
 export type WriteRecord = NonNullable<NonNullable<KairosNodeStatus['lastAttempt']>['writes']>[number];
 
+/** What the verdict of an attempt was given on. */
+export type AttemptEvidence = NonNullable<NonNullable<KairosNodeStatus['lastAttempt']>['evidence']>;
+/** When the steps of an attempt began. */
+export type StepTimes = NonNullable<NonNullable<KairosNodeStatus['lastAttempt']>['steps']>;
+
 export type NodeOpUpgradeSpec = z.infer<typeof nodeOpUpgradeSpec>;
 export type NodeOpUpgradeStatus = z.infer<typeof nodeOpUpgradeStatus>;
 export type RolloutStatus = z.infer<typeof rolloutStatus>;

@@ -27,7 +27,7 @@ export type KairosNodeStatusChange = { [K in keyof KairosNodeOperatorStatus]?: K
 
 /** A merge patch keeps what it does not name: the optional fields of an earlier attempt. */
 const NO_ATTEMPT = {
-  inHand: { pinned: null, digest: null, from: null, recoveredAt: null, drain: null },
+  inHand: { pinned: null, digest: null, from: null, recoveredAt: null, notReadyBefore: null, steps: null, drain: null },
   lastAttempt: {
     request: null,
     retry: null,
@@ -38,8 +38,12 @@ const NO_ATTEMPT = {
     message: null,
     startedAt: null,
     writes: null,
+    notReadyBefore: null,
+    steps: null,
+    evidence: null,
   },
   recovery: { digest: null },
+  evidence: { bootID: null, by: null, bootState: null, version: null, stamp: null },
 };
 
 const KAIROS_NODES = `/apis/${KAIROS_GROUP}/${API_VERSION}/kairosnodes`;
@@ -56,8 +60,8 @@ export async function readKairosNode(client: KubeClient, name: string): Promise<
 
 /**
  * A merge patch, but `inHand`, `lastAttempt` and `recovery` are replaced as a whole: each is about one attempt. Only
- * `inHand.writes` stays until it is named, or the node is in hand no more: most steps do not know it. Rejects with `Conflict` when
- * `resourceVersion` is given and is not the present one.
+ * `inHand.writes` stays until it is named, or the node is in hand no more: most steps do not know it. Rejects with
+ * `Conflict` when `resourceVersion` is given and is not the present one.
  */
 export async function patchKairosNodeStatus(
   client: KubeClient,
@@ -69,7 +73,7 @@ export async function patchKairosNodeStatus(
   const status = {
     ...change,
     ...(inHand && { inHand: { ...NO_ATTEMPT.inHand, ...inHand } }),
-    ...(lastAttempt && { lastAttempt: { ...NO_ATTEMPT.lastAttempt, ...lastAttempt } }),
+    ...(lastAttempt && { lastAttempt: { ...NO_ATTEMPT.lastAttempt, ...lastAttempt, ...evidenceOf(lastAttempt) } }),
     ...(recovery && { recovery: { ...NO_ATTEMPT.recovery, ...recovery } }),
   };
   return kairosNodeView(
@@ -81,6 +85,9 @@ export async function patchKairosNodeStatus(
     }),
   );
 }
+
+const evidenceOf = ({ evidence }: NonNullable<KairosNodeOperatorStatus['lastAttempt']>) =>
+  evidence && { evidence: { ...NO_ATTEMPT.evidence, ...evidence } };
 
 /**
  * Server-side apply without force: `{}` gives back the fields that the operator holds. Rejects with `Conflict` when

@@ -10,6 +10,8 @@ export interface ContainerView {
   running: boolean;
   /** The times are the node's (RFC 3339). */
   terminated?: { exitCode: number; reason?: string; message?: string; startedAt?: string; finishedAt?: string };
+  /** How its run before this one ended. */
+  lastEnd?: { exitCode: number; reason?: string; message?: string };
   /** Whether it has ever begun to run: a running, ended or restarted container. */
   started: boolean;
   restarts: number;
@@ -32,6 +34,8 @@ export interface PodView {
   deletionTimestamp?: string;
   creationTimestamp: string;
   containers: ContainerView[];
+  /** Init containers that have begun and not ended well; absent when there are none. */
+  initContainers?: ContainerView[];
   /** The controller's kind: DaemonSet, ReplicaSet, Job, … */
   ownerKind?: string;
   owner?: { kind: string; name: string; uid: string };
@@ -48,6 +52,7 @@ const OWN_PREFIX = 'kairos.io/';
 interface PodSpec {
   nodeName?: string;
   containers?: { name: string; image?: string }[];
+  initContainers?: { name: string; image?: string }[];
   volumes?: { name: string; emptyDir?: unknown; persistentVolumeClaim?: { claimName: string }; ephemeral?: unknown }[];
 }
 interface PodStatus {
@@ -56,6 +61,7 @@ interface PodStatus {
   message?: string;
   conditions?: { type: string; status: string }[];
   containerStatuses?: ContainerStatus[];
+  initContainerStatuses?: ContainerStatus[];
 }
 interface ContainerStatus {
   name: string;
@@ -97,11 +103,29 @@ export function podView({ metadata, spec, status }: RawObject): PodView {
     containers: containers.map(({ name, image = '' }) =>
       containerView(name, image, containerStatuses.find((status) => status.name === name) ?? { name }),
     ),
+    ...initContainersOf(spec as PodSpec | undefined, status as PodStatus | undefined),
     ...ownerOf(metadata),
     mirror: MIRROR_ANNOTATION in annotations,
     hasEmptyDir: volumes.some(({ emptyDir }) => emptyDir !== undefined),
     volumesClaims: volumes.flatMap((volume) => claimsOf(name, volume)),
   };
+}
+
+/** The ones that hold up their pod: those that ended with 0, and sidecars that run, say nothing. */
+function initContainersOf(
+  { initContainers = [] }: PodSpec = {},
+  { initContainerStatuses = [] }: PodStatus = {},
+): Pick<PodView, 'initContainers'> {
+  const unfinished = initContainerStatuses
+    .map((status) =>
+      containerView(status.name, initContainers.find(({ name }) => name === status.name)?.image ?? '', status),
+    )
+    .filter(({ waiting, terminated, running, lastEnd }) =>
+      terminated === undefined
+        ? waiting !== undefined || (running && lastEnd !== undefined)
+        : terminated.exitCode !== 0,
+    );
+  return unfinished.length === 0 ? {} : { initContainers: unfinished };
 }
 
 function ownerOf({ ownerReferences = [] }: RawMetadata): Pick<PodView, 'owner' | 'ownerKind'> {
@@ -127,6 +151,7 @@ function containerView(name: string, image: string, status: ContainerStatus): Co
       imageID: imageID || undefined,
       waiting: state.waiting && waitingView(state.waiting),
       terminated: state.terminated && terminatedView(state.terminated),
+      lastEnd: lastState.terminated && terminatedView(lastState.terminated),
     }),
     running: state.running !== undefined,
     started: state.running !== undefined || restarts > 0 || (ended !== undefined && !neverStarted(ended)),

@@ -1,4 +1,5 @@
 import type { Condition, NodeOpUpgrade, NodeOpUpgradeStatus, RolloutStatus } from '../api/types.ts';
+import { type Correction, correctionsText } from './corrections.ts';
 import { isFinal } from './engine.ts';
 import { resumeCommand } from './events.ts';
 
@@ -10,6 +11,8 @@ export interface Around {
   atMs: number;
   /** When the last of its nodes ended, if any has. */
   lastEndedAt?: string | undefined;
+  /** Verdicts of its nodes that evidence changed which came late. */
+  corrections?: readonly Correction[];
   /** In words, what keeps nodes from being started: nodes that are out, pulls that fail. Asked only where nothing moves. */
   inTheWay: () => string;
 }
@@ -58,6 +61,7 @@ export function conditionsOf(
     condition('Degraded', degraded(counted)),
     condition('Completed', phase === 'Completed' ? yes('Completed', message) : ended ? no(phase, message) : notYet),
     condition('Ended', ended ? yes(phase, message) : notYet),
+    ...corrected(around.corrections).map((said) => condition('VerdictsCorrected', said)),
   ];
 }
 
@@ -116,6 +120,12 @@ function paused({ metadata }: NodeOpUpgrade, rollout: RolloutStatus | undefined)
   const reason = pause.by === 'kubectl' ? 'ByAnnotation' : 'ByTemporal';
   return yes(reason, `since ${pause.since}: ${pause.reason}; to go on: ${lift}`);
 }
+
+/** Absent as long as every verdict stands. The phase of an attempt that has ended stays what it was. */
+const corrected = (corrections: readonly Correction[] = []): Said[] =>
+  corrections.length === 0
+    ? []
+    : [yes('LateEvidence', `evidence came late: ${correctionsText(corrections)}; see kubectl get kairosnodes`)];
 
 function degraded({ phase, message = '', nodes }: Counted): Said {
   const failed = nodes?.failed ?? 0;

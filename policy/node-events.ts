@@ -21,12 +21,17 @@ export function newsOfNode(before: TalkingNode | undefined, now: TalkingNode, at
   return givenBack === undefined ? fresh : [...fresh, givenBack];
 }
 
-/** What of this belongs to the NodeOpUpgrade, too: a node that failed, and what holds one up, once for all its nodes. */
+/**
+ * What of this belongs to the NodeOpUpgrade, too: a node that failed, or turned out to be something else, and what holds
+ * one up, once for all its nodes.
+ */
 export function newsForUpgrade(node: TalkingNode, news: readonly Notice[]): Notice[] {
   const { lastAttempt } = node.status;
   return news.flatMap((notice): Notice[] => {
     if (notice.reason === lastAttempt?.verdict && isFailure(lastAttempt.verdict) && lastAttempt.request !== undefined)
       return [nodeFailed(lastAttempt.request, { ...lastAttempt, name: node.name }, notice.at)];
+    if (notice.reason === 'VerdictCorrected')
+      return [{ ...notice, key: `${node.name}/${notice.key}`, message: `node ${node.name}: ${notice.message}` }];
     if (notice.reason !== 'DrainBlocked' && notice.reason !== 'PullFailing') return [];
     return [{ ...notice, key: sharedKey(notice), message: `node ${node.name}: ${notice.message}` }];
   });

@@ -1,5 +1,6 @@
 import { HELD_PREFIX } from '../api/names.ts';
 import type { KairosNodeStatus, Step, Verdict } from '../api/types.ts';
+import { sameVersion, versionOf } from './release.ts';
 import { judge } from './verdict.ts';
 
 type InHand = NonNullable<KairosNodeStatus['inHand']>;
@@ -61,6 +62,25 @@ const TOUCHED: ReadonlySet<Verdict> = new Set(['UpgradeFailed', 'NeverRebooted',
  */
 export function rebootsFirst(last: Pick<Attempt, 'verdict' | 'bootID'> | undefined, bootID: string): boolean {
   return last !== undefined && last.bootID === bootID && TOUCHED.has(last.verdict);
+}
+
+/** Verdicts on a node that may run its target all the same: what was missing may be there now. */
+const MAY_SERVE: ReadonlySet<Verdict> = new Set(['Unhealthy', 'NeverRebooted', 'Unverified', 'Lost'] as const);
+
+/**
+ * Whether a new attempt at a node that is held verifies it, and lets it soak, instead of writing to it: it was rebooted
+ * since its image was written, serves, and reports the version that is wanted, and no new write was asked for (`force`).
+ */
+export function verifiesFirst(
+  last: Pick<Attempt, 'verdict' | 'bootID' | 'version'> | undefined,
+  node: { bootID: string; ready: boolean },
+  report: Pick<KairosNodeStatus, 'bootID' | 'release'>,
+  wanted: { version: string; force: boolean },
+): boolean {
+  if (last?.bootID === undefined || last.version === undefined || !MAY_SERVE.has(last.verdict)) return false;
+  if (wanted.force || !node.ready || node.bootID === last.bootID || report.bootID !== node.bootID) return false;
+  const version = report.release === undefined ? undefined : versionOf(report.release);
+  return version !== undefined && sameVersion(version, wanted.version) && sameVersion(last.version, wanted.version);
 }
 
 /**

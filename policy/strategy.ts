@@ -1,11 +1,14 @@
 import type { DrainSpec, RolloutSpec, Timing } from '../api/messages.ts';
 import type { NodeOpUpgradeSpec } from '../api/types.ts';
 import { parseDurationMs } from './duration.ts';
+import type { SoakChecks } from './soak.ts';
 
 /** Defaults of `spec.strategy`; the descriptions in the CRD name the same values. */
 export const STRATEGY_DEFAULTS = {
   maxUnavailable: 1,
   soak: '30s',
+  soakMaxRestarts: 3,
+  soakTimeout: '10m',
   prePullTimeout: '30m',
   prePullAhead: 2,
   drainTimeout: '15m',
@@ -38,6 +41,7 @@ function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) 
   return {
     maxUnavailable: maxUnavailable ?? (concurrency > 0 ? concurrency : STRATEGY_DEFAULTS.maxUnavailable),
     soakMs: ms(soak, STRATEGY_DEFAULTS.soak),
+    soakChecks: resolveSoakChecks(strategy.soakChecks),
     prePullTimeoutMs: ms(prePull.timeout, STRATEGY_DEFAULTS.prePullTimeout),
     prePullAhead: prePull.ahead ?? STRATEGY_DEFAULTS.prePullAhead,
     drainTimeoutMs: ms(drain.timeout, STRATEGY_DEFAULTS.drainTimeout),
@@ -70,6 +74,16 @@ function resolveDrain(drain: NonNullable<NonNullable<NodeOpUpgradeSpec['strategy
             ...(waitForCompletion.podSelector === undefined ? {} : { podSelector: waitForCompletion.podSelector }),
           },
         }),
+  };
+}
+
+/** What is asked of a node's pods during its soak; without an argument, the defaults. */
+export function resolveSoakChecks(given: NonNullable<NodeOpUpgradeSpec['strategy']>['soakChecks'] = {}): SoakChecks {
+  return {
+    daemonSets: given.daemonSets ?? true,
+    maxRestarts: given.maxRestarts ?? STRATEGY_DEFAULTS.soakMaxRestarts,
+    timeoutMs: parseDurationMs(given.timeout ?? STRATEGY_DEFAULTS.soakTimeout),
+    ...(given.ignorePods === undefined ? {} : { ignorePods: given.ignorePods }),
   };
 }
 

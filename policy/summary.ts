@@ -6,6 +6,7 @@ import type {
   RolloutStatus,
 } from '../api/types.ts';
 import { conditionsOf, type Around, type EngineHealth } from './conditions.ts';
+import { correctedCounts, correctionsOf } from './corrections.ts';
 import { isFinal } from './engine.ts';
 import { waitsAtGate } from './gates.ts';
 import { byName } from './order.ts';
@@ -36,7 +37,12 @@ export function summarize(
   const ended = nodes.filter(
     ({ status }) => status.upgradeState !== 'InProgress' && endedIn(status, upgrade, rollout?.attempt),
   );
-  const written = Object.entries(rollout?.verdicts ?? {}) as [Parameters<typeof isFailure>[0], number][];
+  const byNameOf = new Map(nodes.map(({ name, status }) => [name, status.lastAttempt]));
+  const corrections = correctionsOf(upgrade, rollout, (name) => byNameOf.get(name));
+  const written = Object.entries(correctedCounts(rollout?.verdicts ?? {}, corrections)) as [
+    Parameters<typeof isFailure>[0],
+    number,
+  ][];
   const sum = (failure: boolean) =>
     written.reduce(
       (all, [verdict, n]) => (isFailure(verdict) === failure && verdict !== 'Cancelled' ? all + n : all),
@@ -74,7 +80,7 @@ export function summarize(
       ...(status.stepSince === undefined ? {} : { since: status.stepSince }),
       ...(status.message === undefined ? {} : { message: status.message.slice(0, 1024) }),
     })),
-    conditions: conditionsOf(upgrade, rollout, counted, engine, { ...around, lastEndedAt }),
+    conditions: conditionsOf(upgrade, rollout, counted, engine, { ...around, lastEndedAt, corrections }),
   };
 }
 

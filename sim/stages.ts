@@ -6,6 +6,10 @@ import type { Timings } from './timings.ts';
 /** Lets a pod take its whole grace period to stop. */
 export const STOPS_LATE_ANNOTATION = 'sim.kairos.io/stops-late';
 
+/** Their values are the last words of a pod that never works, or that does not any more after a reboot of its node. */
+const NEVER_WORKS_ANNOTATION = 'sim.kairos.io/never-works';
+const BREAKS_AT_REBOOT_ANNOTATION = 'sim.kairos.io/breaks-at-reboot';
+
 interface MatchExpression {
   key: string;
   operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
@@ -69,28 +73,56 @@ export function kwokStages(images: readonly RegisteredImage[], timings: Timings)
     stage(
       'pod-start',
       'Pod',
-      [ORDINARY, LIVES, PENDING],
+      [ORDINARY, LIVES, PENDING, annotated(NEVER_WORKS_ANNOTATION, 'DoesNotExist')],
       { durationMilliseconds: podStartMs },
       { statusTemplate: STARTED },
     ),
     stage(
+      'pod-never-works',
+      'Pod',
+      [ORDINARY, LIVES, PENDING, annotated(NEVER_WORKS_ANNOTATION, 'Exists')],
+      { durationMilliseconds: podStartMs },
+      { statusTemplate: crashed(NEVER_WORKS_ANNOTATION) },
+    ),
+    stage(
+      'pod-breaks-at-reboot',
+      'Pod',
+      [
+        ORDINARY,
+        LIVES,
+        RUNNING,
+        { key: WAITING_REASON, operator: 'In', values: ['ContainerCreating'] },
+        annotated(NEVER_WORKS_ANNOTATION, 'DoesNotExist'),
+        annotated(BREAKS_AT_REBOOT_ANNOTATION, 'Exists'),
+      ],
+      { durationMilliseconds: podStartMs },
+      { statusTemplate: crashed(BREAKS_AT_REBOOT_ANNOTATION) },
+    ),
+    stage(
       'pod-restart',
       'Pod',
-      [ORDINARY, LIVES, RUNNING, { key: WAITING_REASON, operator: 'Exists' }],
+      [
+        ORDINARY,
+        LIVES,
+        RUNNING,
+        { key: WAITING_REASON, operator: 'Exists' },
+        annotated(NEVER_WORKS_ANNOTATION, 'DoesNotExist'),
+        annotated(BREAKS_AT_REBOOT_ANNOTATION, 'DoesNotExist'),
+      ],
       { durationMilliseconds: podStartMs },
       { statusTemplate: STARTED },
     ),
     stage(
       'pod-stop',
       'Pod',
-      [STOPS, ...NOT_RUN_FOR_REAL, stopsLate('DoesNotExist')],
+      [STOPS, ...NOT_RUN_FOR_REAL, annotated(STOPS_LATE_ANNOTATION, 'DoesNotExist')],
       { durationMilliseconds: podStopMs },
       { delete: true },
     ),
     stage(
       'pod-stop-late',
       'Pod',
-      [STOPS, ...NOT_RUN_FOR_REAL, stopsLate('Exists')],
+      [STOPS, ...NOT_RUN_FOR_REAL, annotated(STOPS_LATE_ANNOTATION, 'Exists')],
       // The API server sets it to the moment at which the grace period ends.
       { durationFrom: { expressionFrom: '.metadata.deletionTimestamp' } },
       { delete: true },
@@ -140,8 +172,8 @@ const NOT_RUN_FOR_REAL: MatchExpression[] = [
   { key: '.metadata.finalizers', operator: 'DoesNotExist' },
 ];
 
-function stopsLate(operator: 'Exists' | 'DoesNotExist'): MatchExpression {
-  return { key: `.metadata.annotations["${STOPS_LATE_ANNOTATION}"]`, operator };
+function annotated(annotation: string, operator: 'Exists' | 'DoesNotExist'): MatchExpression {
+  return { key: `.metadata.annotations["${annotation}"]`, operator };
 }
 
 function waitsFor(reason: string | undefined): MatchExpression {
@@ -295,6 +327,42 @@ podIP: {{ PodIPWith .spec.nodeName ( or .spec.hostNetwork false ) ( or .metadata
 startTime: {{ or $status.startTime $now | Quote }}
 phase: Running
 `;
+
+/** It has run, ended with 1 and said its last words, and is not started again yet. */
+function crashed(annotation: string): string {
+  return `
+{{ $now := Now }}
+{{ $status := .status }}
+{{ $words := index .metadata.annotations "${annotation}" }}
+${conditions('False', 'ContainersNotReady')}
+containerStatuses:
+{{ range $index, $container := .spec.containers }}
+- name: {{ $container.name | Quote }}
+  image: {{ $container.image | Quote }}
+  imageID: {{ $container.image | Quote }}
+  ready: false
+  started: false
+  {{ if $status.containerStatuses }}
+  restartCount: {{ ( index $status.containerStatuses $index ).restartCount }}
+  {{ else }}
+  restartCount: 1
+  {{ end }}
+  state:
+    waiting:
+      reason: CrashLoopBackOff
+      message: back-off restarting failed container
+  lastState:
+    terminated:
+      exitCode: 1
+      reason: Error
+      message: {{ $words | Quote }}
+      startedAt: {{ $now | Quote }}
+      finishedAt: {{ $now | Quote }}
+{{ end }}
+startTime: {{ or $status.startTime $now | Quote }}
+phase: Running
+`;
+}
 
 function conditions(ready: 'True' | 'False', reason: string): string {
   const types = [

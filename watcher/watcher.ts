@@ -154,7 +154,7 @@ async function writeWhileHeld(
   for (const node of kairosNodes.values()) adopt.add(node.name);
   while (!held.aborted) {
     for (const upgrade of upgrades.values()) {
-      if (isSettled(upgrade)) continue;
+      if (isSettled(context, upgrade)) continue;
       const key = `${upgrade.metadata.namespace}/${upgrade.metadata.name}`;
       try {
         await writeStatus(context, key);

@@ -1,10 +1,11 @@
 import { CancelledFailure } from '@temporalio/common';
 import { CancellationScope, isCancellation, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { Leftover, NodeInHand, NodeResult, NodeUpgradeInput } from '../api/messages.ts';
-import type { Verdict } from '../api/types.ts';
+import type { AttemptEvidence, Verdict } from '../api/types.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import { showPhase } from './search-attributes.ts';
+import { beginStep } from './step-times.ts';
 
 /**
  * Takes one node from its old image to a verdict. Reads as the runbook of a careful person; each step is an activity
@@ -26,9 +27,14 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
   if (gate.answer === 'Wait') return { node: name, outcome: 'NotStarted', message: gate.reason };
   if (gate.answer === 'Done') {
     // What a person asked of this node by hand is settled; and a refusal is told where the node is looked at.
-    if (gate.recorded !== true && (input.request.kind === 'KairosNode' || gate.verdict === 'Failed'))
+    if (
+      gate.recorded !== true &&
+      gate.gone !== true &&
+      (input.request.kind === 'KairosNode' || gate.verdict === 'Failed')
+    )
       await call.settleNode({ ...input, verdict: gate.verdict, message: gate.message });
-    return { node: name, outcome: 'Ended', verdict: gate.verdict, message: gate.message };
+    const { verdict, message, gone } = gate;
+    return { node: name, outcome: 'Ended', verdict, message, ...(gone && { gone }) };
   }
 
   if (gate.answer === 'Recover') return finishLeftover(input, gate.leftover, show);
@@ -56,6 +62,7 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
   const giveBack = (verdict: Verdict, message: string, unrecorded = false) =>
     CancellationScope.nonCancellable(() => show('giving back').call.endNode({ hand, verdict, message, unrecorded }));
   try {
+    beginStep(hand, 'Mark');
     const drains = hand.spec.upgradeActive ? ({ drains: true } as const) : {};
     const mark = await show('marking the node as ours').wait.markNode({ ...hand, ...drains });
     if (mark.outcome === 'Full') return { node: name, outcome: 'NotStarted', message: mark.reason };
@@ -66,7 +73,11 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
     }
     showPhase(input.timing, 'Disrupting');
     if (hand.spec.upgradeActive) {
-      await show('cordoning').call.cordonNode(hand);
+      beginStep(hand, 'Cordon');
+      const cordoned = await show('cordoning').call.cordonNode(hand);
+      // Histories of earlier versions hold no answer.
+      if (cordoned?.notReadyBefore.length) hand.notReadyBefore = cordoned.notReadyBefore;
+      beginStep(hand, 'Drain');
       const drain = await show('draining').wait.drainNode(hand);
       if (drain.outcome !== 'BootChanged' && drain.drain !== undefined) hand.drain = drain.drain;
       if (drain.outcome === 'Failed') return await giveBack('Failed', drain.message);
@@ -134,30 +145,47 @@ async function takeToVerdict(
   show: Show,
   from: Exclude<Leftover['resume'], 'giveBack'>,
 ): Promise<NodeResult> {
+  let evidence: AttemptEvidence | undefined;
   const end = (verdict: Verdict, message: string, verified = false) =>
-    show(`ending as ${verdict}`).call.endNode({ hand, verdict, message, ...(verified ? { verified } : {}) });
+    show(`ending as ${verdict}`).call.endNode({
+      hand,
+      verdict,
+      message,
+      ...(verified ? { verified } : {}),
+      ...(evidence && { evidence }),
+    });
   try {
     if (from !== 'recovery') {
       let rebooted = from === 'verify';
       if (from === 'write') {
+        beginStep(hand, 'Upgrade');
         const written = await show('writing the image').wait.writeImage({ hand, step: 'upgrade' });
         if (written.outcome === 'NotWritten') return await end('Failed', written.message);
         if (written.outcome === 'Failed') return await end('UpgradeFailed', written.message);
         rebooted = written.outcome === 'BootChanged';
       }
       if (!rebooted) {
+        beginStep(hand, 'Reboot');
         const reboot = await show('rebooting').wait.rebootNode(hand);
         rebooted = reboot.outcome === 'BootChanged';
       }
       const verifying = rebooted ? 'verifying the new boot' : 'judging a node that did not reboot';
+      beginStep(hand, 'Verify');
       const judged = await show(verifying).wait.verifyNode(hand);
+      evidence = judged.evidence;
       if (judged.verdict !== 'Succeeded') return await end(judged.verdict, judged.message);
 
+      beginStep(hand, 'Soak');
       const soaked = await show('soaking').wait.soakNode(hand);
-      if (soaked.outcome === 'Unsteady') return await end(soaked.verdict ?? 'Lost', soaked.message);
+      if (soaked.outcome === 'Unsteady') {
+        evidence = soaked.evidence ?? evidence;
+        return await end(soaked.verdict ?? 'Lost', soaked.message);
+      }
       hand.bootID = judged.bootID;
-      if (!hand.spec.upgradeRecovery) return await end('Succeeded', judged.message);
+      const said = soaked.note === undefined ? judged.message : `${judged.message}; ${soaked.note}`;
+      if (!hand.spec.upgradeRecovery) return await end('Succeeded', said);
     }
+    beginStep(hand, 'Recovery');
     const recovery = await show('writing the recovery image').wait.writeImage({ hand, step: 'recovery' });
     if (recovery.outcome === 'Written')
       return await end(

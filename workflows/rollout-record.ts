@@ -1,4 +1,5 @@
 import { CancellationScope, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import type { LateVerdict } from '../activities/late-verdicts.ts';
 import type { RolloutContext, RolloutInput, RolloutResult, Target, WaveResult } from '../api/messages.ts';
 import type { RolloutPhase, RolloutStatus } from '../api/types.ts';
 import { activitiesFor } from './activity-proxies.ts';
@@ -15,6 +16,8 @@ export class RolloutRecord {
   readonly context: RolloutContext;
   readonly state: RolloutState = { phase: 'Planning', verdicts: {} };
   readonly failed: WaveResult['failed'] = [];
+  /** Nodes of the plan that were deleted or replaced before anything was done to them: they do not count. */
+  readonly gone: string[] = [];
   targets: Record<string, Target> = {};
   total = 0;
   private readonly input: RolloutInput;
@@ -37,7 +40,27 @@ export class RolloutRecord {
       this.state.verdicts[verdict] = (this.state.verdicts[verdict] ?? 0) + count;
     }
     this.failed.push(...result.failed);
+    this.gone.push(...(result.gone ?? []));
+    this.total -= result.gone?.length ?? 0;
     this.targets = result.targets;
+  }
+
+  /**
+   * Nodes that ended badly, and turned out to be something else while the rollout went on. Answers what is to be said
+   * about it, for the end of a message.
+   */
+  correct(late: LateVerdict[]): string {
+    const said = late.flatMap(({ failure, ...now }) => {
+      const index = this.failed.findIndex(({ name }) => name === now.name);
+      const was = this.failed[index]?.verdict;
+      if (was === undefined) return [];
+      this.failed.splice(index, 1, ...(failure ? [now] : []));
+      this.state.verdicts[was] = (this.state.verdicts[was] ?? 1) - 1;
+      if (this.state.verdicts[was] === 0) delete this.state.verdicts[was];
+      this.state.verdicts[now.verdict] = (this.state.verdicts[now.verdict] ?? 0) + 1;
+      return [`${now.name} was ${was}, is ${now.verdict}`];
+    });
+    return said.length === 0 ? '' : `; evidence came late: ${said.slice(0, 5).join('; ')}`;
   }
 
   end(phase: RolloutPhase, message: string): RolloutResult {

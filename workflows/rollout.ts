@@ -5,6 +5,7 @@ import {
   allHandlersFinished,
   condition,
   isCancellation,
+  patched,
   setHandler,
   startChild,
   type ChildWorkflowHandle,
@@ -142,14 +143,15 @@ class Rollout {
 
     showPhase(this.input.timing, 'Running');
     const control = await this.runWave('control-plane', plan.controlPlane, 1);
-    if (control?.stopped !== undefined) return this.stopped(control);
+    if (control?.stopped !== undefined) return this.stopped(control, await this.learnLate());
     if (control !== undefined && plan.workers.length > 0) {
       const barrier = await this.barrier();
       if (!barrier.open) return record.end('Failed', barrier.reason);
     }
     const workers = await this.runWave('workers', plan.workers, plan.maxUnavailable);
-    if (workers?.stopped !== undefined) return this.stopped(workers);
-    return this.ended(plan);
+    const late = await this.learnLate();
+    if (workers?.stopped !== undefined) return this.stopped(workers, late);
+    return this.ended(plan, late);
   }
 
   /** Its deadline does not count where a pause came into it: the wait begins anew when that is over. */
@@ -162,19 +164,39 @@ class Rollout {
     }
   }
 
-  private ended(plan: Plan): RolloutResult {
+  /**
+   * A node that is held for want of evidence is judged again when that comes, by another run: what it turned out to be
+   * counts as long as the rollout has not ended. Answers what is to be said about it.
+   */
+  private async learnLate(): Promise<string> {
+    const { record } = this;
+    if (record.failed.length === 0 || !patched('late-verdicts')) return '';
+    const nodes = record.failed.map(({ name, verdict }) => ({ name, verdict }));
+    return record.correct(await this.acts.call.readLateVerdicts({ context: record.context, nodes }));
+  }
+
+  private ended(plan: Plan, late: string): RolloutResult {
     const { record } = this;
     const { failed, total } = record;
+    if (total === 0) return record.end('Failed', `no node is left to upgrade${this.gone()}${leftAlone(plan)}`);
     if (failed.length === 0)
       return record.end(
         'Completed',
-        `${total} of ${total} nodes run ${record.version() ?? 'the target'}${leftAlone(plan)}`,
+        `${total} of ${total} nodes run ${record.version() ?? 'the target'}${late}${this.gone()}${leftAlone(plan)}`,
       );
     const named = failed.slice(0, 5).map((node) => `${node.name} (${node.verdict})`);
     return record.end(
       'Failed',
-      `${failed.length} of ${total} nodes did not reach the target: ${named.join(', ')}${leftAlone(plan)}`,
+      `${failed.length} of ${total} nodes did not reach the target: ${named.join(', ')}${late}${this.gone()}${leftAlone(plan)}`,
     );
+  }
+
+  /** Names what went before its turn, for the end of a message. */
+  private gone(): string {
+    const { gone } = this.record;
+    if (gone.length === 0) return '';
+    const more = gone.length > 5 ? ` and ${gone.length - 5} more` : '';
+    return `; gone before their turn: ${gone.slice(0, 5).join(', ')}${more}`;
   }
 
   private async runWave(name: string, nodes: NodeRef[], budget: number): Promise<WaveResult | undefined> {
@@ -236,12 +258,12 @@ class Rollout {
     }
   }
 
-  private stopped(result: WaveResult): RolloutResult {
+  private stopped(result: WaveResult, late: string): RolloutResult {
     const { record } = this;
     const ended = Object.values(record.state.verdicts).reduce((sum, count) => sum + count, 0);
     const untouched = record.total - ended;
     const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
-    return record.end('Failed', `stopped: ${result.stopped}${rest}`);
+    return record.end('Failed', `stopped: ${result.stopped}${late}${rest}${this.gone()}`);
   }
 }
 

@@ -28,6 +28,7 @@ export class WaveState {
   private paused: string | undefined;
   private readonly verdicts: Record<string, number> = {};
   private readonly failures: WaveResult['failed'] = [];
+  private readonly gone: string[] = [];
   private readonly targets: Record<string, Target>;
   private readonly input: WaveInput;
 
@@ -98,6 +99,12 @@ export class WaveState {
 
   end(result: NodeResult): void {
     const verdict: Verdict = result.verdict ?? 'Unverified';
+    if (result.gone === true) {
+      // Nothing was done to it, so it is no failure of the image, and no reason to stop the others.
+      this.gone.push(result.node);
+      this.show();
+      return;
+    }
     this.verdicts[verdict] = (this.verdicts[verdict] ?? 0) + 1;
     // A node that was cancelled by itself past the point of no return has its verdict: no reason to stop the others.
     if (result.cancelled && CancellationScope.current().consideredCancelled) this.stop('cancelled');
@@ -122,7 +129,8 @@ export class WaveState {
     return {
       verdicts: this.verdicts,
       failed: this.failures,
-      untouched: this.input.nodes.length - ended,
+      untouched: this.input.nodes.length - ended - this.gone.length,
+      ...(this.gone.length === 0 ? {} : { gone: this.gone }),
       targets: this.targets,
       ...(this.stopped === undefined ? {} : { stopped: this.stopped }),
     };
@@ -130,6 +138,7 @@ export class WaveState {
 
   private show(): void {
     const done = Object.entries(this.verdicts).map(([verdict, count]) => `${verdict}: ${count}`);
+    if (this.gone.length > 0) done.push(`gone: ${this.gone.length}`);
     setCurrentDetails(
       `wave **${this.input.name}**, ${this.input.nodes.length} nodes\n\n${done.join(', ')}${this.paused === undefined ? '' : `\n\npaused: ${this.paused}`}`,
     );

@@ -13,7 +13,14 @@ import {
   TimeoutFailure,
   WorkflowExecutionAlreadyStartedError,
 } from '@temporalio/common';
-import { nodeWorkflowID, type NodeRef, type NodeResult, type WaveInput, type WaveResult } from '../api/messages.ts';
+import {
+  nodeWorkflowID,
+  type NodeRef,
+  type NodeResult,
+  type PulledInVain,
+  type WaveInput,
+  type WaveResult,
+} from '../api/messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import { pauseSignal, resumeSignal } from './messages.ts';
@@ -55,10 +62,12 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
       const { wait } = activitiesFor(input.timing, node.name);
       let target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node }));
       if (input.place.group === 'control-plane') await before;
+      if ('gone' in target) return state.end(leftOut(node, target));
       let moved = state.learn(target);
       if (moved !== undefined && patched(PULLED_AGAIN)) {
         // What the node has may be old: the tag is looked up once more before it is said to have moved.
         target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node, again: true }));
+        if ('gone' in target) return state.end(leftOut(node, target));
         moved = state.learn(target);
       }
       const stop = moved ?? target.refused;
@@ -88,6 +97,14 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
     await Promise.all(pulls);
   }
 }
+
+/** How a node ends that went before anything was done to it. */
+const leftOut = ({ name }: NodeRef, answer: PulledInVain): NodeResult => ({
+  node: name,
+  outcome: 'Ended',
+  verdict: 'Skipped',
+  ...answer,
+});
 
 /** One place in the window: takes the next node that is ready, until there is none. */
 async function runLane(input: WaveInput, state: WaveState): Promise<void> {

@@ -10,6 +10,7 @@ export const VERDICTS = [
   'NeverRebooted',
   'Unverified',
   'Lost',
+  'Unhealthy',
   'UpgradeFailed',
   'Failed',
   'Skipped',
@@ -102,6 +103,44 @@ const write = z
   .describe('How the writing of one image ended.');
 
 const writes = (description: string) => mapList(write, 'step').describe(description).optional();
+const stepTimes = () =>
+  mapList(
+    z.object({
+      step: z.enum(STEPS).describe('The step.'),
+      startedAt: time().describe('When it began, the last time, by the clock of Temporal.'),
+    }),
+    'step',
+  )
+    .max(20)
+    .describe('When the steps of this attempt began, in their order: each ended where the next one began.')
+    .optional();
+
+const evidence = z
+  .object({
+    bootID: z.string().max(64).describe('The boot in which the node was; absent where the Node was gone.').optional(),
+    ready: z.boolean().describe('Whether the node was Ready.'),
+    by: z
+      .enum(['agent', 'pod'])
+      .describe('Who read the following from that boot; absent, with them, where nobody did.')
+      .optional(),
+    bootState: z.enum(BOOT_STATES).describe('The slot that the machine had booted from.').optional(),
+    version: z.string().max(200).describe('The version that it ran, as the Kairos triple.').optional(),
+    stamp: z
+      .enum(['matches', 'other', 'none'])
+      .describe('Whether the image that it ran carried the stamp of this upgrade, of another one, or none.')
+      .optional(),
+    at: time().describe('When this was judged, by the clock of the operator.'),
+  })
+  .describe('What the verdict was given on.');
+
+const notReadyBefore = () =>
+  z
+    .array(z.string().max(600))
+    .max(50)
+    .describe(
+      'DaemonSets and pods that were not Ready on the node before it was cordoned: the upgrade did not break them, so the soak does not wait for them.',
+    )
+    .optional();
 
 const inHand = z
   .object({
@@ -115,6 +154,8 @@ const inHand = z
     bootID: z.string().max(64).describe('The boot in which the node was taken in hand.'),
     startedAt: time().describe('When the node was taken in hand.'),
     recoveredAt: time().optional().describe('When a workflow took it up again that was not the one which began it.'),
+    notReadyBefore: notReadyBefore(),
+    steps: stepTimes(),
     drain: drainRecord.optional(),
     writes: writes('What has been written so far, and how that ended.'),
   })
@@ -138,6 +179,9 @@ const lastAttempt = z
     startedAt: time().optional().describe('When the node was taken out of service.'),
     finishedAt: time().describe('When the verdict was written.'),
     writes: writes('The images that were written, and how that ended; kept when pods and Jobs are gone.'),
+    evidence: evidence.optional(),
+    steps: stepTimes(),
+    notReadyBefore: notReadyBefore(),
   })
   .describe('The last finished upgrade attempt. A drift that equals it is settled: it is not tried again by itself.');
 

@@ -27,6 +27,40 @@ const strategy = z
         'How long a node must stay Ready without a break after its reboot before it goes back to service. Default 30s.',
       )
       .optional(),
+    soakChecks: z
+      .object({
+        daemonSets: z
+          .boolean()
+          .describe(
+            'Whether the pods of DaemonSets on the node, and static pods, must be Ready during the soak, apart from those that were not Ready before the upgrade. Default true.',
+          )
+          .optional(),
+        maxRestarts: z
+          .int()
+          .min(0)
+          .max(1000)
+          .describe(
+            'How often a container on the node may restart within one soak; beyond it the soak begins anew. Default 3.',
+          )
+          .optional(),
+        timeout: duration()
+          .describe(
+            'How long the pods may take until all of this holds for the whole soak, counted from the end of a soak on which nothing went wrong. Then the node ends as Unhealthy and is kept out. Default 10m.',
+          )
+          .optional(),
+        ignorePods: labelSelector
+          .meta(
+            cel({
+              rule: '(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)',
+              message:
+                'an empty selector would ignore every pod: name labels, or set daemonSets to false and a high maxRestarts',
+            }),
+          )
+          .describe('Pods with these labels are not looked at. Default: all are.')
+          .optional(),
+      })
+      .describe('What must hold of the pods of a node while it soaks.')
+      .optional(),
     prePull: z
       .object({
         timeout: duration().describe('How long the pull of the image on one node may take. Default 30m.').optional(),
@@ -137,6 +171,12 @@ const failedNode = z
     name: z.string().max(253).describe('Name of the node.'),
     verdict: z.enum(VERDICTS).describe('How its upgrade ended.'),
     message: z.string().max(1024).describe('Why, and what to do.').optional(),
+    correctedTo: z
+      .enum(VERDICTS)
+      .describe(
+        'What it turned out to be after the rollout had ended, by evidence that came late. Written by the watcher.',
+      )
+      .optional(),
   })
   .describe('A node that did not reach the target.');
 

@@ -85,7 +85,9 @@ describe('a pull', () => {
     await elapse(0);
     world.pod('kairos-pull', ended(RELEASE));
     await elapse(0);
-    expect(pull.answer?.refused).toMatch(/^Kubernetes 1\.33 in the image is newer than the control plane's 1\.32/);
+    expect(pull.answer).toMatchObject({
+      refused: expect.stringMatching(/^Kubernetes 1\.33 in the image is newer than the control plane's 1\.32/),
+    });
   });
 
   it.each([

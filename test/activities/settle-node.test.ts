@@ -49,6 +49,11 @@ describe('an attempt that never touched its node', () => {
     ]);
   });
 
+  it('keeps nothing of the attempt before', async () => {
+    const cleared = { bootID: null, startedAt: null, evidence: null, steps: null, notReadyBefore: null };
+    expect(await written('NodeOpUpgrade', undefined, {})).toMatchObject([{ status: { lastAttempt: cleared } }]);
+  });
+
   it.each<[string, string | undefined, KairosNodeStatus]>([
     ['that another rollout has in hand', 'node/kairos-c/uid', { inHand: IN_HAND, step: 'Upgrade' }],
     ['of which only the KairosNode says so yet', undefined, { inHand: IN_HAND }],

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { soakNode } from '../../activities/soak.ts';
-import { MINUTE, SECOND, StepWorld, elapse } from './step-world.ts';
+import { HAND, MINUTE, SECOND, StepWorld, elapse } from './step-world.ts';
 
 const REPORT = {
   bootID: 'boot-2',
@@ -47,7 +47,7 @@ describe('a soak', () => {
     await elapse(30 * MINUTE);
     expect(step.answer).toBeUndefined();
     await elapse(30 * SECOND);
-    expect(step.answer).toEqual({
+    expect(step.answer).toMatchObject({
       outcome: 'Unsteady',
       message: expect.stringMatching(
         /^node n-1 runs v4\.0\.3 but did not stay Ready for 30s within 30m30s: it is not Re/,
@@ -63,7 +63,7 @@ describe('a soak', () => {
     await elapse(10 * SECOND);
     change();
     await elapse(SECOND);
-    expect(step.answer).toEqual({ outcome: 'Unsteady', message: expect.stringMatching(message) });
+    expect(step.answer).toMatchObject({ outcome: 'Unsteady', message: expect.stringMatching(message) });
   });
 
   it('judges a node anew that rebooted meanwhile: it may have fallen back', async () => {
@@ -74,9 +74,10 @@ describe('a soak', () => {
     expect(step.answer).toBeUndefined();
     world.report({ bootID: 'boot-3', bootState: 'passive', release: { KAIROS_VERSION: 'v4.0.2' } });
     await elapse(0);
-    expect(step.answer).toEqual({
+    expect(step.answer).toMatchObject({
       outcome: 'Unsteady',
       verdict: 'RolledBack',
+      evidence: { bootID: 'boot-3', bootState: 'passive', version: 'v4.0.2', stamp: 'none', by: 'agent', ready: true },
       message: expect.stringMatching(/did not hold out in the new boot; .*node n-1 fell back to its passive image/),
     });
   });
@@ -88,6 +89,97 @@ describe('a soak', () => {
     world.report({ ...REPORT, bootID: 'boot-3' });
     await elapse(31 * SECOND);
     expect(step.answer).toEqual({ outcome: 'Steady' });
+  });
+});
+
+describe('a soak looks at the pods of its node:', () => {
+  const crashing = {
+    state: { waiting: { reason: 'CrashLoopBackOff', message: 'back-off 40s' } },
+    lastState: { terminated: { exitCode: 1, reason: 'Error', message: 'no such device' } },
+  };
+
+  it('one of a DaemonSet that comes late lets it begin when that is Ready', async () => {
+    world.otherPod('cni-1', { ready: false });
+    const step = world.run(soakNode);
+    await elapse(5 * MINUTE);
+    expect(step.answer).toBeUndefined();
+    world.otherPod('cni-1');
+    await elapse(29 * SECOND);
+    expect(step.answer).toBeUndefined();
+    await elapse(2 * SECOND);
+    expect(step.answer).toEqual({ outcome: 'Steady' });
+    expect(world.podWatches).toBe(0);
+  });
+
+  it('one of a DaemonSet that never is Ready makes the node Unhealthy, with its last words', async () => {
+    world.otherPod('cni-1', { ready: false, state: crashing });
+    const step = world.run(soakNode);
+    await elapse(10 * MINUTE + 29 * SECOND);
+    expect(step.answer).toBeUndefined();
+    await elapse(5 * SECOND);
+    expect(step.answer).toMatchObject({
+      outcome: 'Unsteady',
+      verdict: 'Unhealthy',
+      message: expect.stringMatching(
+        /^node n-1 runs v4\.0\.3, but its pods did not hold out for 30s within 10m30s: pod apps\/cni-1 of DaemonSet cni is not Ready: container c waits: CrashLoopBackOff back-off 40s; it ended with 1 \(Error\): no such device\. Mend that/,
+      ),
+    });
+    expect(world.podWatches).toBe(0);
+  });
+
+  it('one that is Ready only now and then makes it Unhealthy, too', async () => {
+    const step = world.run(soakNode);
+    for (let passed = 0; passed < 11 * MINUTE && step.answer === undefined; passed += 20 * SECOND) {
+      world.otherPod('cni-1', { ready: (passed / (20 * SECOND)) % 2 === 0 });
+      await elapse(20 * SECOND);
+    }
+    expect(step.answer).toMatchObject({ outcome: 'Unsteady', verdict: 'Unhealthy' });
+  });
+
+  it('what was not Ready before the upgrade is named, and not waited for', async () => {
+    world.otherPod('old-1', { ready: false, state: crashing });
+    const hand = { ...HAND, notReadyBefore: ['DaemonSet apps/old', 'DaemonSet apps/mended'] };
+    const step = world.run(soakNode, { hand });
+    await elapse(31 * SECOND);
+    expect(step.answer).toEqual({ outcome: 'Steady', note: 'not Ready, as before the upgrade: DaemonSet apps/old' });
+  });
+
+  it('a container that restarts too often lets it begin anew', async () => {
+    world.otherPod('app-1', { owner: 'ReplicaSet', restarts: 7 });
+    const step = world.run(soakNode);
+    await elapse(20 * SECOND);
+    world.otherPod('app-1', { owner: 'ReplicaSet', restarts: 10 });
+    await elapse(5 * SECOND);
+    world.otherPod('app-1', { owner: 'ReplicaSet', restarts: 11 });
+    await elapse(29 * SECOND);
+    expect(step.answer).toBeUndefined();
+    await elapse(2 * SECOND);
+    expect(step.answer).toEqual({ outcome: 'Steady' });
+  });
+
+  it.each([
+    ['the pods of DaemonSets are not asked for', { daemonSets: false, maxRestarts: 3, timeoutMs: MINUTE }],
+    [
+      'they are left out by their labels',
+      { daemonSets: true, maxRestarts: 3, timeoutMs: MINUTE, ignorePods: { matchLabels: { app: 'cni' } } },
+    ],
+  ])('not where %s', async (_, soakChecks) => {
+    world.otherPod('cni-1', { ready: false, labels: { app: 'cni' } });
+    const step = world.run(soakNode, { hand: { ...HAND, spec: { ...HAND.spec, soakChecks } } });
+    await elapse(31 * SECOND);
+    expect(step.answer).toEqual({ outcome: 'Steady' });
+  });
+
+  it('a node that is not Ready has its own time, however long that of the pods is', async () => {
+    world.node({ bootID: 'boot-2', ready: false });
+    world.otherPod('cni-1', { ready: false });
+    const soakChecks = { daemonSets: true, maxRestarts: 3, timeoutMs: 600 * MINUTE };
+    const step = world.run(soakNode, { hand: { ...HAND, spec: { ...HAND.spec, soakChecks } } });
+    await elapse(31 * MINUTE);
+    expect(step.answer).toMatchObject({
+      outcome: 'Unsteady',
+      message: expect.stringMatching(/did not stay Ready for 30s/),
+    });
   });
 });
 

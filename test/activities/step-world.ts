@@ -57,6 +57,7 @@ export class StepWorld {
   #contactSinceMs: number | undefined = Date.now() - 60 * MINUTE;
   #version = 1;
   readonly #objects = new Map<string, RawObject>();
+  readonly #watchers = new Set<OnEvent>();
   readonly #nodes = shown('nodes');
   readonly #kairosNodes = shown('kairosNodes');
   readonly #pods = shown('pods');
@@ -65,7 +66,11 @@ export class StepWorld {
   constructor() {
     const contact = () => (this.#contactSinceMs === undefined ? 0 : Date.now() - this.#contactSinceMs);
     this.view = {
-      client: { request: (request: Request) => this.#answer(request) } as unknown as KubeClient,
+      client: {
+        request: (request: Request) => this.#answer(request),
+        watch: (_path: string, _query: object, onEvent: OnEvent, signal: AbortSignal, onOpen: () => void) =>
+          this.#watchPods(onEvent, signal, onOpen),
+      } as unknown as KubeClient,
       ref: HAND.cluster,
       namespaces: ['ns'],
       nodes: { ...this.#nodes.reflector, contactMs: contact },
@@ -135,6 +140,30 @@ export class StepWorld {
     this.#put(`/api/v1/namespaces/ns/pods/${name}`, { metadata, spec, status: { phase: 'Running' } });
   }
 
+  /** A pod of somebody else on the node, of a DaemonSet unless it is said otherwise. */
+  otherPod(
+    name: string,
+    { ready = true, restarts = 0, owner = 'DaemonSet', state = {}, labels = {} }: OtherPod = {},
+  ): void {
+    const ownerReferences = [
+      { apiVersion: 'apps/v1', kind: owner, name: name.replace(/-.*/, ''), uid: 'o', controller: true },
+    ];
+    const conditions = [{ type: 'Ready', status: ready ? 'True' : 'False' }];
+    const status = {
+      phase: 'Running',
+      conditions,
+      containerStatuses: [{ name: 'c', restartCount: restarts, ...state }],
+    };
+    const metadata = { name, namespace: 'apps', uid: name, resourceVersion: '', labels, ownerReferences };
+    const spec = { nodeName: 'n-1', containers: [{ name: 'c', image: 'x' }] };
+    this.#put(`/api/v1/namespaces/apps/pods/${name}`, { metadata, spec, status });
+  }
+
+  /** How many watches of the node's pods are open. */
+  get podWatches(): number {
+    return this.#watchers.size;
+  }
+
   removePod(prefix: string): void {
     for (const name of this.names) if (name.startsWith(prefix)) this.#remove(`/api/v1/namespaces/ns/pods/${name}`);
   }
@@ -181,6 +210,10 @@ export class StepWorld {
   async #answer({ verb, path, body }: Request): Promise<RawObject> {
     await Promise.resolve();
     if (this.#contactSinceMs === undefined) throw failure('Unreachable', true);
+    if (verb === 'list') {
+      const items = [...this.#objects].filter(([key]) => key.includes('/pods/')).map(([, object]) => object);
+      return { metadata: { resourceVersion: String(this.#version) }, items } as unknown as RawObject;
+    }
     const name = body?.metadata?.name ?? '';
     if (verb !== 'get' && verb !== 'merge-patch') this.requests.push(`${verb} ${name || path.split('/').at(-1) || ''}`);
     const key = verb === 'create' ? `${path}/${name}` : path.replace(/\/status$/, '');
@@ -204,6 +237,7 @@ export class StepWorld {
     const stored = { ...object, metadata };
     this.#objects.set(path, stored);
     if (this.watching) this.#shownAt(path)?.sink.set(stored);
+    this.#tell(path, 'MODIFIED', stored);
     return stored;
   }
 
@@ -211,6 +245,27 @@ export class StepWorld {
     const object = this.#objects.get(path);
     this.#objects.delete(path);
     if (object !== undefined && this.watching) this.#shownAt(path)?.sink.remove(object);
+    this.#version += 1;
+    const resourceVersion = String(this.#version);
+    if (object !== undefined)
+      this.#tell(path, 'DELETED', { ...object, metadata: { ...object.metadata, resourceVersion } });
+  }
+
+  #tell(path: string, type: string, object: RawObject): void {
+    if (!path.includes('/pods/') || !this.watching || this.#contactSinceMs === undefined) return;
+    for (const onEvent of this.#watchers) onEvent({ type, object });
+  }
+
+  #watchPods(onEvent: OnEvent, signal: AbortSignal, onOpen: () => void): Promise<void> {
+    if (this.#contactSinceMs === undefined) return Promise.reject(failure('Unreachable', true));
+    onOpen();
+    this.#watchers.add(onEvent);
+    return new Promise((_, reject) => {
+      signal.addEventListener('abort', () => {
+        this.#watchers.delete(onEvent);
+        reject(signal.reason as Error);
+      });
+    });
   }
 
   #shownAt(path: string) {
@@ -230,6 +285,16 @@ function merged(target: unknown, patch: unknown): unknown {
     else now[key] = merged(now[key], value);
   }
   return now;
+}
+
+type OnEvent = (event: { type: string; object: RawObject }) => void;
+
+interface OtherPod {
+  ready?: boolean;
+  restarts?: number;
+  owner?: string;
+  state?: object;
+  labels?: Record<string, string>;
 }
 
 interface Request {

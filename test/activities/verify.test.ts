@@ -49,7 +49,12 @@ describe('a node that came up anew', () => {
     await elapse(MINUTE);
     change();
     await elapse(0);
-    expect(step.answer).toEqual({ verdict: 'Lost', message: expect.stringMatching(message), bootID: '' });
+    expect(step.answer).toEqual({
+      verdict: 'Lost',
+      message: expect.stringMatching(message),
+      bootID: '',
+      evidence: { ready: false, at: expect.any(String) },
+    });
   });
 
   it('is Lost when it is not Ready at the deadline', async () => {
@@ -62,6 +67,7 @@ describe('a node that came up anew', () => {
       verdict: 'Lost',
       bootID: 'boot-2',
       message: expect.stringMatching(/^node n-1 is not Ready 30m00s .* in the new boot boot-2: look at its console/),
+      evidence: { bootID: 'boot-2', ready: false, at: expect.any(String) },
     });
     expect(world.heartbeats).toBeGreaterThan(500);
   });
@@ -185,6 +191,7 @@ describe('a node that is Ready, and whose agent is silent,', () => {
       verdict: 'Succeeded',
       bootID: 'boot-2',
       message: expect.stringMatching(/^runs v4\.0\.3, proven by the stamp .*; read by a pod on node n-1/),
+      evidence: { by: 'pod', bootID: 'boot-2', bootState: 'active', stamp: 'matches' },
     });
   });
 
@@ -203,6 +210,15 @@ describe('a node that is Ready, and whose agent is silent,', () => {
       verdict: 'Succeeded',
       bootID: 'boot-2',
       message: 'runs v4.0.3, proven by the stamp of this upgrade',
+      evidence: {
+        bootID: 'boot-2',
+        ready: true,
+        by: 'agent',
+        bootState: 'active',
+        stamp: 'matches',
+        version: 'v4.0.3',
+        at: new Date().toISOString(),
+      },
     });
   });
 

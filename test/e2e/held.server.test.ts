@@ -133,7 +133,19 @@ async function lost(): Promise<void> {
   ]);
   expectWrites('worker-5', [0, 0]);
   expectInService('worker-5', NEW);
-  expect(stage.status('lost')).toMatchObject({ phase: 'Failed', rollout: before });
+  const { rollout: after, ...status } = await stage.until(
+    'the NodeOpUpgrade learns it',
+    () => stage.status('lost') ?? {},
+    (now) => now.conditions?.some(({ type }) => type === 'VerdictsCorrected') === true,
+  );
+  const failed = before?.failed?.map((one) => ({ ...one, correctedTo: 'Succeeded' }));
+  expect(after).toEqual({ ...before, failed });
+  expect(status).toMatchObject({ phase: 'Failed', nodes: { done: 1, failed: 0, summary: '1/1' } });
+  expect(status.conditions?.find(({ type }) => type === 'VerdictsCorrected')).toMatchObject({
+    status: 'True',
+    reason: 'LateEvidence',
+    message: 'evidence came late: worker-5 was Lost, is Succeeded; see kubectl get kairosnodes',
+  });
 }
 
 /** Its rollout is terminated while its image is written, and says so at once; the node goes on. */

@@ -64,6 +64,21 @@ describe('a node that runs the target from its new boot', () => {
   it('is Succeeded, and AlreadyOnTarget for the next rollout', async () => {
     const end = { message: new RegExp(`runs ${VERSION}, proven by the stamp`), back: true, upgradeState: 'Completed' };
     await expectEnd('succeeded', { verdict: 'Succeeded', ...end });
+    const { lastAttempt } = stage.kairosNode('worker-1').status;
+    expect(lastAttempt?.evidence).toEqual({
+      bootID: machine('worker-1').bootID,
+      ready: true,
+      by: 'agent',
+      bootState: 'active',
+      version: versionIn(NEW),
+      stamp: 'matches',
+      at: expect.any(String),
+    });
+    const steps = ['Mark', 'Cordon', 'Drain', 'Upgrade', 'Reboot', 'Verify', 'Soak'];
+    expect(lastAttempt?.steps?.map(({ step }) => step)).toEqual(steps);
+    const { startedAt = '', finishedAt = '' } = lastAttempt ?? {};
+    const times = [startedAt, ...(lastAttempt?.steps ?? []).map((one) => one.startedAt), finishedAt];
+    expect(times.toSorted()).toEqual(times);
     await stage.upgrade('again', NEW, ['worker-1'], { strategy: { maxUnavailable: nodes + 1 } });
     const status = await stage.ended('again');
     expect(status.phase).toBe('Completed');
@@ -79,7 +94,8 @@ describe('a node that runs the target from its new boot', () => {
       back: true,
       upgradeState: 'Completed',
     });
-    const { bootID } = stage.kairosNode('worker-10').status;
+    const { bootID, lastAttempt } = stage.kairosNode('worker-10').status;
+    expect(lastAttempt?.evidence).toMatchObject({ by: 'pod', stamp: 'matches', bootID: machine('worker-10').bootID });
     expect(bootID).toBe(machine('worker-10').boots[0]?.bootID);
   }, 120_000);
 

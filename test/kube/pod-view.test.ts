@@ -44,6 +44,26 @@ describe('a pod', () => {
     expect(podView(pod(state, more)).containers[0]?.started).toBe(started);
   });
 
+  it('keeps how a container ended before, and the init containers that hold it up', () => {
+    const failed = { terminated: { exitCode: 3, reason: 'Error', message: 'no' } };
+    const view = podView({
+      ...pod({ waiting: { reason: 'PodInitializing' } }),
+      spec: { nodeName: 'n', containers: [{ name: 'c', image: 'i' }], initContainers: [{ name: 'a' }, { name: 'b' }] },
+      status: {
+        phase: 'Pending',
+        containerStatuses: [{ name: 'c', state: { waiting: { reason: 'PodInitializing' } }, lastState: failed }],
+        initContainerStatuses: [
+          { name: 'a', state: { terminated: { exitCode: 0 } } },
+          { name: 'sidecar', state: { running: {} } },
+          { name: 'b', state: { waiting: { reason: 'CrashLoopBackOff' } }, lastState: failed, restartCount: 2 },
+        ],
+      },
+    });
+    expect(view.containers).toMatchObject([{ name: 'c', lastEnd: { exitCode: 3, reason: 'Error', message: 'no' } }]);
+    expect(view.initContainers).toMatchObject([{ name: 'b', restarts: 2, lastEnd: { exitCode: 3 } }]);
+    expect(podView(pod({ running: {} }))).not.toHaveProperty('initContainers');
+  });
+
   it('without any status has containers that have not started', () => {
     const { status: _, ...fresh } = pod({});
     expect(podView(fresh)).toMatchObject({ phase: 'Pending', containers: [{ name: 'c', started: false }] });

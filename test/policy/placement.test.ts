@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { VERDICTS } from '../../api/schemas/kairos-node.ts';
 import type { Verdict } from '../../api/types.ts';
-import { goesBack, isFailure } from '../../policy/placement.ts';
+import { goesBack, isFailure, keptOutText } from '../../policy/placement.ts';
 
 type Row = [verdict: Verdict, unset: boolean, always: boolean, never: boolean, failure: boolean];
 
@@ -16,6 +16,7 @@ const PLACES: Row[] = [
   ['Failed', true, true, false, true],
   ['UpgradeFailed', false, true, false, true],
   ['NeverRebooted', false, true, false, true],
+  ['Unhealthy', false, true, false, true],
   ['Unverified', false, false, false, true],
   ['Lost', false, false, false, true],
 ];
@@ -36,6 +37,19 @@ describe('a node that ended', () => {
   it.each(PLACES)('%s counts as a failure or not', (verdict, _unset, _always, _never, failure) => {
     expect(isFailure(verdict)).toBe(failure);
   });
+
+  it.each(PLACES)(
+    '%s says why it is kept out, and how to give it back, where it is',
+    (verdict, unset, always, never) => {
+      const command = 'kubectl annotate node n-1 kairos.io/upgrade-owner- && kubectl uncordon n-1';
+      const texts = [undefined, true, false].map((given) => keptOutText('n-1', verdict, given));
+      expect(texts.map((text) => text === undefined)).toEqual([unset, always, never]);
+      for (const text of texts) if (text !== undefined) expect(text.endsWith(command)).toBe(true);
+      if (unset && !never) expect(texts[2]).toMatch(/^It is kept out of service: spec\.uncordonOnFailure is false\. /);
+      // A reason of its own, and not only its name.
+      if (!unset) expect(texts[0]).not.toContain(verdict);
+    },
+  );
 
   it('that runs the target goes back, although its recovery image was not written', () => {
     const given = [undefined, true, false] as const;

@@ -2,7 +2,15 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { STEPS } from '../../api/schemas/kairos-node.ts';
 import type { KairosNodeStatus, Step, Verdict } from '../../api/types.ts';
-import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, resumeFrom, sameAttempt } from '../../policy/recovery.ts';
+import {
+  endWasCutOff,
+  heldFor,
+  lateVerdict,
+  rebootsFirst,
+  resumeFrom,
+  sameAttempt,
+  verifiesFirst,
+} from '../../policy/recovery.ts';
 
 const BEFORE_THE_POINT: ReadonlySet<Step> = new Set(['PrePull', 'Gate', 'Mark', 'Cordon', 'Drain'] as const);
 
@@ -89,6 +97,36 @@ describe('a node that is held', () => {
     ['RolledBack', 'b1', false],
   ])('after %s in boot %s reboots before it is written to in boot b1: %s', (verdict, bootID, expected) => {
     expect(rebootsFirst({ verdict, ...(bootID === undefined ? {} : { bootID }) }, 'b1')).toBe(expected);
+  });
+
+  const last = (verdict: Verdict, version = 'v4.0.3') => ({ verdict, bootID: 'b1', version });
+  const runs = (version: string, bootID = 'b2') => ({ bootID, release: { KAIROS_VERSION: version } });
+  const there = { bootID: 'b2', ready: true };
+  const wanted = { version: 'v4.0.3', force: false };
+
+  it.each<[string, Parameters<typeof verifiesFirst>, boolean]>([
+    ['whose pods did not work', [last('Unhealthy'), there, runs('v4.0.3'), wanted], true],
+    ['that could not be verified', [last('Unverified'), there, runs('v4.0.3'), wanted], true],
+    ['that was lost and is back', [last('Lost'), there, runs('v4.0.3'), wanted], true],
+    ['that is not Ready', [last('Lost'), { ...there, ready: false }, runs('v4.0.3'), wanted], false],
+    ['whose agent is silent', [last('Unverified'), there, runs('v4.0.3', 'b1'), wanted], false],
+    ['that fell back', [last('RolledBack'), there, runs('v4.0.3'), wanted], false],
+    ['that runs something else', [last('Unhealthy'), there, runs('v4.0.2'), wanted], false],
+    [
+      'for which a mended image is there',
+      [last('Unhealthy'), there, runs('v4.0.3'), { ...wanted, version: 'v5' }],
+      false,
+    ],
+    ['of another attempt at another version', [last('Unhealthy', 'v5'), there, runs('v4.0.3'), wanted], false],
+    [
+      'that still is in the boot that wrote',
+      [last('NeverRebooted'), { ...there, bootID: 'b1' }, runs('v4.0.3', 'b1'), wanted],
+      false,
+    ],
+    ['that is to be written anew', [last('Unhealthy'), there, runs('v4.0.3'), { ...wanted, force: true }], false],
+    ['of which nothing is known', [undefined, there, runs('v4.0.3'), wanted], false],
+  ])('a retry verifies a held node, instead of writing to it: one %s', (_, given, expected) => {
+    expect(verifiesFirst(...given)).toBe(expected);
   });
 
   const status = (verdict: Verdict, report: Partial<KairosNodeStatus> = {}): KairosNodeStatus => ({

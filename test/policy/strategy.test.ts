@@ -20,6 +20,7 @@ describe('a spec', () => {
       debug: false,
       excludePaths: [],
       soakMs: 30_000,
+      soakChecks: { daemonSets: true, maxRestarts: 3, timeoutMs: 600_000 },
       prePullTimeoutMs: 1_800_000,
       prePullAhead: 2,
       drainTimeoutMs: 900_000,
@@ -45,6 +46,12 @@ describe('a spec', () => {
       strategy: {
         maxUnavailable: '25%',
         soak: '0s',
+        soakChecks: {
+          daemonSets: false,
+          maxRestarts: 0,
+          timeout: '90s',
+          ignorePods: { matchLabels: { app: 'flaky' } },
+        },
         prePull: { timeout: '2h', ahead: 7 },
         drain: {
           timeout: '1m',
@@ -77,6 +84,12 @@ describe('a spec', () => {
       uncordonOnFailure: false,
       excludePaths: ['/etc/issue'],
       soakMs: 0,
+      soakChecks: {
+        daemonSets: false,
+        maxRestarts: 0,
+        timeoutMs: 90_000,
+        ignorePods: { matchLabels: { app: 'flaky' } },
+      },
       prePullTimeoutMs: 7_200_000,
       prePullAhead: 7,
       drainTimeoutMs: 60_000,

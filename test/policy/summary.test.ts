@@ -112,6 +112,47 @@ describe('the status of an upgrade', () => {
     expect(nodes).toMatchObject({ done: 6, failed: 2, summary: '6/10' });
   });
 
+  describe('with verdicts that evidence corrected which came late', () => {
+    const lost = { name: 'a', verdict: 'Lost', message: 'is not Ready' } as const;
+    const over = (more: Partial<RolloutStatus> = {}) =>
+      rollout({
+        phase: 'Failed',
+        message: 'stopped',
+        total: 3,
+        verdicts: { Succeeded: 1, Lost: 1 },
+        failed: [lost],
+        ...more,
+      });
+
+    it('counts what the nodes turned out to be, names them, and keeps its phase', () => {
+      const status = summarize(upgrade(over()), [ended('a', 'Succeeded'), ended('b', 'Succeeded')], ENGINE);
+      expect(status).toMatchObject({ phase: 'Failed', nodes: { done: 2, failed: 0, summary: '2/3' } });
+      expect(status.conditions).toContainEqual(
+        expect.objectContaining({
+          type: 'VerdictsCorrected',
+          status: 'True',
+          reason: 'LateEvidence',
+          message: 'evidence came late: a was Lost, is Succeeded; see kubectl get kairosnodes',
+        }),
+      );
+      expect(nodeOpUpgradeStatus.safeParse(status).error).toBeUndefined();
+    });
+
+    it('says so, too, when the node has gone on to another attempt since it was noted', () => {
+      const noted = over({ failed: [{ ...lost, correctedTo: 'RolledBack' }] });
+      const status = summarize(upgrade(noted), [ended('a', 'Succeeded', { attempt: 2 })], ENGINE);
+      expect(status.nodes).toMatchObject({ done: 1, failed: 1 });
+      expect(status.conditions).toContainEqual(
+        expect.objectContaining({ type: 'VerdictsCorrected', message: expect.stringMatching(/is RolledBack/) }),
+      );
+    });
+
+    it('has no such condition as long as every verdict stands', () => {
+      const { conditions = [] } = summarize(upgrade(over()), [ended('a', 'Lost')], ENGINE);
+      expect(conditions.map(({ type }) => type)).not.toContain('VerdictsCorrected');
+    });
+  });
+
   it.each([
     [
       'a node in hand, whatever its last attempt',

@@ -255,4 +255,23 @@ describe('a node', () => {
     expect(await handle.result()).toMatchObject({ outcome: 'Ended', verdict: 'Succeeded', cancelled: true });
     expect(script.steps('w-1')).toEqual(FULL);
   });
+
+  it('hands its evidence, and when each step began, to its end', async () => {
+    const seen = { bootID: 'boot-2', ready: true, at: '2026-03-01T10:00:00Z', by: 'agent', stamp: 'matches' } as const;
+    const { handle, script } = await rig.startNode({
+      answers: {
+        cordonNode: () => ({ notReadyBefore: ['DaemonSet default/broken'] }),
+        verifyNode: () => ({ verdict: 'Succeeded', message: 'runs v2', bootID: 'boot-2', evidence: seen }),
+        soakNode: () => ({ outcome: 'Unsteady', verdict: 'Unhealthy', message: 'no network' }),
+      },
+    });
+    expect(await handle.result()).toMatchObject({ verdict: 'Unhealthy', message: 'no network' });
+    const [end] = script.inputs('endNode');
+    expect(end).toMatchObject({ evidence: seen, hand: { notReadyBefore: ['DaemonSet default/broken'] } });
+    const steps = end?.hand.steps ?? [];
+    expect(steps.map(({ step }) => step)).toEqual(['Mark', 'Cordon', 'Drain', 'Upgrade', 'Reboot', 'Verify', 'Soak']);
+    const times = steps.map(({ startedAt }) => startedAt);
+    expect(times.toSorted()).toEqual(times);
+    expect(script.inputs('markNode')[0]?.steps?.map(({ step }) => step)).toEqual(['Mark']);
+  });
 });

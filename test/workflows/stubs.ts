@@ -70,7 +70,7 @@ const smooth: Activities = {
   waitForControlPlane: async () => ({ open: true }),
   checkGates: async () => ({ answer: 'Go', bootID: 'boot-1', from: 'v1' }),
   markNode: async () => ({ outcome: 'Marked' }),
-  cordonNode: async () => undefined,
+  cordonNode: async () => ({ notReadyBefore: [] }),
   drainNode: async () => ({ outcome: 'Drained' }),
   writeImage: async () => ({ outcome: 'Written' }),
   rebootNode: async () => ({ outcome: 'BootChanged' }),
@@ -78,6 +78,7 @@ const smooth: Activities = {
   soakNode: async () => ({ outcome: 'Steady' }),
   endNode: async ({ hand, verdict, message }) => ({ node: hand.node.name, outcome: 'Ended', verdict, message }),
   settleNode: async () => undefined,
+  readLateVerdicts: async () => [],
   settleWave: async ({ nodes }) => ({ verdicts: {}, failed: [], untouched: nodes.length }),
 };
 

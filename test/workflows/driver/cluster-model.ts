@@ -156,7 +156,10 @@ export class ClusterModel {
       waitForControlPlane: () => ({ open: true }),
       checkGates: (input: NodeUpgradeInput) => this.#gates(input),
       markNode: ({ node }: NodeInHand) => this.#marked(node),
-      cordonNode: ({ node }: NodeInHand) => void (this.node(node.name).cordoned = true),
+      cordonNode: ({ node }: NodeInHand) => {
+        this.node(node.name).cordoned = true;
+        return { notReadyBefore: [] };
+      },
       drainNode: () => ({ outcome: 'Drained' }),
       writeImage: () => ({ outcome: 'Written' }),
       rebootNode: () => ({ outcome: 'BootChanged' }),

@@ -47,6 +47,7 @@ const twiceUnreachable = (): Answers => {
     cordonNode: () => {
       tried += 1;
       if (tried <= 2) throw ApplicationFailure.retryable('connection refused', 'Unreachable');
+      return { notReadyBefore: [] };
     },
   };
 };
