@@ -53,6 +53,10 @@ test-unit: node_modules/.package-lock.json ## tests that need no server
 test-server: tools build ## tests on real servers
 	$(JEST) --selectProjects server
 
+.PHONY: test-node
+test-node: tools build ## one node: whatever may befall its upgrade, at every step (EVENTS='cancel,node deleted'; minutes)
+	@$(JEST) --selectProjects matrix
+
 .PHONY: e2e
 e2e: tools build ## the chart on real nodes, everything (root on Linux; packages: the error says which; minutes)
 	@node tools/resolve.ts kubelet kube-proxy

@@ -9,14 +9,17 @@ const shared = {
 
 export default {
   maxWorkers: 2,
+  // A machine that builds something at the same time takes its while.
+  testTimeout: 20_000,
   projects: [
     {
       ...shared,
       displayName: 'unit',
       testMatch: ['<rootDir>/test/**/*.test.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '\\.(server|real)\\.test\\.ts$'],
+      testPathIgnorePatterns: ['/node_modules/', '\\.(server|real|matrix)\\.test\\.ts$'],
     },
     { ...shared, displayName: 'server', testMatch: ['<rootDir>/test/**/*.server.test.ts'] },
+    { ...shared, displayName: 'matrix', testMatch: ['<rootDir>/test/**/*.matrix.test.ts'] },
     { ...shared, displayName: 'real', testMatch: ['<rootDir>/test/**/*.real.test.ts'] },
   ],
 } satisfies Config;

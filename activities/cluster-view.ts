@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { ClusterRef, NodeRef } from '../api/messages.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { watchKairosNodes, type KairosNodeView } from '../kube/kairos-nodes.ts';
+import { watchNodeLeases, type NodeLeaseView } from '../kube/node-leases.ts';
 import { watchNodes, type NodeView } from '../kube/nodes.ts';
 import { watchOperatorPods, type PodView } from '../kube/pods.ts';
 import type { Reflector, ReflectorLog } from '../kube/reflector.ts';
@@ -17,14 +18,22 @@ export interface ClusterView {
   readonly kairosNodes: Reflector<KairosNodeView>;
   readonly pods: Reflector<PodView>;
   readonly outages: OutageIndex;
+  /** The Leases on Nodes that are shared with other tools; absent where that is turned off. */
+  readonly leases?: NodeLeases;
   stop(): void;
+}
+
+/** One watch for the Leases of all nodes. */
+export interface NodeLeases {
+  readonly namespace: string;
+  readonly byName: Reflector<NodeLeaseView>;
 }
 
 /** Opens the watches and waits until each has been filled once. Rejects with the signal's reason when aborted before. */
 export async function openClusterView(
   client: KubeClient,
   ref: ClusterRef,
-  namespaces: readonly string[],
+  { namespaces, nodeLeaseNamespace }: { namespaces: readonly string[]; nodeLeaseNamespace?: string },
   signal?: AbortSignal,
   log?: ReflectorLog,
 ): Promise<ClusterView> {
@@ -32,11 +41,16 @@ export async function openClusterView(
   const kairosNodes = watchKairosNodes(client, log);
   const pods = watchOperatorPods(client, 'everywhere', log);
   const outages = new OutageIndex(nodes);
-  await Promise.all([nodes.synced(signal), kairosNodes.synced(signal), pods.synced(signal)]);
+  const leases =
+    nodeLeaseNamespace === undefined
+      ? undefined
+      : { namespace: nodeLeaseNamespace, byName: watchNodeLeases(client, nodeLeaseNamespace, log) };
+  const reflectors = [nodes, kairosNodes, pods, ...(leases === undefined ? [] : [leases.byName])];
+  await Promise.all(reflectors.map((reflector) => reflector.synced(signal)));
   const stop = () => {
-    for (const reflector of [nodes, kairosNodes, pods]) reflector.stop();
+    for (const reflector of reflectors) reflector.stop();
   };
-  return { client, ref, namespaces, nodes, kairosNodes, pods, outages, stop };
+  return { client, ref, namespaces, nodes, kairosNodes, pods, outages, ...(leases && { leases }), stop };
 }
 
 /**

@@ -91,7 +91,8 @@ export async function lookNow(view: ClusterView, hand: NodeInHand, signal: Abort
   }
 }
 
-async function orNone<T>(read: Promise<T>): Promise<T | undefined> {
+/** What was read, or undefined where it does not exist. */
+export async function orNone<T>(read: Promise<T>): Promise<T | undefined> {
   try {
     return await read;
   } catch (error) {

@@ -4,7 +4,7 @@ import type { Condition, KairosNodeOperatorStatus, KairosNodeStatus, Verdict, Wr
 import { isReason } from '../kube/errors.ts';
 import { deleteJob } from '../kube/jobs.ts';
 import { applyKairosNodeSpec, patchKairosNodeStatus, readKairosNode } from '../kube/kairos-nodes.ts';
-import { readNode, writeNode } from '../kube/nodes.ts';
+import { type NodeView, readNode, writeNode } from '../kube/nodes.ts';
 import { deletePod, type PodView } from '../kube/pods.ts';
 import { goesBack } from '../policy/placement.ts';
 import { sameAttempt } from '../policy/recovery.ts';
@@ -12,14 +12,20 @@ import { versionOf } from '../policy/release.ts';
 import { shortRecords } from '../policy/write-record.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { writeJobName } from './manifests.ts';
+import { giveLeaseBack } from './node-lease.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
+import { NO_BLOCKERS } from './step-status.ts';
 
-/** How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. */
+/**
+ * How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. `verified`: it runs what it should,
+ * and only its recovery image was not written.
+ */
 export interface NodeEnd {
   hand: NodeInHand;
   verdict: Verdict;
   message: string;
   unrecorded?: boolean;
+  verified?: boolean;
 }
 
 /**
@@ -27,12 +33,15 @@ export interface NodeEnd {
  * it acts, so repeating it changes nothing.
  */
 export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResult> {
-  const { hand, verdict, message } = end;
+  const { hand, verdict } = end;
+  const message = withDrain(end.message, hand);
   assertCluster(view, hand.cluster);
   // The image was not touched: what the node should run is what it was before.
-  if (verdict === 'Cancelled' || verdict === 'Failed') await takeStampBack(view, hand);
+  if (isUntouched(verdict)) await takeStampBack(view, hand);
   const writes = await recordsOf(view, hand);
-  await placeNode(view, hand, verdict);
+  await placeNode(view, end);
+  // After the node has its mark off, or says that it is held: until then other tools keep away from it.
+  await giveLeaseBack(view, hand.node);
   await cleanUp(view, hand, writes);
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);
@@ -62,15 +71,30 @@ async function recordsOf(view: ClusterView, hand: NodeInHand): Promise<WriteReco
   }
 }
 
-/** Uncordons only what carries our mark; what is kept out keeps a mark that says why. */
-async function placeNode(view: ClusterView, hand: NodeInHand, verdict: Verdict): Promise<void> {
+/** Verdicts of nodes whose image was not touched. */
+const isUntouched = (verdict: Verdict) => verdict === 'Cancelled' || verdict === 'Failed' || verdict === 'Skipped';
+
+/** What was done to pods against their budgets is told with the end of the node, whatever that is. */
+function withDrain(message: string, { drain }: NodeInHand): string {
+  return drain === undefined || drain.outcome === 'NothingEvicted' ? message : `${message}; pods: ${drain.message}`;
+}
+
+/**
+ * Uncordons only what carries our mark; what is kept out keeps a mark that says why. A node that somebody uncordoned
+ * before its image was touched is in service, and is kept out by no mark.
+ */
+async function placeNode(view: ClusterView, { hand, verdict, verified }: NodeEnd): Promise<void> {
   for (;;) {
     try {
       const node = await readNode(view.client, hand.node.name);
       if (node.uid !== hand.node.uid || node.owner !== hand.workflowID) return;
-      // Untouched, a node that was held goes back to being held, as it was.
-      const asBefore = verdict === 'Cancelled' || verdict === 'Failed' ? hand.takesOver : undefined;
-      const back = asBefore === undefined && goesBack(verdict, hand.spec.uncordonOnFailure);
+      // Untouched, or given a recovery image only, a node that was held goes back to being held, as it was.
+      const uncordoned = isUntouched(verdict) && hand.spec.upgradeActive && isUncordoned(view, hand, node);
+      const asBefore = (isUntouched(verdict) && !uncordoned) || !hand.spec.upgradeActive ? hand.takesOver : undefined;
+      const back =
+        uncordoned ||
+        (asBefore === undefined &&
+          (!hand.spec.upgradeActive || goesBack(verdict, hand.spec.uncordonOnFailure, verified)));
       await writeNode(view.client, node.name, {
         owner: back ? null : (asBefore ?? `${HELD_PREFIX}${verdict}`),
         ...(back && hand.spec.upgradeActive ? { unschedulable: null } : {}),
@@ -82,6 +106,13 @@ async function placeNode(view: ClusterView, hand: NodeInHand, verdict: Verdict):
       if (!isReason(error, 'Conflict')) throw error;
     }
   }
+}
+
+/** Whether somebody uncordoned the node after we had: before that step it may not be cordoned yet. */
+function isUncordoned(view: ClusterView, hand: NodeInHand, node: NodeView): boolean {
+  const { step, inHand } = view.kairosNodes.get(hand.node.name)?.status ?? {};
+  const cordoned = step === 'Drain' || step === 'Upgrade';
+  return cordoned && !node.unschedulable && inHand?.startedAt === hand.startedAt;
 }
 
 async function takeStampBack(view: ClusterView, hand: NodeInHand): Promise<void> {
@@ -113,7 +144,7 @@ async function removeJob(view: ClusterView, namespace: string, name: string): Pr
 }
 
 /** Removes a pod of ours, and the Job that owns it. Never one that is still writing: that is asked after its end only. */
-export async function removePod(view: ClusterView, pod: PodView): Promise<void> {
+export async function removePod(view: Pick<ClusterView, 'client' | 'namespaces'>, pod: PodView): Promise<void> {
   const writing = pod.labels[STEP_LABEL] === 'upgrade' || pod.labels[STEP_LABEL] === 'recovery';
   if (writing && pod.containers.some((container) => container.running)) return;
   try {
@@ -147,7 +178,7 @@ async function forget(view: ClusterView, hand: NodeInHand, message: string): Pro
   try {
     const last = view.kairosNodes.get(hand.node.name)?.status.lastAttempt?.verdict;
     const upgradeState = last === undefined ? 'Idle' : stateOf(last);
-    const cleared = { upgradeState, step: null, stepSince: null, inHand: null };
+    const cleared = { upgradeState, step: null, stepSince: null, inHand: null, ...NO_BLOCKERS };
     await patchKairosNodeStatus(view.client, hand.node.name, { ...cleared, message: message.slice(0, 4000) });
   } catch (error) {
     if (!isReason(error, 'NotFound')) throw error;
@@ -189,7 +220,7 @@ async function record(view: ClusterView, hand: Recorded, verdict: Verdict, messa
       upgradeState: stateOf(verdict),
       message: `${verdict}: ${message}`.slice(0, 4000),
       rollout: hand.rolloutID,
-      ...(hand.startedAt === undefined ? {} : { step: null, stepSince: null, inHand: null }),
+      ...(hand.startedAt === undefined ? {} : { step: null, stepSince: null, inHand: null, ...NO_BLOCKERS }),
       lastAttempt: attempt,
       conditions: corrected === undefined ? null : [corrected],
     });

@@ -2,19 +2,26 @@ import {
   nodeWorkflowID,
   type GateAnswer,
   type Leftover,
+  type NodeRef,
   type NodeUpgradeInput,
+  type Place,
   type RolloutContext,
+  type Target,
 } from '../api/messages.ts';
 import type { KairosNodeStatus } from '../api/types.ts';
 import type { KairosNodeView } from '../kube/kairos-nodes.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
 import { misfit } from '../policy/fit.ts';
+import { closedBudget, closedNode, closedReport, type ClosedGate } from '../policy/gates.ts';
 import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt } from '../policy/recovery.ts';
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { controlPlaneVersions } from './control-plane.ts';
 import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
+import { closedLease } from './node-lease.ts';
+import { imageMissing } from './pre-pull.ts';
 import { writeRefusal } from './write-refusal.ts';
 
 /**
@@ -35,10 +42,10 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
   const kairos = view.kairosNodes.get(name);
   const release = kairos?.status.release;
   const from = release === undefined ? undefined : versionOf(release);
-  const refused = refusal(view, input, node, kairos, from) ?? writeRefusal(input, node, kairos?.status);
+  const refused = (await refusal(view, input, node, kairos, from)) ?? writeRefusal(input, node, kairos?.status);
   if (refused !== undefined) return refused;
   const closed = closedGate(view, input, node, kairos);
-  if (closed !== undefined) return { answer: 'Wait', reason: closed };
+  if (closed !== undefined) return { answer: 'Wait', reason: closed.reason };
   return {
     answer: 'Go',
     bootID: node.bootID,
@@ -91,13 +98,13 @@ function leftOfHeld(
 const isSameAttempt = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>
   sameAttempt(last?.request, request);
 
-function refusal(
+async function refusal(
   view: ClusterView,
   input: NodeUpgradeInput,
   node: NodeView,
   kairos: KairosNodeView | undefined,
   from: string | undefined,
-): GateAnswer | undefined {
+): Promise<GateAnswer | undefined> {
   const { spec, target, place } = input;
   const release = kairos?.status.release;
   const wanted = input.request.kind === 'KairosNode' ? kairos?.spec.version : undefined;
@@ -111,7 +118,7 @@ function refusal(
   if (spec.upgradeActive && !spec.force && from !== undefined && sameVersion(from, target.version)) {
     return { answer: 'Done', verdict: 'AlreadyOnTarget', message: `runs ${from} already: not touched` };
   }
-  const fit = release === undefined ? undefined : misfit(release, target.fields);
+  const fit = release === undefined ? undefined : misfit(release, target.fields, spec.allowMisfit);
   if (fit !== undefined) {
     return {
       answer: 'Done',
@@ -119,29 +126,31 @@ function refusal(
       message: `image ${target.image} does not fit node ${node.name}: ${fit}; its image was not touched`,
     };
   }
-  const controlPlane = [...view.nodes.values()]
-    .filter((other) => other.controlPlane)
-    .map((other) => other.kubeletVersion);
-  const skew = skewRefusal(place.group, controlPlane, node.kubeletVersion, target.fields['KAIROS_SOFTWARE_VERSION']);
+  const versions = await controlPlaneVersions(view);
+  const skew = skewRefusal(place.group, versions, node.kubeletVersion, target.fields['KAIROS_SOFTWARE_VERSION']);
   if (skew !== undefined) return { answer: 'Done', verdict: 'Failed', message: `${skew}; the node was not touched` };
   return undefined;
 }
 
-function closedGate(
+/** Which gate keeps a node from being taken out now, or undefined: the first of those that are closed. */
+export function closedGate(
   view: ClusterView,
-  input: NodeUpgradeInput,
+  input: RolloutContext & { node: NodeRef; place: Place; target?: Target },
   node: NodeView,
   kairos: KairosNodeView | undefined,
-): string | undefined {
-  const closed = nodeClosed(node, mayTakeOver(input, node, kairos), kairos);
+): ClosedGate | undefined {
+  const closed = nodeClosed(node, mayTakeOver(input, node, kairos), kairos) ?? closedReport(node, kairos?.status);
   if (closed !== undefined) return closed;
-  if (kairos?.status.bootID !== node.bootID) return `node ${node.name}: its agent has not reported from this boot`;
+  const leased = closedLease(view, node.name);
+  if (leased !== undefined) return leased;
+  const missing = imageMissing(view, input);
+  if (missing !== undefined) return { gate: 'Image', reason: missing };
   const rivals = whoIsInTheWay(input.place, node.name, view.outages.values());
-  return rivals === undefined ? undefined : budgetText(rivals);
+  return rivals === undefined ? undefined : closedBudget(rivals);
 }
 
 /** Whether a mark that keeps a node out on purpose gives way: it is of an earlier attempt than the one that asks. */
-export const mayTakeOver = (context: RolloutContext, node: NodeView, kairos: KairosNodeView | undefined): boolean =>
+const mayTakeOver = (context: RolloutContext, node: NodeView, kairos: KairosNodeView | undefined): boolean =>
   heldFor(node.owner) !== undefined && !isSameAttempt(kairos?.status.lastAttempt, context);
 
 /** Whether this attempt already has a verdict for the node. */
@@ -151,20 +160,6 @@ export const endedBefore = (context: RolloutContext, kairos: KairosNodeView | un
   kairos.status.lastAttempt?.verdict !== 'Cancelled' &&
   isSameAttempt(kairos.status.lastAttempt, context);
 
-/**
- * Why a node itself cannot be taken out now, or undefined. `ours`: its mark gives way, and so does its cordon. `kairos`
- * tells whose hand it is in: the mark names the node's workflow only, which is the same for every rollout.
- */
-export function nodeClosed(node: NodeView, ours: boolean, kairos?: KairosNodeView): string | undefined {
-  if (!node.ready) return `node ${node.name} is not Ready`;
-  if (node.owner !== undefined && !ours) {
-    const rollout = heldFor(node.owner) === undefined ? kairos?.status.inHand?.rollout : undefined;
-    return `node ${node.name} is out already: ${rollout === undefined ? node.owner : `${rollout} has it in hand`}`;
-  }
-  if (node.unschedulable && !ours)
-    return `node ${node.name} is cordoned by somebody else: kubectl uncordon ${node.name} when it may be upgraded`;
-  return node.pressures.length === 0 ? undefined : `node ${node.name} has ${node.pressures.join(', ')}`;
-}
-
-export const budgetText = (rivals: string[]) =>
-  `budget taken: out are ${rivals.slice(0, 5).join(', ')}${rivals.length > 5 ? ` and ${rivals.length - 5} more` : ''}`;
+/** Why a node itself cannot be taken out now, or undefined. `ours`: its mark gives way, and so does its cordon. */
+export const nodeClosed = (node: NodeView, ours: boolean, kairos?: KairosNodeView): ClosedGate | undefined =>
+  closedNode(node, ours, kairos?.status.inHand?.rollout);

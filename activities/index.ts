@@ -1,3 +1,4 @@
+import type { NodeInHand } from '../api/messages.ts';
 import { answerCheck } from './answer-check.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { drainNode } from './drain.ts';
@@ -5,6 +6,7 @@ import { endNode, settleNode } from './end.ts';
 import { toFailure } from './failures.ts';
 import { checkGates } from './gates.ts';
 import { cordonNode, markNode } from './mark.ts';
+import { keepingLease } from './node-lease.ts';
 import { waitForControlPlane, waitForPlace } from './place.ts';
 import { planRollout } from './plan.ts';
 import { prePullImage } from './pre-pull.ts';
@@ -27,6 +29,10 @@ export function createActivities(view: ClusterView) {
         throw toFailure(error, mustSucceed);
       }
     };
+  /** A step of a node in hand: other tools keep off the node as long as it takes. */
+  const inHand = <Input extends NodeInHand | { hand: NodeInHand }, Output>(
+    run: (view: ClusterView, input: Input) => Promise<Output>,
+  ) => step((_view, input: Input) => keepingLease(view, 'hand' in input ? input.hand : input, () => run(view, input)));
   return {
     answerCheck: step(answerCheck),
     confirmRequest: step(confirmRequest),
@@ -37,12 +43,12 @@ export function createActivities(view: ClusterView) {
     waitForControlPlane: step(waitForControlPlane),
     checkGates: step(checkGates),
     markNode: step(markNode),
-    cordonNode: step(cordonNode),
-    drainNode: step(drainNode),
-    writeImage: step(writeImage),
-    rebootNode: step(rebootNode),
-    verifyNode: step(verifyNode),
-    soakNode: step(soakNode),
+    cordonNode: inHand(cordonNode),
+    drainNode: inHand(drainNode),
+    writeImage: inHand(writeImage),
+    rebootNode: inHand(rebootNode),
+    verifyNode: inHand(verifyNode),
+    soakNode: inHand(soakNode),
     endNode: step(endNode, true),
     settleNode: step(settleNode, true),
     settleWave: step(settleWave),

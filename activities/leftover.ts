@@ -31,9 +31,12 @@ export async function findLeftover(view: ClusterView, input: NodeUpgradeInput, n
     ...(status.step === undefined ? {} : { step: status.step }),
   });
   const bootID = found.resume === 'giveBack' ? (inHand?.bootID ?? node.bootID) : found.bootID;
+  const hand = handOf(context, bootID, inHand);
+  // With our mark the cordon is ours, too, whatever the attempt that asks now would do.
+  const upgradeActive = node.unschedulable || found.resume === 'write';
   return {
     resume: found.resume,
-    hand: { ...handOf(context, bootID, inHand), recoveredAt: new Date().toISOString() },
+    hand: { ...hand, spec: { ...hand.spec, upgradeActive }, recoveredAt: new Date().toISOString() },
     sameAttempt: inHand !== undefined && sameAttempt(inHand.request, input.request),
   };
 }
@@ -61,9 +64,11 @@ export function heldLeftover(
     ...(last.from === undefined ? {} : { from: last.from }),
   };
   const context = { ...input, ...contextOf(input, attempt) };
+  const hand = handOf(context, bootID, attempt);
   return {
     resume,
-    hand: { ...handOf(context, bootID, attempt), takesOver: owner },
+    // Held is a node whose upgrade failed: to finish that is not to write anything more.
+    hand: { ...hand, spec: { ...hand.spec, upgradeActive: true, upgradeRecovery: false }, takesOver: owner },
     sameAttempt: false,
   };
 }
@@ -108,6 +113,7 @@ function handOf(input: NodeUpgradeInput, bootID: string, inHand: InHand | undefi
     bootID,
     startedAt: inHand?.startedAt ?? new Date().toISOString(),
     ...(inHand?.from === undefined ? {} : { from: inHand.from }),
+    ...(inHand?.drain === undefined ? {} : { drain: inHand.drain }),
   };
 }
 

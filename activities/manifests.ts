@@ -40,10 +40,19 @@ const TRUSTED_BOOT_SOURCE = '/usr/local/trusted-boot';
 
 /**
  * The pod that brings the image to the node and reads its release files, without a shell: the files are copied to the
- * termination log, of which the API keeps 4096 bytes each. An old image may lack one of the two. For a machine with
- * trusted boot the image must have the signed files, and a shell for the Job that writes them.
+ * termination log, of which the API keeps 4096 bytes each. An old image may lack one of the two. `again`: another pod,
+ * which asks the registry whatever the node has. For a
+ * machine with trusted boot the image must have the signed files, and a shell for the Job that writes them.
  */
-export function prePullPod(context: RolloutContext, node: NodeRef, { trustedBoot = false } = {}) {
+export function prePullPod(
+  context: RolloutContext,
+  node: NodeRef,
+  {
+    again = false,
+    image = context.spec.image,
+    trustedBoot = false,
+  }: { again?: boolean; image?: string; trustedBoot?: boolean } = {},
+) {
   const name = objectName(
     'kairos-pull',
     node.name,
@@ -51,6 +60,7 @@ export function prePullPod(context: RolloutContext, node: NodeRef, { trustedBoot
     context.rolloutID,
     String(context.request.attempt),
     context.spec.image,
+    ...(again ? ['again'] : []),
   );
   return {
     apiVersion: 'v1',
@@ -67,8 +77,8 @@ export function prePullPod(context: RolloutContext, node: NodeRef, { trustedBoot
           : []),
       ].map(({ name, command }) => ({
         name,
-        image: context.spec.image,
-        imagePullPolicy: 'IfNotPresent',
+        image,
+        imagePullPolicy: again ? 'Always' : 'IfNotPresent',
         command,
         resources: { requests: { cpu: '1m', memory: '8Mi' } },
       })),

@@ -1,35 +1,49 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
-import type { NodeInHand } from '../api/messages.ts';
+import type { Marking, NodeInHand } from '../api/messages.ts';
 import { KubeError, isReason } from '../kube/errors.ts';
 import { applyKairosNodeSpec } from '../kube/kairos-nodes.ts';
 import { readNode, writeNode, type NodeView } from '../kube/nodes.ts';
 import { isOlder } from '../kube/raw-object.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
+import { closedBudget, closedReport, type ClosedGate } from '../policy/gates.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
-import { budgetText, nodeClosed } from './gates.ts';
+import { refusedByDrain } from './drain-refusal.ts';
+import { nodeClosed } from './gates.ts';
+import { giveLeaseBack, takeNodeLease } from './node-lease.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
 
-export type MarkAnswer = { outcome: 'Marked' } | { outcome: 'Full'; reason: string };
+export type MarkAnswer =
+  | { outcome: 'Marked' }
+  | { outcome: 'Full'; reason: string }
+  /** The node cannot be drained as it is, and was not touched: it is not tried again in this attempt. */
+  | { outcome: 'Refused'; message: string };
 
 /**
  * Writes our owner mark, waits until the shared watch has delivered that write, and counts the marks before it. Mark
  * first, count after: whoever is earlier in the watch goes on, whatever the number of rollouts and workers, without a
  * lock. Over budget, the mark is taken back. Repeating finds the own mark and only counts again.
+ *
+ * A node whose drain would be refused is not marked: its pods are looked at right before, once.
  */
-export async function markNode(view: ClusterView, hand: NodeInHand): Promise<MarkAnswer> {
+export async function markNode(view: ClusterView, hand: Marking): Promise<MarkAnswer> {
   assertCluster(view, hand.cluster);
   const mark = await writeMark(view, hand);
   if ('refused' in mark) return { outcome: 'Full', reason: mark.refused };
+  if ('cannotDrain' in mark) return { outcome: 'Refused', message: mark.cannotDrain };
   const order = await waitInActivity(undefined, (signal) =>
     view.nodes.waitFor(hand.node.name, (node) => orderOf(node, hand, mark.version), signal),
   );
   if (order < 0) return { outcome: 'Full', reason: `node ${hand.node.name} is gone` };
   const rivals = whoIsInTheWay(hand.place, hand.node.name, view.outages.values(), order);
-  if (rivals === undefined) return { outcome: 'Marked' };
+  // Only who has the place takes the Lease that other tools look at; and without it the place is given up.
+  const closed = rivals === undefined ? await takeNodeLease(view, hand.node) : closedBudget(rivals);
+  if (closed === undefined) return { outcome: 'Marked' };
   await takeMarkBack(view, hand);
-  return { outcome: 'Full', reason: budgetText(rivals) };
+  // An attempt whose answer was lost may have had the place, and taken it.
+  await giveLeaseBack(view, hand.node);
+  return { outcome: 'Full', reason: closed.reason };
 }
 
 /** The order of our mark. A watch that lags may still show an earlier mark of this workflow, which was taken back. */
@@ -43,7 +57,10 @@ function orderOf(node: NodeView | undefined, hand: NodeInHand, version: string):
  * Decided on a fresh read and written only to that version: a node cordoned by somebody meanwhile is not claimed.
  * Answers the version that carries the mark.
  */
-async function writeMark(view: ClusterView, hand: NodeInHand): Promise<{ refused: string } | { version: string }> {
+async function writeMark(
+  view: ClusterView,
+  hand: Marking,
+): Promise<{ refused: string } | { cannotDrain: string } | { version: string }> {
   for (;;) {
     const node = await readNode(view.client, hand.node.name);
     if (node.uid !== hand.node.uid) return { refused: `node ${node.name} was replaced by another one` };
@@ -53,8 +70,11 @@ async function writeMark(view: ClusterView, hand: NodeInHand): Promise<{ refused
         ? { version: node.resourceVersion }
         : { refused: `node ${node.name} carries the mark of an earlier run` };
     }
-    const closed = nodeClosed(node, hand.takesOver !== undefined && node.owner === hand.takesOver);
-    if (closed !== undefined) return { refused: closed };
+    const takesOver = hand.takesOver !== undefined && node.owner === hand.takesOver;
+    const closed = nodeClosed(node, takesOver) ?? (takesOver ? undefined : staleNow(view, hand, node));
+    if (closed !== undefined) return { refused: closed.reason };
+    const cannotDrain = hand.drains === true ? await refusedByDrain(view, hand) : undefined;
+    if (cannotDrain !== undefined) return { cannotDrain };
     try {
       const { resourceVersion } = node;
       const marked = await writeNode(view.client, node.name, { owner: hand.workflowID, resourceVersion });
@@ -63,6 +83,15 @@ async function writeMark(view: ClusterView, hand: NodeInHand): Promise<{ refused
       if (!isReason(error, 'Conflict')) throw error;
     }
   }
+}
+
+/**
+ * Whether what was known of the node when it was let through the gates is of an earlier boot by now. Not asked of a node
+ * that is held: it may be taken up again just because it does not report.
+ */
+function staleNow(view: ClusterView, hand: NodeInHand, node: NodeView): ClosedGate | undefined {
+  if (node.bootID !== hand.bootID) return { gate: 'Report', reason: `node ${node.name} has just rebooted by itself` };
+  return closedReport(node, view.kairosNodes.get(node.name)?.status);
 }
 
 async function takeMarkBack(view: ClusterView, hand: NodeInHand): Promise<void> {

@@ -1,43 +1,61 @@
-import type { NodeRef, Place, RolloutContext } from '../api/messages.ts';
-import { whoIsInTheWay } from '../policy/budget.ts';
+import type { NodeRef, Place, RolloutContext, Target } from '../api/messages.ts';
+import type { ClosedGate } from '../policy/gates.ts';
 import { type ClusterView, assertCluster, sameNode, untilSeen } from './cluster-view.ts';
-import { budgetText, endedBefore, mayTakeOver, nodeClosed } from './gates.ts';
+import { GateStatus } from './gate-status.ts';
+import { closedGate, endedBefore } from './gates.ts';
+import { ImageKeeper } from './pre-pull.ts';
 import { DeadlinePassed, pause, waitInActivity } from './waiting.ts';
 
 /** How long a node that was refused a moment ago is left alone, where nothing is seen that refuses it. */
 const UNSEEN_MS = 1000;
+/** How often what it waits for is looked at where no watch tells: Leases that run out, and what is shown of it. */
+const LOOK_MS = 1000;
 
 export type PlaceAnswer = { open: true } | { open: false; reason: string };
 
+/** `target`: what its pull read; absent in waits that began before it was told. */
+type PlaceInput = RolloutContext & { node: NodeRef; place: Place; reason: string; target?: Target };
+
 /**
- * Waits until a node that could not start may try again: it is Ready, nobody else's, its agent has reported, and there
- * is a place in the budget. One wait, woken by the watches, whatever it takes; what it waits for is in its heartbeats,
- * and at the gate's deadline in its answer.
+ * Waits until a node that could not start may try again: every gate is open. One wait, woken by the watches, whatever it
+ * takes; what it waits for is in its heartbeats and in the KairosNode, and at the gates' deadline in its answer.
  *
  * Where the place is open at first sight, what refused the node is not seen yet, or nearly over, such as the workflow
  * of another rollout before its mark and after it: a moment's patience, or the wave would turn in circles.
  */
-export async function waitForPlace(
-  view: ClusterView,
-  input: RolloutContext & { node: NodeRef; place: Place; reason: string },
-): Promise<PlaceAnswer> {
+export async function waitForPlace(view: ClusterView, input: PlaceInput): Promise<PlaceAnswer> {
   assertCluster(view, input.cluster);
   const { name } = input.node;
-  const closed = (): string | undefined => {
+  const closed = (): ClosedGate | undefined => {
     const node = sameNode(view, input.node);
     // Gone: let it start, it ends as skipped.
     if (node === undefined) return undefined;
     const kairos = view.kairosNodes.get(name);
     // It ended in this attempt, in another run: let it start, that is what it finds.
     if (endedBefore(input, kairos)) return undefined;
-    const own = nodeClosed(node, mayTakeOver(input, node, kairos), kairos);
-    if (own !== undefined) return own;
-    if (kairos?.status.bootID !== node.bootID) return `node ${name}: its agent has not reported from this boot`;
-    const rivals = whoIsInTheWay(input.place, name, view.outages.values());
-    return rivals === undefined ? undefined : budgetText(rivals);
+    return closedGate(view, input, node, kairos);
   };
   if (closed() === undefined) await waitInActivity(undefined, (signal) => pause(UNSEEN_MS, signal));
-  return waitUntilOpen(view, input.spec.gateTimeoutMs, closed, (reason) => `waited for its place in vain: ${reason}`);
+  const status = new GateStatus(view, input);
+  const back = new ImageKeeper(view, input);
+  let message: string | null = null;
+  try {
+    const answer = await waitUntilOpen(
+      view,
+      input.spec.gateTimeoutMs,
+      () => closed()?.reason,
+      (reason) => `waited for its place in vain: ${reason}`,
+      () => {
+        const now = closed();
+        if (now?.gate === 'Image') back.look();
+        void status.show(now);
+      },
+    );
+    if (!answer.open) message = `Skipped: ${answer.reason}`;
+    return answer;
+  } finally {
+    await status.clear(message);
+  }
 }
 
 /**
@@ -63,13 +81,35 @@ async function waitUntilOpen(
   deadlineMs: number,
   closed: () => string | undefined,
   say: (reason: string) => string,
+  look: () => void = () => undefined,
 ): Promise<PlaceAnswer> {
-  const decide = () => (closed() === undefined ? true : undefined);
   try {
-    await waitInActivity(deadlineMs, (signal) => untilSeen(view, decide, signal), closed);
+    await waitInActivity(deadlineMs, (signal) => untilOpen(view, closed, look, signal), closed);
     return { open: true };
   } catch (error) {
     if (!(error instanceof DeadlinePassed)) throw error;
     return { open: false, reason: say(closed() ?? 'it opened too late') };
+  }
+}
+
+/** Resolves once nothing is closed: at each change that the watches deliver, and after each look. */
+async function untilOpen(
+  view: ClusterView,
+  closed: () => string | undefined,
+  look: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const decide = () => (closed() === undefined ? true : undefined);
+  while (decide() === undefined) {
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const waits = [untilSeen(view, decide, either), pause(LOOK_MS, either)];
+    try {
+      await Promise.race(waits);
+    } finally {
+      over.abort(new Error('looked'));
+      await Promise.allSettled(waits);
+    }
+    if (decide() === undefined) look();
   }
 }

@@ -1,7 +1,10 @@
+import { ApplicationFailure } from '@temporalio/common';
 import type { Plan, RolloutContext } from '../api/messages.ts';
 import { MANAGED_LABEL } from '../api/names.ts';
+import { mayI, whoAmI } from '../kube/access-review.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { resolveBudget } from '../policy/budget.ts';
+import { drainOf } from '../policy/drain.ts';
 import { orderNodes } from '../policy/order.ts';
 import { matches } from '../policy/selector.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
@@ -20,9 +23,11 @@ const NO_REPORT = 'NoReport: it does not run Kairos, or its agent has not report
  * Which nodes the rollout upgrades, in which order. Taken once: nodes that join later are not part of it. Waits until
  * the agent of every selected Ready node has reported from the present boot, or has shown that the node does not run
  * Kairos; nodes that stay silent are named.
+ * @throws ApplicationFailure `MayNotDeletePods`, not retried
  */
 export async function planRollout(view: ClusterView, context: RolloutContext): Promise<Plan> {
   assertCluster(view, context.cluster);
+  await assertMayDelete(view, context);
   const idle = new IdleAgents(view);
   const silent = () =>
     selected(view, context).filter(
@@ -52,6 +57,17 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
       .map((node) => ({ name: node.name, reason: idle.has(node) ? NOT_KAIROS : NO_REPORT })),
     maxUnavailable: resolveBudget(context.spec.maxUnavailable, workers.length),
   };
+}
+
+/** A drain that is to delete pods needs a right that the worker has only where it was given: asked before any node is touched. */
+async function assertMayDelete(view: ClusterView, { spec }: RolloutContext): Promise<void> {
+  const { onTimeout } = drainOf(spec).drain;
+  if (onTimeout !== 'Delete' && onTimeout !== 'DeleteUnhealthy') return;
+  if (await mayI(view.client, { verb: 'delete', group: '', resource: 'pods' })) return;
+  throw ApplicationFailure.nonRetryable(
+    `strategy.drain.onTimeout: ${onTimeout} deletes pods in every namespace, and ${await whoAmI(view.client)} may not: set worker.mayDeletePods=true in the values of the chart, or apply deploy/options/worker-may-delete-pods.yaml, then set kairos.io/retry; or choose onTimeout: Fail or Skip. No node was touched`,
+    'MayNotDeletePods',
+  );
 }
 
 function selected(view: ClusterView, { spec }: RolloutContext): NodeView[] {

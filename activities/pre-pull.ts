@@ -2,24 +2,37 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { NodeRef, RolloutContext, Target } from '../api/messages.ts';
 import { isReason } from '../kube/errors.ts';
 import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
-import { createPod, deletePod, type PodView } from '../kube/pods.ts';
+import { createPod, deletePod, type ContainerView, type PodView } from '../kube/pods.ts';
 import { formatDuration } from '../policy/duration.ts';
+import { pinnedReference } from '../policy/image-identity.ts';
+import { hopelessPull, type HopelessPull } from '../policy/pull-trouble.ts';
 import { pickReleaseFields, versionOf } from '../policy/release.ts';
+import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { controlPlaneVersions } from './control-plane.ts';
 import { TRUSTED_BOOT_CONTAINER, prePullPod } from './manifests.ts';
 import { onTrustedBoot } from './trusted-boot.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
+/** How often a pod that keeps an image is made again, should that be refused. */
+const REMAKE_EVERY_MS = 5_000;
+
+/** `again`: what is on the node differs from what other nodes got. The registry is asked, whatever the node has. */
+type PrePull = RolloutContext & { node: NodeRef; again?: boolean };
+
 /**
  * Brings the image to the node and reads what is inside it, before anything is disrupted: a plain pod copies the
- * release files to its termination log. The pod stays until the node ends, or image garbage collection might undo it.
- * Repeating it finds the same pod.
+ * release files to its termination log. The pod stays until the node ends: as long as it is there, kubelet keeps its
+ * containers, and image garbage collection spares what a container uses. Repeating it finds the same pod.
  * @throws ApplicationFailure `PrePullFailed`, `NotAKairosImage`, `WrongArchitecture`, `NoTrustedBoot` (not retried): the node ends as Failed
  */
-export async function prePullImage(view: ClusterView, input: RolloutContext & { node: NodeRef }): Promise<Target> {
+export async function prePullImage(view: ClusterView, input: PrePull): Promise<Target> {
   assertCluster(view, input.cluster);
   const { node, spec } = input;
-  const manifest = prePullPod(input, node, { trustedBoot: onTrustedBoot(view, node.name) });
+  const manifest = prePullPod(input, node, {
+    again: input.again === true,
+    trustedBoot: onTrustedBoot(view, node.name),
+  });
   const { namespace, name } = manifest.metadata;
   let lastWords = 'the pod has not started';
   try {
@@ -34,11 +47,14 @@ export async function prePullImage(view: ClusterView, input: RolloutContext & { 
               lastWords = words;
               void tell(view, node, `pulling ${spec.image}: ${words}`);
             }
-            return now !== undefined && (now.phase === 'Succeeded' || now.phase === 'Failed') ? now : undefined;
+            return now !== undefined && (hasEnded(now) || troubleOf(now) !== undefined) ? now : undefined;
           },
           signal,
         );
-        if (pod.containers.some((container) => container.terminated !== undefined)) return readTarget(view, input, pod);
+        const trouble = troubleOf(pod);
+        if (trouble !== undefined) throw failure(input, trouble);
+        if (pod.containers.some((container) => container.terminated !== undefined))
+          return await readTarget(view, input, pod);
         // The kubelet refused the pod (no CPU, no place for pods): the next one may fit.
         lastWords = `${pod.reason ?? 'refused by the kubelet'}: ${pod.message ?? ''}`;
         await deletePod(view.client, namespace, name, { uid: pod.uid, gracePeriodSeconds: 0 });
@@ -54,17 +70,115 @@ export async function prePullImage(view: ClusterView, input: RolloutContext & { 
   }
 }
 
+const hasEnded = ({ phase }: PodView) => phase === 'Succeeded' || phase === 'Failed';
+
+/**
+ * Why the image of a node that was pulled before may be gone, or undefined: the pod that kept it there was deleted, and
+ * the one in its place has not ended. `target`: what was read of it then.
+ */
+export function imageMissing(
+  view: ClusterView,
+  context: RolloutContext & { node: NodeRef; target?: Target },
+): string | undefined {
+  const { node, spec, target } = context;
+  const pods = [prePullPod(context, node), prePullPod(context, node, { again: true })].flatMap(
+    ({ metadata }) => view.pods.get(`${metadata.namespace}/${metadata.name}`) ?? [],
+  );
+  if (pods.some((pod) => hasEnded(pod) && !pod.deleting && keeps(pod, target))) return undefined;
+  const words = pods.flatMap((pod) => waitingFor(pod) ?? [])[0];
+  return `the pod that keeps ${spec.image} on node ${node.name} was deleted: it is pulled again${words === undefined ? '' : `: ${words}`}`;
+}
+
+const keeps = ({ containers }: PodView, target: Target | undefined) =>
+  containers.some(
+    ({ terminated, imageID, image }) =>
+      terminated !== undefined &&
+      (target === undefined || image === target.pinned || (imageID !== undefined && imageID === target.imageID)),
+  );
+
+/** Makes the pod that keeps the image of a node again, where somebody deleted it while the node waits. */
+export class ImageKeeper {
+  readonly #view: ClusterView;
+  readonly #context: RolloutContext & { node: NodeRef; target?: Target };
+  #notBeforeMs = 0;
+
+  constructor(view: ClusterView, context: RolloutContext & { node: NodeRef; target?: Target }) {
+    this.#view = view;
+    this.#context = context;
+  }
+
+  /**
+   * Makes it where there is none, by the digest that was read before, where that is known: the tag may have moved since.
+   * Best effort, at most every few seconds: as long as it is missing the gate is closed, and says so.
+   */
+  look(): void {
+    const { target, node } = this.#context;
+    if (target === undefined || Date.now() < this.#notBeforeMs) return;
+    this.#notBeforeMs = Date.now() + REMAKE_EVERY_MS;
+    const manifest = prePullPod(this.#context, node, { image: target.pinned });
+    void this.#make(manifest).catch(() => undefined);
+  }
+
+  async #make(manifest: ReturnType<typeof prePullPod>): Promise<void> {
+    const { client, pods } = this.#view;
+    const { namespace, name } = manifest.metadata;
+    const now = pods.get(`${namespace}/${name}`);
+    // Refused by the kubelet, or with another image: the next one takes its place.
+    if (now !== undefined && hasEnded(now) && !now.deleting)
+      await deletePod(client, namespace, name, { uid: now.uid, gracePeriodSeconds: 0 });
+    if (now === undefined) await createPod(client, namespace, manifest);
+  }
+}
+
 /** Whether these words tell more than the last ones: a back-off only says that what went wrong is tried again. */
-const saysMore = (words: string, last: string): boolean =>
-  words !== last && !(words.startsWith('ImagePullBackOff') && last.startsWith('ErrImagePull'));
+function saysMore(words: string, last: string): boolean {
+  return words !== last && !(words.startsWith('ImagePullBackOff') && last.startsWith('ErrImagePull'));
+}
 
 function waitingFor(pod: PodView): string | undefined {
   const waiting = pod.containers.find((container) => container.waiting !== undefined)?.waiting;
   return waiting === undefined ? undefined : `${waiting.reason} ${waiting.message}`.trim();
 }
 
-/** Best effort: what the pull waits for is worth showing, but not worth failing for. */
+interface Trouble {
+  type: HopelessPull;
+  words: string;
+}
+
+/** What ends a pull before its deadline. */
+function troubleOf(pod: PodView): Trouble | undefined {
+  return pod.containers.map(troubleIn).find((trouble) => trouble !== undefined);
+}
+
+function troubleIn({ waiting, terminated }: ContainerView): Trouble | undefined {
+  const state = waiting ?? terminated;
+  const type = state === undefined ? undefined : hopelessPull(state);
+  return state === undefined || type === undefined
+    ? undefined
+    : { type, words: `${state.reason ?? ''} ${state.message ?? ''}`.trim() };
+}
+
+function failure({ spec, node }: PrePull, { type, words }: Trouble): ApplicationFailure {
+  const say = (text: string) =>
+    ApplicationFailure.nonRetryable(`${text}; the node was not touched (${words.slice(0, 500)})`, type);
+  switch (type) {
+    case 'WrongArchitecture':
+      return say(
+        `image ${spec.image} is for another architecture than node ${node.name}: give each architecture its own NodeOpUpgrade, or publish a manifest list`,
+      );
+    case 'NotAKairosImage':
+      return say(`image ${spec.image} has no program cp: it is not a Kairos image`);
+    case 'PrePullFailed':
+      return say(`image ${spec.image} cannot be pulled on node ${node.name}: correct spec.image`);
+  }
+}
+
+/**
+ * Best effort: what the pull waits for is worth showing, but not worth failing for. A node that another rollout has in
+ * hand says what that does.
+ */
 async function tell(view: ClusterView, node: NodeRef, message: string | null): Promise<void> {
+  if (view.kairosNodes.get(node.name)?.status.inHand !== undefined) return;
   try {
     await patchKairosNodeStatus(view.client, node.name, { message: message?.slice(0, 4000) ?? null });
   } catch (error) {
@@ -73,18 +187,11 @@ async function tell(view: ClusterView, node: NodeRef, message: string | null): P
   }
 }
 
-function readTarget(view: ClusterView, { spec, node }: RolloutContext & { node: NodeRef }, pod: PodView): Target {
+async function readTarget(view: ClusterView, { spec, node }: PrePull, pod: PodView): Promise<Target> {
   const text = (name: string) => {
     const ended = pod.containers.find((container) => container.name === name)?.terminated;
     return ended?.exitCode === 0 ? ended.message : undefined;
   };
-  const words = pod.containers.map((container) => container.terminated?.message ?? '').join(' ');
-  if (words.includes('exec format error')) {
-    throw ApplicationFailure.nonRetryable(
-      `image ${spec.image} is for another architecture than node ${node.name}: give each architecture its own NodeOpUpgrade, or publish a manifest list`,
-      'WrongArchitecture',
-    );
-  }
   const fields = pickReleaseFields(text('kairos-release'), text('os-release'));
   const version = fields === undefined ? undefined : versionOf(fields);
   if (fields === undefined || version === undefined) {
@@ -100,16 +207,33 @@ function readTarget(view: ClusterView, { spec, node }: RolloutContext & { node: 
       'NoTrustedBoot',
     );
   }
-  const digest = pod.containers
-    .map((container) => /sha256:[0-9a-f]{64}/.exec(container.imageID ?? '')?.[0])
-    .find((found) => found !== undefined);
+  const imageID = pod.containers.map((container) => container.imageID).find((found) => found !== undefined);
+  const digest = /sha256:[0-9a-f]{64}/.exec(imageID ?? '')?.[0];
+  const refused = await refusedForAll(view, node, fields);
   return {
     image: spec.image,
-    pinned: spec.image,
+    pinned: pinnedReference(spec.image, imageID),
     architecture:
       fields['KAIROS_TARGETARCH'] ?? fields['KAIROS_ARCH'] ?? sameNode(view, node)?.architecture ?? 'unknown',
     version,
     fields,
     ...(digest === undefined ? {} : { digest }),
+    ...(imageID === undefined ? {} : { imageID }),
+    ...(refused === undefined ? {} : { refused }),
   };
+}
+
+/**
+ * Why the skew policy keeps the image from every worker, not only from this one. Workers are pulled for when the control
+ * plane of their rollout is done, so nothing of it will change that.
+ */
+async function refusedForAll(
+  view: ClusterView,
+  node: NodeRef,
+  fields: Record<string, string>,
+): Promise<string | undefined> {
+  const seen = sameNode(view, node);
+  if (seen === undefined || seen.controlPlane) return undefined;
+  const versions = await controlPlaneVersions(view);
+  return skewRefusal('worker', versions, seen.kubeletVersion, fields['KAIROS_SOFTWARE_VERSION']);
 }

@@ -34,6 +34,10 @@ export function podToFinish(view: ClusterView, { metadata: { namespace, name } }
  * Whether an object that could not be deleted or written is out of our hands: a namespace that is deleted loses our
  * rights first, and takes everything in it along. In the operator's own namespace missing rights are an error.
  */
-export function goesWithItsNamespace(view: ClusterView, namespace: string, error: unknown): boolean {
+export function goesWithItsNamespace(
+  view: Pick<ClusterView, 'namespaces'>,
+  namespace: string,
+  error: unknown,
+): boolean {
   return namespace !== ownOf(view) && isReason(error, 'Forbidden');
 }

@@ -1,11 +1,11 @@
 import type { NodeInHand } from '../api/messages.ts';
-import type { Step } from '../api/types.ts';
+import type { KairosNodeStatus, Step } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
-import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
+import { type KairosNodeStatusChange, patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import type { ClusterView } from './cluster-view.ts';
 
 /** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
-export function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt }: NodeInHand) {
+export function inHandOf({ rolloutID, request, target, bootID, startedAt, from, recoveredAt, drain }: NodeInHand) {
   const { kind, namespace, name, uid, generation, attempt } = request;
   return {
     rollout: rolloutID,
@@ -18,14 +18,30 @@ export function inHandOf({ rolloutID, request, target, bootID, startedAt, from, 
     ...(target.digest === undefined ? {} : { digest: target.digest }),
     ...(from === undefined ? {} : { from }),
     ...(recoveredAt === undefined ? {} : { recoveredAt }),
+    ...(drain === undefined ? {} : { drain }),
   };
 }
+
+/** What keeps the drain, as the KairosNode shows it. */
+export type Blockers = Pick<KairosNodeStatusChange, 'blockers' | 'blockedPods'>;
+
+export const NO_BLOCKERS = { blockers: null, blockedPods: null } satisfies Blockers;
+
+/** A drain that was killed could not take its blockers back: the next step does. Its next attempt takes them up. */
+const leftBlockers = (now: KairosNodeStatus | undefined, step: Step): Blockers =>
+  now?.blockers === undefined || step === 'Drain' ? {} : NO_BLOCKERS;
 
 /**
  * Writes to the KairosNode which step its node is in: one write a step, by the activity that does the step. Repeating
  * it keeps the time at which the step began. A KairosNode that is gone (deleted, or not made yet) stops no upgrade.
  */
-export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, message: string): Promise<void> {
+export async function showStep(
+  view: ClusterView,
+  hand: NodeInHand,
+  step: Step,
+  message: string,
+  blockers?: Blockers,
+): Promise<void> {
   const now = view.kairosNodes.get(hand.node.name)?.status;
   const same =
     now?.step === step &&
@@ -33,7 +49,8 @@ export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, 
     now.upgradeState === 'InProgress' &&
     now.inHand?.startedAt === hand.startedAt &&
     now.inHand.recoveredAt === hand.recoveredAt;
-  if (same && now.message === message) return;
+  const told = same && now.inHand?.drain?.message === hand.drain?.message;
+  if (told && now.message === message && blockers === undefined) return;
   try {
     await patchKairosNodeStatus(view.client, hand.node.name, {
       upgradeState: 'InProgress',
@@ -43,6 +60,7 @@ export async function showStep(view: ClusterView, hand: NodeInHand, step: Step, 
       workflowID: hand.workflowID,
       inHand: inHandOf(hand),
       ...(same ? {} : { stepSince: new Date().toISOString() }),
+      ...(blockers ?? leftBlockers(now, step)),
     });
   } catch (error) {
     if (!isReason(error, 'NotFound')) throw error;

@@ -1,6 +1,9 @@
 import { Context } from '@temporalio/activity';
 import { formatDuration } from '../policy/duration.ts';
 
+/** Timers hold at most 2^31-1 ms. */
+const LONGEST_TIMER_MS = 2_000_000_000;
+
 /** Thrown inside a wait when its own deadline has passed; never leaves an activity. */
 export class DeadlinePassed extends Error {
   readonly waited: string;
@@ -17,13 +20,14 @@ export class DeadlinePassed extends Error {
  * down, or when its deadline has passed. The deadline counts from when the activity was first scheduled, so attempts
  * after a crash do not start it anew.
  *
- * `says` is what it waits for: it goes with each heartbeat, where `temporal workflow describe` and the UI show it.
+ * `says` is what it waits for: it goes with each heartbeat, where `temporal workflow describe` and the UI show it, and
+ * where the next attempt finds it.
  * @throws DeadlinePassed when the deadline passed; the signal's reason when cancelled
  */
 export async function waitInActivity<T>(
   deadlineMs: number | undefined,
   wait: (signal: AbortSignal) => Promise<T>,
-  says: () => string | undefined = () => undefined,
+  says: () => unknown = () => undefined,
 ): Promise<T> {
   const context = Context.current();
   const beat = setInterval(
@@ -32,9 +36,9 @@ export async function waitInActivity<T>(
   );
   const deadline = new AbortController();
   const left = deadlineMs === undefined ? undefined : context.info.scheduledTimestampMs + deadlineMs - Date.now();
-  // Timers hold at most 2^31-1 ms; a deadline beyond that is as good as none for one attempt.
+  // A deadline beyond that is as good as none for one attempt.
   const timer =
-    left === undefined || left > 2_000_000_000
+    left === undefined || left > LONGEST_TIMER_MS
       ? undefined
       : setTimeout(() => deadline.abort(new DeadlinePassed(deadlineMs ?? 0)), Math.max(0, left));
   try {
@@ -46,6 +50,31 @@ export async function waitInActivity<T>(
     throw error;
   } finally {
     clearInterval(beat);
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * The answer of a part of a wait, or undefined when `atMs` came first; the part is then over, too. Rejects with what it
+ * throws, and with the signal's reason.
+ */
+export async function beforeDeadline<T>(
+  atMs: number,
+  signal: AbortSignal,
+  part: (signal: AbortSignal) => Promise<T>,
+): Promise<T | undefined> {
+  const deadline = new AbortController();
+  const timer = setTimeout(
+    () => deadline.abort(new Error('deadline')),
+    Math.min(LONGEST_TIMER_MS, Math.max(0, atMs - Date.now())),
+  );
+  try {
+    return await part(AbortSignal.any([signal, deadline.signal]));
+  } catch (error) {
+    signal.throwIfAborted();
+    if (deadline.signal.aborted) return undefined;
+    throw error;
+  } finally {
     clearTimeout(timer);
   }
 }

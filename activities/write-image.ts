@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import type { NodeInHand } from '../api/messages.ts';
 import type { WriteRecord } from '../api/types.ts';
 import { defined } from '../kube/defined.ts';
@@ -5,12 +6,14 @@ import { KubeError, isReason } from '../kube/errors.ts';
 import { type JobView, createJob, deleteJob, readJob } from '../kube/jobs.ts';
 import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import type { PodView } from '../kube/pods.ts';
+import { readNode } from '../kube/nodes.ts';
 import { formatDuration } from '../policy/duration.ts';
+import { takenFromUs } from '../policy/ownership.ts';
 import { type WriteOutcome, type WriterEnd, writeOutcome } from '../policy/write-outcome.ts';
 import { rebootedRecord, withRecord, writeRecord } from '../policy/write-record.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
-import { askedAtMs, lookNow } from './contact.ts';
-import { type WriteStep, writeJob } from './manifests.ts';
+import { askedAtMs, lookNow, orNone } from './contact.ts';
+import { type WriteStep, writeJob, writeJobName } from './manifests.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 import { inHandOf, showStep } from './step-status.ts';
 import { onTrustedBoot } from './trusted-boot.ts';
@@ -40,6 +43,8 @@ const SLOW_MS = 10 * 60_000;
  * the lock lets its successor only wait for it, and repeat its outcome.
  *
  * How it ended, and the end of its log, is kept in the KairosNode before this answers, and so before its pod can go.
+ *
+ * Immediately before a Job is made the Node is read: one that somebody has put back to service is not written to.
  */
 export async function writeImage(
   view: ClusterView,
@@ -52,12 +57,51 @@ export async function writeImage(
   if (step === 'recovery' && view.kairosNodes.get(hand.node.name)?.status.recovery !== undefined)
     await patchWhereThere(view, hand, { recovery: null });
   return waitInActivity(undefined, async (signal) => {
-    for (;;) {
+    let isFirst = Context.current().info.attempt === 1 && hand.recoveredAt === undefined;
+    for (; ; isFirst = false) {
+      const freed = await freedBeforeWrite(view, hand, step, isFirst);
+      if (freed !== undefined) return freed;
       const answer = await writeOnce(view, hand, step, signal);
       if (answer !== undefined) return answer;
       await pause(AGAIN_MS, signal);
     }
   });
+}
+
+/**
+ * Whether the node was taken from us before its Job was made. A recovery image that follows a verified upgrade disrupts
+ * nobody, and is not asked. When it `isFirst`, no Job can have been made; later on one may have been, and be gone.
+ */
+async function freedBeforeWrite(
+  view: ClusterView,
+  hand: NodeInHand,
+  step: WriteStep,
+  isFirst: boolean,
+): Promise<WriteAnswer | undefined> {
+  if (step === 'recovery' && hand.spec.upgradeActive) return undefined;
+  if (!isFirst && (await mayHaveJob(view, hand, step))) return undefined;
+  const node = await orNone(readNode(view.client, hand.node.name));
+  if (node?.uid !== hand.node.uid || node.bootID !== hand.bootID) return { outcome: 'BootChanged' };
+  const freed = takenFromUs(node, hand.workflowID, hand.spec.upgradeActive);
+  if (freed === undefined) return undefined;
+  return isFirst
+    ? { outcome: 'NotWritten', message: `${freed}; its image was not touched` }
+    : {
+        outcome: 'Failed',
+        message: `${freed}; whether ${hand.target.image} was written in this boot is not known, as its Job is gone: look into /run/kairos-operator on the node, and reboot it when it may start that image`,
+      };
+}
+
+async function mayHaveJob(view: ClusterView, hand: NodeInHand, step: WriteStep): Promise<boolean> {
+  const name = writeJobName(hand, step);
+  if (podOf(view, name) !== undefined) return true;
+  const { namespace } = hand.request;
+  try {
+    return (await orNone(readJob(view.client, namespace, name))) !== undefined;
+  } catch (error) {
+    if (goesWithItsNamespace(view, namespace, error)) return true;
+    throw error;
+  }
 }
 
 /** Undefined: its pod is gone without having run to an end, and is to be made again. */

@@ -2,7 +2,7 @@
  * What workflows, activities and the watcher say to each other. Plain JSON only: these objects are stored in
  * histories, so a field may be added (optional) but never renamed or removed once a history has been released.
  */
-import type { LabelSelector, RolloutPhase, Verdict, WriteRecord } from './types.ts';
+import type { DrainRecord, DrainRung, LabelSelector, Misfit, RolloutPhase, Verdict, WriteRecord } from './types.ts';
 
 /** A cluster, by the UID of its kube-system namespace; `id` is for ids and display. */
 export interface ClusterRef {
@@ -43,6 +43,27 @@ export interface RolloutRequest {
   retry?: string;
 }
 
+/** How pods are moved off a node, with all defaults resolved. */
+export interface DrainSpec {
+  /** Whether pods without a controller are evicted. */
+  force: boolean;
+  /** Absent: that of each pod. */
+  gracePeriodSeconds?: number;
+  /** Absent: every pod. */
+  podSelector?: LabelSelector;
+  /** Absent: every pod is waited for. */
+  skipWaitForDeleteMs?: number;
+  /** 0: volumes are not waited for. */
+  volumeDetachMs: number;
+  /** Pods that end by themselves; without a selector those of Jobs. The time counts from the beginning of the drain. */
+  completion?: { podSelector?: LabelSelector; timeoutMs: number };
+  onTimeout: DrainRung;
+  /** Which budgets a deletion may go past; none listed: all. */
+  overridableBudgets: { namespace: string; name: string }[];
+  /** Absent: never. */
+  forceDeleteAfterMs?: number;
+}
+
 /** A NodeOpUpgrade with all defaults resolved. */
 export interface RolloutSpec {
   image: string;
@@ -57,12 +78,16 @@ export interface RolloutSpec {
   force: boolean;
   debug: boolean;
   uncordonOnFailure?: boolean;
+  /** What of node and image may differ although it is a misfit. Absent: nothing. */
+  allowMisfit?: Misfit[];
   excludePaths: string[];
   soakMs: number;
   prePullTimeoutMs: number;
   prePullAhead: number;
   drainTimeoutMs: number;
   deleteEmptyDirData: boolean;
+  /** Absent in histories of before it was there: read with `drainOf`. */
+  drain?: DrainSpec;
   rebootTimeoutMs: number;
   gateTimeoutMs: number;
 }
@@ -138,10 +163,14 @@ export interface Target {
   /** The reference that the pods of this node use: by digest where the digest is known to the registry. */
   pinned: string;
   digest?: string;
+  /** What the runtime of the node calls it: which digest that holds depends on the runtime. */
+  imageID?: string;
   architecture: string;
   version: string;
   /** The release fields that decide whether node and image fit together. */
   fields: Record<string, string>;
+  /** Why no node of this group may be upgraded to it: the rollout ends before any is touched. */
+  refused?: string;
 }
 
 export interface NodeUpgradeInput extends RolloutContext {
@@ -168,6 +197,13 @@ export interface NodeInHand extends RolloutContext {
   recoveredAt?: string;
   /** The mark that kept the node out before: taken over now, put back where its image is not touched. */
   takesOver?: string;
+  /** What its drain did that a person should know. */
+  drain?: DrainRecord;
+}
+
+/** A node that is to be marked; `drains`: what refuses a drain refuses the node before it is touched. */
+export interface Marking extends NodeInHand {
+  drains?: true;
 }
 
 /**
@@ -198,6 +234,8 @@ export interface NodeResult {
   cancelled?: boolean;
   /** What was written, and how that ended; of a log that tells of a success only the last words. */
   writes?: WriteRecord[];
+  /** Ended as the strategy wants it (`onTimeout: Skip`): no reason to stop the others. */
+  tolerated?: true;
 }
 
 /** The question whether a worker is at work. */

@@ -10,6 +10,8 @@ export const PAUSE_ANNOTATION = 'kairos.io/pause';
 export const RETRY_ANNOTATION = 'kairos.io/retry';
 /** The Lease in the operator's namespace that the uninstall program holds: while it does, no rollout is started. */
 export const UNINSTALL_LEASE = 'kairos-uninstall';
+/** Who we are in the Leases on Nodes that tools for the maintenance of nodes share. */
+export const NODE_LEASE_HOLDER = 'kairos-operator';
 /** The label set on Nodes that run Kairos. */
 export const MANAGED_LABEL = 'kairos.io/managed';
 /** The label on a Node that says whether it has trusted boot (UKI), where its agent does not: `true` or `false`. */

@@ -13,20 +13,27 @@ import type {
   kairosNodeStatus,
 } from './schemas/kairos-node.ts';
 import type {
+  MISFITS,
   ROLLOUT_PHASES,
-  labelSelector,
   nodeOpUpgradeSpec,
   nodeOpUpgradeStatus,
   rolloutStatus,
 } from './schemas/node-op-upgrade.ts';
+import type { blocker, drainRecord, BLOCKER_REASONS, DRAIN_RUNGS } from './schemas/drain.ts';
+import type { labelSelector } from './schemas/label-selector.ts';
 import type { condition } from './schemas/meta.ts';
 
 export type Verdict = (typeof VERDICTS)[number];
 export type Step = (typeof STEPS)[number];
 export type BootState = (typeof BOOT_STATES)[number];
+export type Misfit = (typeof MISFITS)[number];
 export type RolloutPhase = (typeof ROLLOUT_PHASES)[number];
 export type Condition = z.infer<typeof condition>;
 export type LabelSelector = z.infer<typeof labelSelector>;
+export type DrainRung = (typeof DRAIN_RUNGS)[number];
+export type BlockerReason = (typeof BLOCKER_REASONS)[number];
+export type Blocker = z.infer<typeof blocker>;
+export type DrainRecord = z.infer<typeof drainRecord>;
 
 export type KairosNodeSpec = z.infer<typeof kairosNodeSpec>;
 /** The fields of a KairosNode's status that its agent owns. */

@@ -5,6 +5,8 @@ import type { NewObject, RawObject } from './raw-object.ts';
 export interface Preconditions {
   /** Only the object with this UID. */
   uid?: string;
+  /** Only as it was in this version. */
+  resourceVersion?: string;
 }
 
 const CREATE_ATTEMPTS = 3;
@@ -39,12 +41,14 @@ export async function deleteObject(
   path: string,
   options: Preconditions & { gracePeriodSeconds?: number; propagationPolicy?: 'Background' | 'Foreground' },
 ): Promise<void> {
-  const { uid, ...rest } = options;
+  const { uid, resourceVersion, ...rest } = options;
   const body = {
     apiVersion: 'v1',
     kind: 'DeleteOptions',
     ...rest,
-    ...(uid !== undefined && { preconditions: { uid } }),
+    ...((uid !== undefined || resourceVersion !== undefined) && {
+      preconditions: { ...(uid !== undefined && { uid }), ...(resourceVersion !== undefined && { resourceVersion }) },
+    }),
   };
   try {
     await client.request({ verb: 'delete', path, body });

@@ -8,9 +8,9 @@ export type Eviction =
   /** The pod is not there any more, or another one has its name. */
   | { outcome: 'Gone' }
   /** Not now: a disruption budget, or a namespace that is being deleted. Ask again after `retryAfterMs`. */
-  | { outcome: 'Blocked'; message: string; retryAfterMs: number; budgets: string[] }
+  | { outcome: 'Blocked'; message: string; retryAfterMs: number; budgets: string[]; namespaceTerminating?: true }
   /** Waiting does not help; the message says what does. */
-  | { outcome: 'Refused'; message: string };
+  | { outcome: 'Refused'; message: string; severalBudgets?: true };
 
 const RETRY_MS = 5_000;
 
@@ -63,6 +63,7 @@ function evictionOf(error: KubeError, pod: string): Eviction | undefined {
       return /more than one PodDisruptionBudget/i.test(said)
         ? {
             outcome: 'Refused',
+            severalBudgets: true,
             message: `pod ${pod} is held by more than one PodDisruptionBudget, which the eviction API cannot serve; leave one that selects it`,
           }
         : undefined;
@@ -84,11 +85,15 @@ function byBudget(error: KubeError, pod: string): Eviction | undefined {
 
 function inDyingNamespace(error: KubeError, pod: string, said: string): Eviction {
   const dying = error.causes.some(({ reason }) => reason === 'NamespaceTerminating');
-  if (dying) return blocked(error, `pod ${pod}: its namespace is being deleted, and the pod with it`, []);
+  if (dying)
+    return {
+      ...blocked(error, `pod ${pod}: its namespace is being deleted, and the pod with it`, []),
+      namespaceTerminating: true,
+    };
   return { outcome: 'Refused', message: `pod ${pod} may not be evicted: ${said}; check RBAC and admission policies` };
 }
 
-function blocked(error: KubeError, message: string, budgets: string[]): Eviction {
+function blocked(error: KubeError, message: string, budgets: string[]): Extract<Eviction, { outcome: 'Blocked' }> {
   return { outcome: 'Blocked', message, retryAfterMs: error.retryAfterMs || RETRY_MS, budgets };
 }
 

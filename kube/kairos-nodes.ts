@@ -27,7 +27,7 @@ export type KairosNodeStatusChange = { [K in keyof KairosNodeOperatorStatus]?: K
 
 /** A merge patch keeps what it does not name: the optional fields of an earlier attempt. */
 const NO_ATTEMPT = {
-  inHand: { pinned: null, digest: null, from: null, recoveredAt: null },
+  inHand: { pinned: null, digest: null, from: null, recoveredAt: null, drain: null },
   lastAttempt: {
     request: null,
     retry: null,
@@ -56,12 +56,14 @@ export async function readKairosNode(client: KubeClient, name: string): Promise<
 
 /**
  * A merge patch, but `inHand`, `lastAttempt` and `recovery` are replaced as a whole: each is about one attempt. Only
- * `inHand.writes` stays until it is named, or the node is in hand no more: most steps do not know it.
+ * `inHand.writes` stays until it is named, or the node is in hand no more: most steps do not know it. Rejects with
+ * `Conflict` when `resourceVersion` is given and is not the present one.
  */
 export async function patchKairosNodeStatus(
   client: KubeClient,
   name: string,
   change: KairosNodeStatusChange,
+  resourceVersion?: string,
 ): Promise<KairosNodeView> {
   const { inHand, lastAttempt, recovery } = change;
   const status = {
@@ -74,7 +76,7 @@ export async function patchKairosNodeStatus(
     await client.request<RawObject>({
       verb: 'merge-patch',
       path: `${pathOf(name)}/status`,
-      body: { status },
+      body: { ...(resourceVersion !== undefined && { metadata: { resourceVersion } }), status },
       fieldManager: OPERATOR_FIELD_MANAGER,
     }),
   );

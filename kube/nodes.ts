@@ -15,6 +15,8 @@ export interface NodeView {
   ready: boolean;
   /** Since when it is Ready, by the API server's or kubelet's clock. */
   readySince?: string;
+  /** Since when it is not. */
+  notReadySince?: string;
   bootID: string;
   kubeletVersion: string;
   architecture: string;
@@ -30,8 +32,12 @@ export interface NodeView {
    * from live reads.
    */
   ownerOrder?: number;
+  /** Since when it is cordoned, where the taint that follows a cordon says so. */
+  cordonedSince?: string;
   /** Pressure conditions that are True, such as DiskPressure. */
   pressures: string[];
+  /** Since when each of them is. */
+  pressuresSince?: Record<string, string>;
 }
 
 /** The fields of a Node that the operator may write. `null` removes. */
@@ -44,6 +50,8 @@ export interface NodeChange {
 }
 
 const NODES = '/api/v1/nodes';
+/** Set by the controller manager on a node that somebody cordoned. */
+const CORDON_TAINT = 'node.kubernetes.io/unschedulable';
 
 /** All Nodes, by name. */
 export function watchNodes(
@@ -89,6 +97,7 @@ function watchedNode(object: RawObject, { listed, before }: Origin<NodeView>): N
 
 interface NodeSpec {
   unschedulable?: boolean;
+  taints?: { key: string; timeAdded?: string }[];
 }
 interface NodeStatus {
   conditions?: { type: string; status: string; lastTransitionTime?: string }[];
@@ -102,23 +111,38 @@ function nodeView({ metadata, spec, status }: RawObject): NodeView {
   const isTrue = (type: string) =>
     conditions.some((condition) => condition.type === type && condition.status === 'True');
   const ready = isTrue('Ready');
+  const changedAt = (type: string) => conditions.find((condition) => condition.type === type)?.lastTransitionTime;
+  const pressures = conditions.map(({ type }) => type).filter((type) => type.endsWith('Pressure') && isTrue(type));
+  const { unschedulable = false, taints = [] } = (spec ?? {}) as NodeSpec;
+  const cordon = taints.find(({ key }) => key === CORDON_TAINT);
   return {
     name,
     uid,
     resourceVersion,
     creationTimestamp,
     labels,
-    unschedulable: (spec as NodeSpec | undefined)?.unschedulable === true,
+    unschedulable,
     ready,
     bootID,
     kubeletVersion,
     architecture,
     controlPlane: CONTROL_PLANE_LABELS.some((label) => label in labels),
     ...defined({
-      readySince: ready ? conditions.find(({ type }) => type === 'Ready')?.lastTransitionTime : undefined,
+      readySince: ready ? changedAt('Ready') : undefined,
+      notReadySince: ready ? undefined : changedAt('Ready'),
+      cordonedSince: unschedulable ? cordon?.timeAdded : undefined,
+      pressuresSince: pressures.length === 0 ? undefined : timesOf(pressures, changedAt),
       etcdVoter: conditions.some(({ type }) => type === 'EtcdIsVoter') ? isTrue('EtcdIsVoter') : undefined,
       owner: annotations[OWNER_ANNOTATION],
     }),
-    pressures: conditions.map(({ type }) => type).filter((type) => type.endsWith('Pressure') && isTrue(type)),
+    pressures,
   };
 }
+
+const timesOf = (types: readonly string[], changedAt: (type: string) => string | undefined): Record<string, string> =>
+  Object.fromEntries(
+    types.flatMap((type) => {
+      const time = changedAt(type);
+      return time === undefined ? [] : [[type, time]];
+    }),
+  );

@@ -28,6 +28,8 @@ export interface PodView {
   reason?: string;
   message?: string;
   deleting: boolean;
+  /** When it should be gone, its grace period included; absent where it is not being deleted. */
+  deletionTimestamp?: string;
   creationTimestamp: string;
   containers: ContainerView[];
   /** The controller's kind: DaemonSet, ReplicaSet, Job, … */
@@ -90,6 +92,7 @@ export function podView({ metadata, spec, status }: RawObject): PodView {
     ready: conditions.some(({ type, status }) => type === 'Ready' && status === 'True'),
     ...defined({ reason, message }),
     deleting: metadata.deletionTimestamp !== undefined,
+    ...defined({ deletionTimestamp: metadata.deletionTimestamp }),
     creationTimestamp,
     containers: containers.map(({ name, image = '' }) =>
       containerView(name, image, containerStatuses.find((status) => status.name === name) ?? { name }),

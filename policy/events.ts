@@ -4,6 +4,9 @@ import type { Verdict } from '../api/types.ts';
 export const REASONS = [
   'TakenInHand',
   'DrainBlocked',
+  'NothingEvicted',
+  'PodsDeleted',
+  'VolumesAttached',
   'Drained',
   'UpgradeSlow',
   'ImageWritten',

@@ -1,5 +1,6 @@
 import type { KairosNodeStatus } from '../api/types.ts';
 import { byName } from './order.ts';
+import { waitsAtGate } from './gates.ts';
 import { heldFor } from './recovery.ts';
 
 const NAMED = 5;
@@ -15,8 +16,8 @@ export interface NearbyNode {
 }
 
 /**
- * What may keep the nodes of a rollout from being started, in words: nodes of the cluster that are out, each with why
- * and what to do, and pulls of its image that have not ended.
+ * What may keep the nodes of a rollout from being started, in words: nodes that wait at a gate, nodes of the cluster that
+ * are out, each with why and what to do, and pulls of its image that have not ended.
  */
 export function inTheWay(image: string, nodes: Iterable<NearbyNode>): string {
   const sorted = [...nodes].sort(byName);
@@ -29,7 +30,13 @@ export function inTheWay(image: string, nodes: Iterable<NearbyNode>): string {
       ? [`${name} ${status.message}`]
       : [],
   );
+  const waiting = sorted.flatMap(({ status }) =>
+    status !== undefined && waitsAtGate(status) && status.message !== undefined
+      ? [`${status.message} (since ${status.stepSince ?? 'just now'})`]
+      : [],
+  );
   const parts = [
+    ...(waiting.length === 0 ? [] : [listed(waiting)]),
     ...(out.length === 0 ? [] : [`out of service are ${listed(out)}; each of them takes a place in the budget`]),
     ...(pulls.length === 0 ? [] : [`last heard of pulls: ${listed(pulls)}`]),
   ];

@@ -1,4 +1,5 @@
-import type { KairosNodeStatus, Verdict } from '../api/types.ts';
+import type { Blocker, BlockerReason, KairosNodeStatus, Verdict } from '../api/types.ts';
+import { blockerText } from './drain-blockers.ts';
 import { type Notice, freshNotices, retryCommand } from './events.ts';
 import { isFailure } from './placement.ts';
 
@@ -86,7 +87,8 @@ function progress(inHand: InHand, status: KairosNodeStatus): Notice[] {
   return [
     taken,
     ...recovered(key, inHand, step),
-    ...(step === 'Drain' ? blocked(key, message, at) : []),
+    ...(step === 'Drain' ? blocked(key, status.blockers ?? []) : []),
+    ...drainNews(key, inHand),
     ...(step === 'Upgrade'
       ? [normal('Drained', `the drain is over; ${message}; from here on the node is taken to its verdict`)]
       : []),
@@ -113,23 +115,42 @@ function recovered(key: string, { recoveredAt }: InHand, step: string | undefine
   ];
 }
 
-/** What holds a drain, once for each budget: many pods may wait for one. */
-function blocked(key: string, message: string, at: { at?: string }): Notice[] {
-  const held = /^pod (\S+?) is held by (.*); asking again$/.exec(message);
-  if (held === null) return [];
-  const [, pod = '', by = ''] = held;
-  const [namespace = ''] = pod.split('/');
-  const look = by.startsWith('PodDisruptionBudget ')
-    ? `kubectl get pdb -n ${namespace}: let it allow a disruption (another replica elsewhere, a lower minAvailable), or delete the pod, which asks no budget`
-    : 'it is asked again until it goes';
+/** What holds a drain, once for each budget: many pods may wait for one. Pods that end by themselves hold nothing. */
+function blocked(key: string, blockers: readonly Blocker[]): Notice[] {
+  const first = new Map<string, Blocker>();
+  for (const blocker of blockers) {
+    const what = `${blocker.pod.split('/')[0] ?? ''}/${blocker.reason}/${blocker.budget ?? ''}`;
+    if (blocker.reason !== 'Completing' && !first.has(what)) first.set(what, blocker);
+  }
+  return [...first].map(([what, blocker]) => ({
+    key: `${key}|${what}`,
+    type: 'Warning',
+    reason: 'DrainBlocked',
+    message: `${blockerText(blocker)}. ${LETS_GO[blocker.reason](blocker.pod.split('/')[0] ?? '')}`,
+    at: blocker.since,
+  }));
+}
+
+const AT_THE_DEADLINE =
+  'At its deadline strategy.drain.onTimeout decides; by default the node is given back as Failed, untouched';
+
+const LETS_GO: Record<BlockerReason, (namespace: string) => string> = {
+  Budget: (namespace) =>
+    `kubectl get pdb -n ${namespace}: let it allow a disruption (another replica elsewhere, a lower minAvailable), or delete the pod, which asks no budget. ${AT_THE_DEADLINE}`,
+  SeveralBudgets: (namespace) => `kubectl get pdb -n ${namespace}. ${AT_THE_DEADLINE}`,
+  NamespaceTerminating: (namespace) =>
+    `kubectl get namespace ${namespace} -o yaml says what keeps it. ${AT_THE_DEADLINE}`,
+  Completing: () => 'it is evicted then',
+  Terminating: () => AT_THE_DEADLINE,
+  VolumeAttached: () => AT_THE_DEADLINE,
+};
+
+/** What the drain did that is not in its steps. */
+function drainNews(key: string, { drain }: InHand): Notice[] {
+  if (drain === undefined) return [];
+  const { outcome: reason, message } = drain;
   return [
-    {
-      key: `${key}|${namespace}/${by}`,
-      type: 'Warning',
-      reason: 'DrainBlocked',
-      message: `pod ${pod} is held by ${by}. ${look}. At strategy.drain.timeout the node is given back as Failed, untouched`,
-      ...at,
-    },
+    { key: `${key}|${message.length}`, type: reason === 'NothingEvicted' ? 'Normal' : 'Warning', reason, message },
   ];
 }
 

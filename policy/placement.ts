@@ -6,8 +6,10 @@ import type { Verdict } from '../api/types.ts';
  * What is known and serves goes back. What is unknown (Lost, Unverified), or has a half-written slot (UpgradeFailed),
  * stays out and is named. `uncordonOnFailure` changes that where it is safe: true also gives back a node whose upgrade
  * failed while it still serves, false keeps out every node that failed; a lost node is never given back.
+ *
+ * `verified`: the node runs the target, proven, and only its recovery image was not written: it serves.
  */
-export function goesBack(verdict: Verdict, uncordonOnFailure: boolean | undefined): boolean {
+export function goesBack(verdict: Verdict, uncordonOnFailure: boolean | undefined, verified = false): boolean {
   switch (verdict) {
     case 'Succeeded':
     case 'AlreadyOnTarget':
@@ -19,6 +21,7 @@ export function goesBack(verdict: Verdict, uncordonOnFailure: boolean | undefine
     case 'Failed':
       return uncordonOnFailure ?? true;
     case 'UpgradeFailed':
+      return uncordonOnFailure ?? verified;
     case 'NeverRebooted':
       return uncordonOnFailure ?? false;
     case 'Unverified':

@@ -1,4 +1,4 @@
-import type { RolloutSpec, Timing } from '../api/messages.ts';
+import type { DrainSpec, RolloutSpec, Timing } from '../api/messages.ts';
 import type { NodeOpUpgradeSpec } from '../api/types.ts';
 import { parseDurationMs } from './duration.ts';
 
@@ -9,6 +9,7 @@ export const STRATEGY_DEFAULTS = {
   prePullTimeout: '30m',
   prePullAhead: 2,
   drainTimeout: '15m',
+  volumeDetachTimeout: '5m',
   rebootTimeout: '30m',
   gateTimeout: '1h',
 } as const;
@@ -33,7 +34,7 @@ export function resolveSpec(spec: NodeOpUpgradeSpec): RolloutSpec {
 
 function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) {
   const ms = (given: string | undefined, standard: string) => parseDurationMs(given ?? standard);
-  const { maxUnavailable, soak, prePull = {}, drain = {}, reboot = {}, gateTimeout } = strategy;
+  const { maxUnavailable, soak, prePull = {}, drain = {}, reboot = {}, gateTimeout, allowMisfit } = strategy;
   return {
     maxUnavailable: maxUnavailable ?? (concurrency > 0 ? concurrency : STRATEGY_DEFAULTS.maxUnavailable),
     soakMs: ms(soak, STRATEGY_DEFAULTS.soak),
@@ -41,8 +42,34 @@ function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) 
     prePullAhead: prePull.ahead ?? STRATEGY_DEFAULTS.prePullAhead,
     drainTimeoutMs: ms(drain.timeout, STRATEGY_DEFAULTS.drainTimeout),
     deleteEmptyDirData: drain.deleteEmptyDirData ?? true,
+    drain: resolveDrain(drain),
     rebootTimeoutMs: ms(reboot.timeout, STRATEGY_DEFAULTS.rebootTimeout),
     gateTimeoutMs: ms(gateTimeout, STRATEGY_DEFAULTS.gateTimeout),
+    ...(allowMisfit === undefined ? {} : { allowMisfit }),
+  };
+}
+
+function resolveDrain(drain: NonNullable<NonNullable<NodeOpUpgradeSpec['strategy']>['drain']>): DrainSpec {
+  const { podSelector, gracePeriodSeconds = -1, waitForCompletion, skipWaitForDeleteTimeout, forceDeleteAfter } = drain;
+  return {
+    force: drain.force ?? false,
+    volumeDetachMs: parseDurationMs(drain.volumeDetachTimeout ?? STRATEGY_DEFAULTS.volumeDetachTimeout),
+    onTimeout: drain.onTimeout ?? 'Fail',
+    overridableBudgets: drain.overridableBudgets ?? [],
+    ...(gracePeriodSeconds < 0 ? {} : { gracePeriodSeconds }),
+    ...(podSelector === undefined ? {} : { podSelector }),
+    ...(skipWaitForDeleteTimeout === undefined
+      ? {}
+      : { skipWaitForDeleteMs: parseDurationMs(skipWaitForDeleteTimeout) }),
+    ...(forceDeleteAfter === undefined ? {} : { forceDeleteAfterMs: parseDurationMs(forceDeleteAfter) }),
+    ...(waitForCompletion === undefined
+      ? {}
+      : {
+          completion: {
+            timeoutMs: parseDurationMs(waitForCompletion.timeout),
+            ...(waitForCompletion.podSelector === undefined ? {} : { podSelector: waitForCompletion.podSelector }),
+          },
+        }),
   };
 }
 

@@ -7,6 +7,7 @@ import type {
 } from '../api/types.ts';
 import { conditionsOf, type Around, type EngineHealth } from './conditions.ts';
 import { isFinal } from './engine.ts';
+import { waitsAtGate } from './gates.ts';
 import { byName } from './order.ts';
 import { isFailure } from './placement.ts';
 
@@ -20,7 +21,7 @@ export interface SummarizedNode {
 /**
  * The part of a NodeOpUpgrade's status that the watcher writes: counts and nodes in flight from the KairosNodes, the
  * phase and the end from `status.rollout`, which the rollout writes, and the conditions. `nodes` are those whose status
- * names the rollout.
+ * names the rollout. Nodes that wait at a gate are listed behind those in hand, and not counted: they are in service.
  */
 export function summarize(
   upgrade: NodeOpUpgrade,
@@ -31,6 +32,7 @@ export function summarize(
   const generation = upgrade.metadata.generation ?? 0;
   const rollout = upgrade.status?.rollout?.generation === generation ? upgrade.status.rollout : undefined;
   const inFlight = nodes.filter((node) => node.status.upgradeState === 'InProgress').sort(byName);
+  const waiting = nodes.filter((node) => waitsAtGate(node.status)).sort(byName);
   const ended = nodes.filter(
     ({ status }) => status.upgradeState !== 'InProgress' && endedIn(status, upgrade, rollout?.attempt),
   );
@@ -66,7 +68,7 @@ export function summarize(
   return {
     ...counted,
     observedGeneration: generation,
-    inFlight: inFlight.slice(0, LISTED).map(({ name, status }) => ({
+    inFlight: [...inFlight, ...waiting].slice(0, LISTED).map(({ name, status }) => ({
       name,
       ...(status.step === undefined ? {} : { step: status.step }),
       ...(status.stepSince === undefined ? {} : { since: status.stepSince }),

@@ -2,16 +2,11 @@ import type { KubeClient } from '../kube/client.ts';
 import { explainApiServer, reachApiServer } from './api-server.ts';
 import type { Program } from './program.ts';
 import { requireResources } from './resources.ts';
-import { enabledNamespaces, missingRights, requireRights, type Right } from './rights.ts';
+import { requireLeaseRights, type Needs } from './needs.ts';
+import { enabledNamespaces, missingRights, requireRights } from './rights.ts';
 import { keepChecking, waitFor } from './surroundings.ts';
 
 const CHECK_EVERY_MS = 60_000;
-
-export interface Needs {
-  readonly rights: readonly Right[];
-  /** The file that gives the rights. */
-  readonly manifest: string;
-}
 
 /**
  * Waits until the API server answers, until the custom resource definitions are there and new enough, and until the account has its rights; answers the
@@ -21,7 +16,7 @@ export interface Needs {
  */
 export async function waitForAccess(
   client: KubeClient,
-  { rights, manifest }: Needs,
+  { rights, manifest, nodeLeases }: Needs,
   program: Program,
   onNewNamespace: (reason: string) => void,
 ): Promise<string[]> {
@@ -32,6 +27,8 @@ export async function waitForAccess(
     waitFor('custom resource definitions', () => requireResources(client), explainApiServer, program),
     waitFor('rights', () => requireRights(client, rights, own, manifest), explainApiServer, program),
   ]);
+  if (nodeLeases !== undefined)
+    await waitFor('rights on node leases', () => requireLeaseRights(client, nodeLeases), explainApiServer, program);
   if (remark !== undefined) log.warn({ reason: remark }, 'going on without that check');
   const look = () => enabledNamespaces(client, rights, further, manifest);
   const first = await waitFor('rights', look, explainApiServer, program);
@@ -43,7 +40,12 @@ export async function waitForAccess(
     const missing = await missingRights(client, rights, [own]).catch(() => []);
     return missing.length === 0 ? undefined : `not allowed any more: ${missing.join('; ')}; apply ${manifest}`;
   };
+  const lostLeaseRights = async ({ namespace, rights, manifest }: NonNullable<Needs['nodeLeases']>) => {
+    const missing = await missingRights(client, rights, [namespace]).catch(() => []);
+    return missing.length === 0 ? undefined : `not allowed any more: ${missing.join('; ')}; apply ${manifest}`;
+  };
   check('rights', lostRights, true);
+  if (nodeLeases !== undefined) check('rights on node leases', () => lostLeaseRights(nodeLeases), true);
   if (further.length > 0) {
     const namespacesNow = async () => {
       const { enabled, leftOut } = await look().catch(() => first);

@@ -8,7 +8,7 @@ import { applyFolder } from './apply.ts';
 import { startControlPlane, type ControlPlane } from './control-plane.ts';
 import { openImageRegistry, type ImageRegistry, type SimulatedImage } from './images.ts';
 import { startKubelets, type Kubelets } from './kubelet.ts';
-import { startKwok } from './kwok.ts';
+import { startKwok, writeStages } from './kwok.ts';
 import { buildMachine, type Machine } from './machine.ts';
 import { connectMachine, type NodeRecording, type SimulatedNode } from './node.ts';
 import { nodeObject } from './node-object.ts';
@@ -65,7 +65,10 @@ export interface SimulatedCluster {
    * starts it again after `downMs`, default 1000. False when none runs there.
    */
   killAgent(name: string, options?: { downMs?: number }): boolean;
-  /** kwok anew: after outages of the API server it waits ever longer, up to half a minute, before it connects again. */
+  /**
+   * kwok anew, with the images that are in the registry now. After outages of the API server it waits ever longer, up to
+   * half a minute, before it connects again.
+   */
   restartKwok(): Promise<void>;
   recordings(): NodeRecording[];
   /** Stops every process; the folder stays. */
@@ -180,7 +183,8 @@ export async function startCluster(options: ClusterOptions): Promise<SimulatedCl
       const batch = names.slice(from, from + TOGETHER);
       await Promise.all(batch.map(([name, isControlPlane]) => joinNode(name, isControlPlane)));
     }
-    return simulatedCluster({ controlPlane, kwok, images, agents, client, members, joinNode, stop });
+    const renewStages = () => void writeStages(folder, images.all(), timings);
+    return simulatedCluster({ controlPlane, kwok, images, agents, client, members, joinNode, renewStages, stop });
   } catch (error) {
     await stop();
     throw error;
@@ -195,6 +199,8 @@ interface Parts {
   client: KubeClient;
   members: Map<string, Member>;
   joinNode(name: string, controlPlane: boolean, image?: string): Promise<void>;
+  /** Tells the next kwok of the images that are in the registry now. */
+  renewStages(): void;
   readonly stop: () => Promise<void>;
 }
 
@@ -243,6 +249,7 @@ function simulatedCluster(parts: Parts): SimulatedCluster {
     release: (name) => member(name).machine.release(),
     async restartKwok() {
       await kwok.kill('SIGKILL');
+      parts.renewStages();
       // It minds only nodes whose lease it holds, and each process of it is another holder.
       await client.request({ verb: 'delete', path: NODE_LEASES });
       await kwok.start();

@@ -15,6 +15,8 @@ export interface SimulatedImage {
   readonly unsigned?: boolean;
   /** Whether a machine gets as far as userspace with it. Default true. */
   readonly boots?: boolean;
+  /** What a container runtime says when it cannot start a program of it, such as `exec format error`. */
+  readonly startError?: string;
 }
 
 export interface RegisteredImage {
@@ -29,6 +31,7 @@ export interface RegisteredImage {
   readonly osRelease: Readonly<Record<string, string>> | undefined;
   /** Whether it carries signed files for a machine with trusted boot. */
   readonly isSigned: boolean;
+  readonly startError: string | undefined;
   /** Texts of the files that a pre-pull pod prints. */
   readonly files: Readonly<Partial<Record<'kairos-release' | 'os-release', string>>>;
 }
@@ -132,7 +135,7 @@ function describe(folder: string, image: SimulatedImage): RegisteredImage {
   const hash = createHash('sha256')
     .update(JSON.stringify([image.reference, files]))
     .digest('hex');
-  const { reference, kairosRelease, osRelease } = image;
+  const { reference, kairosRelease, osRelease, startError } = image;
   return {
     reference,
     digest: `sha256:${hash}`,
@@ -141,6 +144,7 @@ function describe(folder: string, image: SimulatedImage): RegisteredImage {
     kairosRelease,
     osRelease,
     isSigned: kairosRelease?.['KAIROS_TRUSTED_BOOT'] === 'true' && image.unsigned !== true,
+    startError,
     files,
   };
 }

@@ -19,11 +19,7 @@ export interface KwokOptions {
 /** kwok, which keeps the nodes alive whose machine is on, and moves their ordinary pods along. */
 export async function startKwok(options: KwokOptions): Promise<ManagedProcess> {
   const { folder } = options;
-  mkdirSync(folder, { recursive: true });
-  const config = join(folder, 'kwok-stages.yaml');
-  const stages = kwokStages(options.images, options.timings);
-  // JSON is YAML that no reader of its older version takes `on` for a boolean in.
-  writeFileSync(config, stages.map((stage) => JSON.stringify(stage)).join('\n---\n'));
+  const config = writeStages(folder, options.images, options.timings);
   const logFile = join(folder, 'logs', 'kwok.log');
   const kwok = managedProcess({
     name: 'kwok',
@@ -43,4 +39,18 @@ export async function startKwok(options: KwokOptions): Promise<ManagedProcess> {
   });
   await kwok.start();
   return kwok;
+}
+
+/** What the next start of kwok does with these images. Answers the file that tells it. */
+export function writeStages(folder: string, images: readonly RegisteredImage[], timings: Timings): string {
+  mkdirSync(folder, { recursive: true });
+  const config = join(folder, 'kwok-stages.yaml');
+  // JSON is YAML that no reader of its older version takes `on` for a boolean in.
+  writeFileSync(
+    config,
+    kwokStages(images, timings)
+      .map((stage) => JSON.stringify(stage))
+      .join('\n---\n'),
+  );
+  return config;
 }

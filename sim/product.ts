@@ -20,15 +20,20 @@ export interface ProductOptions {
   readonly controlPlane: ControlPlane;
   readonly temporal: TemporalServer;
   readonly clusterName: string;
+  /** Whether the Leases on nodes are shared with other tools. Default: no. */
+  readonly nodeLeases?: boolean;
 }
 
 const NAMESPACE = 'kairos-system';
+/** As deploy/node-leases names it. */
+const NODE_LEASE_NAMESPACE = 'medik8s-leases';
 const TOKEN_SECONDS = 3600;
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 /** Applies the operator's manifests and starts watcher and worker. Resolves when both have been started, not when they are ready. */
 export async function startProduct(options: ProductOptions): Promise<Product> {
-  for (const part of ['operator', 'policies']) await applyFolder(options.client, path.join(ROOT, 'deploy', part));
+  const parts = ['operator', 'policies', ...(options.nodeLeases === true ? ['node-leases'] : [])];
+  for (const part of parts) await applyFolder(options.client, path.join(ROOT, 'deploy', part));
   const [watcher, worker] = await Promise.all([describe(options, 'watcher'), describe(options, 'worker')]);
   await Promise.all([watcher.process.start(), worker.process.start()]);
   return {
@@ -60,6 +65,7 @@ async function describe(options: ProductOptions, name: 'watcher' | 'worker') {
       TEMPORAL_ADDRESS: temporal.address,
       TEMPORAL_NAMESPACE: 'default',
       POD_NAME: `${name}-0`,
+      ...(options.nodeLeases === true ? { KAIROS_NODE_LEASE_NAMESPACE: NODE_LEASE_NAMESPACE } : {}),
     },
     logFile: path.join(folder, 'logs', `${name}.log`),
     stopTimeoutMs: 30_000,

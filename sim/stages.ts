@@ -4,7 +4,7 @@ import { POWER_LABEL } from './node-object.ts';
 import type { Timings } from './timings.ts';
 
 /** Lets a pod take its whole grace period to stop. */
-const STOPS_LATE_ANNOTATION = 'sim.kairos.io/stops-late';
+export const STOPS_LATE_ANNOTATION = 'sim.kairos.io/stops-late';
 
 interface MatchExpression {
   key: string;
@@ -38,7 +38,7 @@ const WAITING_REASON = '.status.containerStatuses.[].state.waiting.reason';
  */
 export function kwokStages(images: readonly RegisteredImage[], timings: Timings): object[] {
   const { pullMs, podStartMs, podStopMs } = timings;
-  const references = images.flatMap(referencesOf);
+  const references = images.flatMap((image) => referencesOf(image, images));
   const known = { key: IMAGE, operator: 'NotIn', values: references } as const;
   return [
     stage(
@@ -52,7 +52,7 @@ export function kwokStages(images: readonly RegisteredImage[], timings: Timings)
       stage(
         `image-${index}-pulled`,
         'Pod',
-        [PRE_PULL, LIVES, PENDING, { key: IMAGE, operator: 'In', values: referencesOf(image) }],
+        [PRE_PULL, LIVES, PENDING, { key: IMAGE, operator: 'In', values: referencesOf(image, images) }],
         { durationMilliseconds: pullMs },
         { statusTemplate: pulled(image) },
       ),
@@ -149,9 +149,11 @@ function waitsFor(reason: string | undefined): MatchExpression {
   return { key: WAITING_REASON, operator: 'In', values: [reason] };
 }
 
-function referencesOf({ reference, digest, imageID }: RegisteredImage): string[] {
+/** An image whose tag has moved to a later one is known by its digest only. */
+function referencesOf({ reference, digest, imageID }: RegisteredImage, all: readonly RegisteredImage[]): string[] {
   const repository = reference.replace(/@.*$/, '').replace(/:[^/:]*$/, '');
-  return [...new Set([reference, `${repository}@${digest}`, imageID])];
+  const tagged = all.findLast((other) => other.reference === reference)?.digest === digest;
+  return [...new Set([...(tagged ? [reference] : []), `${repository}@${digest}`, imageID])];
 }
 
 /**
@@ -159,6 +161,7 @@ function referencesOf({ reference, digest, imageID }: RegisteredImage): string[]
  * looks for the signed files of trusted boot.
  */
 function pulled(image: RegisteredImage): string {
+  if (image.startError !== undefined) return notStarted(image, image.startError);
   const message = (file: 'kairos-release' | 'os-release'): string => literal(image.files[file] ?? '');
   const exitCode = (file: 'kairos-release' | 'os-release'): number => (image.files[file] === undefined ? 1 : 0);
   const complete = exitCode('kairos-release') === 0 && exitCode('os-release') === 0;
@@ -192,6 +195,32 @@ containerStatuses:
 {{ end }}
 startTime: {{ $now | Quote }}
 phase: ${complete ? `{{ if gt (len .spec.containers) 2 }}${image.isSigned ? 'Succeeded' : 'Failed'}{{ else }}Succeeded{{ end }}` : 'Failed'}
+`;
+}
+
+/** As containerd tells it: the container was made, and its program could not be started. */
+function notStarted({ imageID }: RegisteredImage, error: string): string {
+  return `
+{{ $now := Now }}
+${conditions('False', 'PodFailed')}
+containerStatuses:
+{{ range .spec.containers }}
+- name: {{ .name | Quote }}
+  image: {{ .image | Quote }}
+  imageID: ${literal(imageID)}
+  ready: false
+  started: false
+  restartCount: 0
+  state:
+    terminated:
+      startedAt: "1970-01-01T00:00:00Z"
+      finishedAt: {{ $now | Quote }}
+      exitCode: 128
+      reason: StartError
+      message: ${literal(`failed to create containerd task: failed to create shim task: OCI runtime create failed: ${error}: unknown`)}
+{{ end }}
+startTime: {{ $now | Quote }}
+phase: Failed
 `;
 }
 

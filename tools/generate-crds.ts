@@ -49,6 +49,13 @@ const RESOURCES: readonly Resource[] = [
       text('State', '.status.upgradeState', 'Where the upgrade of this node stands.'),
       text('Step', '.status.step', 'The step that is running.'),
       text('Target', '.spec.version', 'The version that the node should run.'),
+      {
+        name: 'Blocked',
+        type: 'integer',
+        jsonPath: '.status.blockedPods',
+        description: 'Pods that have not left the node, while it is drained.',
+        priority: 1,
+      },
       text('Message', '.status.message', 'What the step waits for, or how it ended.', 1),
       age,
     ],

@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { missingRequirements } from '../rig/requirements.ts';
 
+/** `make test-node` shows all of them. */
+const SHORT_MATRIX = { EVENTS: 'its own failure,all terminated' };
+
 /** `make e2e` runs all of them. */
 const SHORT_REAL = ['test/real/cluster.real.test.ts', 'test/real/one-node.real.test.ts'];
 
@@ -21,11 +24,18 @@ interface Outcome {
  * servers of its own and mostly waits. Those on real nodes go one after the other: a cluster is enough for a machine. A
  * suite that could not even be loaded counts as a failure.
  */
-function run(project: string, extra: string[]): { passed: number; failed: number } {
+function run(
+  project: string,
+  extra: string[] = [],
+  env: Record<string, string> = {},
+): { passed: number; failed: number } {
   const file = path.join(tmpdir(), `kairos-tests-${process.pid}-${project}.json`);
   const jest = ['--experimental-vm-modules', '--no-warnings', 'node_modules/jest/bin/jest.js'];
   const args = [...jest, '--selectProjects', project, '--json', '--outputFile', file, ...extra];
-  const child = spawnSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const child = spawnSync(process.execPath, args, {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, ...env },
+  });
   try {
     const outcome = JSON.parse(readFileSync(file, 'utf8')) as Outcome;
     const unloaded = outcome.testResults.filter(
@@ -50,7 +60,7 @@ function runOnRealNodes(): { passed: number; failed: number } {
   return { passed: 0, failed: process.env['CI'] === undefined ? 0 : 1 };
 }
 
-const outcomes = [run('unit', []), run('server', []), runOnRealNodes()];
+const outcomes = [run('unit'), run('server'), run('matrix', [], SHORT_MATRIX), runOnRealNodes()];
 const sum = (of: 'passed' | 'failed') => outcomes.reduce((total, outcome) => total + outcome[of], 0);
 const failed = sum('failed');
 console.log(`${sum('passed')} passed, ${failed} failed`);

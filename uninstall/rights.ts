@@ -18,3 +18,8 @@ export const UNINSTALL_RIGHTS: readonly Right[] = [
     where: 'own',
   },
 ];
+
+/** The Leases on nodes that it gives back with a node. It does without: they run out by themselves. */
+export const UNINSTALL_LEASE_RIGHTS: readonly Right[] = [
+  { group: 'coordination.k8s.io', resource: 'leases', verbs: ['get', 'delete'], where: 'own' },
+];

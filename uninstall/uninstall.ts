@@ -104,7 +104,8 @@ async function untilDone(options: Uninstall, rollouts: Rollouts, ended: AbortSig
     for (const reason of waits.filter((text) => !told.has(text))) context.log.info({ reason }, 'waiting');
     for (const reason of waits) told.add(reason);
     if (decision.action === 'giveBack')
-      for (const facts of nodes.filter(({ name }) => decision.nodes.includes(name))) await giveBack(context, facts);
+      for (const facts of nodes.filter(({ name }) => decision.nodes.includes(name)))
+        await giveBack(context, facts, settings.nodeLeaseNamespace);
     if (decision.action !== 'done') quietSinceMs = performance.now();
     // Without Temporal nothing is starting either.
     else if (givenUp || performance.now() - quietSinceMs >= QUIET_MS) return decision.remarks;

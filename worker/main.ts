@@ -9,8 +9,9 @@ import { observedClient } from '../process/observed-client.ts';
 import { runProgram, type Program } from '../process/program.ts';
 import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { WORKFLOW_BUNDLE } from './bundle-path.ts';
+import { keepRemovingPulls } from './leftover-pulls.ts';
 import { observedActivities } from './metrics.ts';
-import { WORKER_MANIFEST, WORKER_RIGHTS } from './rights.ts';
+import { workerNeeds } from './rights.ts';
 import { installRuntime, runWorker } from './run-worker.ts';
 import { watchTemporal } from './temporal-presence.ts';
 
@@ -24,12 +25,10 @@ async function main(program: Program): Promise<void> {
   const client = observedClient(openCluster(), program.metrics);
   installRuntime(log);
   const [{ cluster, namespaces }, link] = await Promise.all([
-    waitForAccess(client, { rights: WORKER_RIGHTS, manifest: WORKER_MANIFEST }, program, stop).then(
-      async (namespaces) => ({
-        namespaces,
-        cluster: await identifyCluster(client, settings.clusterName, program),
-      }),
-    ),
+    waitForAccess(client, workerNeeds(settings), program, stop).then(async (namespaces) => ({
+      namespaces,
+      cluster: await identifyCluster(client, settings.clusterName, program),
+    })),
     connectToTemporal(temporal, ({ connectionOptions }) => NativeConnection.connect(connectionOptions), program),
   ]);
   const presence = watchTemporal(link.settings.connectionOptions);
@@ -43,11 +42,12 @@ async function main(program: Program): Promise<void> {
     for (const connection of former.splice(0)) await connection.close();
     return link.connection;
   };
-  const view = await openClusterView(client, cluster, namespaces, signal, log);
+  const view = await openClusterView(client, cluster, { ...settings, namespaces }, signal, log);
   const queue = taskQueue(cluster);
   const { namespace, address } = temporal;
   log.info({ cluster: cluster.id, taskQueue: queue, temporal: address, namespace, namespaces }, 'worker runs');
   readiness.has('worker');
+  void keepRemovingPulls(view, () => link.connection, namespace, program);
   try {
     await runWorker(
       {

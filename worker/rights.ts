@@ -1,4 +1,6 @@
 import { KAIROS_GROUP, OPERATOR_GROUP } from '../api/names.ts';
+import type { Settings } from '../api/schemas/settings.ts';
+import { leaseNeeds, type Needs } from '../process/needs.ts';
 import type { Right } from '../process/rights.ts';
 
 export const WORKER_MANIFEST = 'deploy/operator/worker-rbac.yaml';
@@ -9,6 +11,9 @@ export const WORKER_RIGHTS: readonly Right[] = [
   { group: '', resource: 'nodes', verbs: ['get', 'list', 'watch', 'patch'], where: 'cluster' },
   { group: '', resource: 'pods', verbs: ['get', 'list', 'watch'], where: 'cluster' },
   { group: '', resource: 'pods/eviction', verbs: ['create'], where: 'cluster' },
+  { group: 'policy', resource: 'poddisruptionbudgets', verbs: ['get'], where: 'cluster' },
+  { group: '', resource: 'persistentvolumeclaims', verbs: ['get'], where: 'cluster' },
+  { group: 'storage.k8s.io', resource: 'volumeattachments', verbs: ['list', 'watch'], where: 'cluster' },
   { group: KAIROS_GROUP, resource: 'kairosnodes', verbs: ['get', 'list', 'watch', 'patch'], where: 'cluster' },
   { group: KAIROS_GROUP, resource: 'kairosnodes/status', verbs: ['patch'], where: 'cluster' },
   { group: '', resource: 'pods', verbs: ['create', 'delete'], where: 'each' },
@@ -16,3 +21,20 @@ export const WORKER_RIGHTS: readonly Right[] = [
   { group: OPERATOR_GROUP, resource: 'nodeopupgrades', verbs: ['get'], where: 'each' },
   { group: OPERATOR_GROUP, resource: 'nodeopupgrades/status', verbs: ['patch'], where: 'each' },
 ];
+
+/** The Leases on nodes, in the namespace that the tools for their maintenance share. */
+export const NODE_LEASE_RIGHTS: readonly Right[] = [
+  {
+    group: 'coordination.k8s.io',
+    resource: 'leases',
+    verbs: ['get', 'list', 'watch', 'create', 'patch', 'delete'],
+    where: 'own',
+  },
+];
+
+/** What the worker must be allowed to do with these settings. */
+export const workerNeeds = ({ nodeLeaseNamespace }: Settings): Needs => ({
+  rights: WORKER_RIGHTS,
+  manifest: WORKER_MANIFEST,
+  ...leaseNeeds(nodeLeaseNamespace, NODE_LEASE_RIGHTS),
+});

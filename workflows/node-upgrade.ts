@@ -56,20 +56,30 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
   const giveBack = (verdict: Verdict, message: string, unrecorded = false) =>
     CancellationScope.nonCancellable(() => show('giving back').call.endNode({ hand, verdict, message, unrecorded }));
   try {
-    const mark = await show('marking the node as ours').wait.markNode(hand);
+    const drains = hand.spec.upgradeActive ? ({ drains: true } as const) : {};
+    const mark = await show('marking the node as ours').wait.markNode({ ...hand, ...drains });
     if (mark.outcome === 'Full') return { node: name, outcome: 'NotStarted', message: mark.reason };
+    if (mark.outcome === 'Refused') {
+      const { message } = mark;
+      await show('recording why it was not touched').call.settleNode({ ...input, verdict: 'Failed', message });
+      return { node: name, outcome: 'Ended', verdict: 'Failed', message };
+    }
     showPhase(input.timing, 'Disrupting');
     if (hand.spec.upgradeActive) {
       await show('cordoning').call.cordonNode(hand);
       const drain = await show('draining').wait.drainNode(hand);
+      if (drain.outcome !== 'BootChanged' && drain.drain !== undefined) hand.drain = drain.drain;
       if (drain.outcome === 'Failed') return await giveBack('Failed', drain.message);
+      if (drain.outcome === 'Skipped') return { ...(await giveBack('Skipped', drain.message)), tolerated: true };
       if (drain.outcome === 'BootChanged') {
         await giveBack('Cancelled', 'it rebooted by itself before its image was touched: tried again', true);
         return { node: name, outcome: 'NotStarted', message: `node ${name} rebooted by itself` };
       }
     }
   } catch (error) {
-    if (!isCancellation(error)) return giveBack('Failed', `${errorText(error)}; its image was not touched`);
+    // An attempt that fails after the cancel is not repeated: what it failed with is not why the node is given back.
+    if (!CancellationScope.current().consideredCancelled && !isCancellation(error))
+      return giveBack('Failed', `${errorText(error)}; its image was not touched`);
   }
   if (!CancellationScope.current().consideredCancelled) return undefined;
   await giveBack('Cancelled', 'cancelled before its image was touched: back in service');
@@ -124,8 +134,8 @@ async function takeToVerdict(
   show: Show,
   from: Exclude<Leftover['resume'], 'giveBack'>,
 ): Promise<NodeResult> {
-  const end = (verdict: Verdict, message: string) =>
-    show(`ending as ${verdict}`).call.endNode({ hand, verdict, message });
+  const end = (verdict: Verdict, message: string, verified = false) =>
+    show(`ending as ${verdict}`).call.endNode({ hand, verdict, message, ...(verified ? { verified } : {}) });
   try {
     if (from !== 'recovery') {
       let rebooted = from === 'verify';
@@ -149,14 +159,16 @@ async function takeToVerdict(
       if (!hand.spec.upgradeRecovery) return await end('Succeeded', judged.message);
     }
     const recovery = await show('writing the recovery image').wait.writeImage({ hand, step: 'recovery' });
-    return recovery.outcome === 'Written'
-      ? await end('Succeeded', `node ${hand.node.name} runs ${hand.target.version}; the recovery image is written, too`)
-      : await end(
-          'UpgradeFailed',
-          recovery.outcome === 'BootChanged'
-            ? `node ${hand.node.name} rebooted while its recovery image was written: set kairos.io/retry to write it again`
-            : recovery.message,
-        );
+    if (recovery.outcome === 'Written')
+      return await end(
+        'Succeeded',
+        `node ${hand.node.name} runs ${hand.target.version}; the recovery image is written, too`,
+      );
+    const message =
+      recovery.outcome === 'BootChanged'
+        ? `node ${hand.node.name} rebooted while its recovery image was written: set kairos.io/retry to write it again`
+        : recovery.message;
+    return await end('UpgradeFailed', message, true);
   } catch (error) {
     return end('Unverified', errorText(error));
   }

@@ -1,6 +1,10 @@
-import { CancellationScope, setCurrentDetails } from '@temporalio/workflow';
+import { CancellationScope, patched, setCurrentDetails } from '@temporalio/workflow';
 import type { NodeRef, NodeResult, Target, WaveInput, WaveResult } from '../api/messages.ts';
 import type { Verdict } from '../api/types.ts';
+import { isAnotherImage } from '../policy/image-identity.ts';
+
+/** Since when an image that differs is pulled once more, from the registry, before it is called moved. */
+export const PULLED_AGAIN = 'image-pulled-again';
 
 /** A node on which the image is, with what was read inside it. */
 export interface Pulled {
@@ -54,14 +58,18 @@ export class WaveState {
     return this.waiting.length + this.pulling + this.pulled.length + this.running === 0;
   }
 
-  /** Remembers what an image is; answers why the rollout must stop when the same tag now is something else. */
+  /**
+   * Remembers what an image is; answers why the rollout must stop when the same reference now is something else. What
+   * was compared before like was compared with like still holds for waves that began then.
+   */
   learn(target: Target): string | undefined {
     const known = (this.targets[target.architecture] ??= target);
-    if (
-      known.version === target.version &&
-      (known.digest === undefined || target.digest === undefined || known.digest === target.digest)
-    )
-      return undefined;
+    const differed =
+      known.version !== target.version ||
+      (known.digest !== undefined && target.digest !== undefined && known.digest !== target.digest);
+    const differs = isAnotherImage(known, target);
+    if (!differed && !differs) return undefined;
+    if (patched(PULLED_AGAIN) ? !differs : !differed) return undefined;
     return `image ${target.image} changed during the rollout: it was ${known.version} (${known.digest ?? 'no digest'}) and now is ${target.version} (${target.digest ?? 'no digest'}): name the image by its digest`;
   }
 
@@ -98,10 +106,13 @@ export class WaveState {
     this.show();
   }
 
-  /** A node that somebody took out of the rollout by itself is no reason to stop, but for the control plane. */
+  /**
+   * A node that somebody took out of the rollout by itself is no reason to stop, nor one that the strategy skips, but
+   * for the control plane.
+   */
   private fail(result: NodeResult, verdict: Verdict): void {
     if (this.failures.length < 100) this.failures.push({ name: result.node, verdict, message: result.message });
-    const stops = this.input.spec.stopOnFailure && verdict !== 'Cancelled';
+    const stops = this.input.spec.stopOnFailure && verdict !== 'Cancelled' && result.tolerated !== true;
     if (stops || this.input.place.group === 'control-plane')
       this.stop(`node ${result.node} ended as ${verdict}: ${result.message}`);
   }

@@ -4,6 +4,7 @@ import {
   condition,
   executeChild,
   isCancellation,
+  patched,
   setHandler,
 } from '@temporalio/workflow';
 import {
@@ -18,7 +19,7 @@ import { errorText } from './error-text.ts';
 import { pauseSignal, resumeSignal } from './messages.ts';
 import { attributesFor } from './search-attributes.ts';
 import { nodeUpgrade } from './node-upgrade.ts';
-import { WaveState, type Pulled } from './wave-state.ts';
+import { PULLED_AGAIN, WaveState, type Pulled } from './wave-state.ts';
 
 /**
  * Upgrades a group of nodes, never more than `place.budget` in hand at once. A sliding window: a slow node holds up
@@ -52,11 +53,17 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
   const pull = async (node: NodeRef, before: Promise<void> | undefined) => {
     try {
       const { wait } = activitiesFor(input.timing, node.name);
-      const target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node }));
+      let target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node }));
       if (input.place.group === 'control-plane') await before;
-      const moved = state.learn(target);
-      if (moved === undefined) state.pulled.push({ node, target });
-      else state.stop(moved);
+      let moved = state.learn(target);
+      if (moved !== undefined && patched(PULLED_AGAIN)) {
+        // What the node has may be old: the tag is looked up once more before it is said to have moved.
+        target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node, again: true }));
+        moved = state.learn(target);
+      }
+      const stop = moved ?? target.refused;
+      if (stop === undefined) state.pulled.push({ node, target });
+      else state.stop(stop);
     } catch (error) {
       if (isCancellation(error)) state.stop('cancelled');
       else {
@@ -119,7 +126,7 @@ async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled):
   const { context, places } = state;
   try {
     const place = await places.run(() =>
-      wait.waitForPlace({ ...context, node: next.node, place: input.place, reason: result.message }),
+      wait.waitForPlace({ ...context, ...next, place: input.place, reason: result.message }),
     );
     if (place.open) state.pulled.push(next);
     else state.end({ node: result.node, outcome: 'Ended', verdict: 'Skipped', message: place.reason });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { blocker, drainRecord } from './drain.ts';
 import { cel, condition, imageReference, mapList, time } from './meta.ts';
 
 export const VERDICTS = [
@@ -115,6 +116,7 @@ const inHand = z
     startedAt: time().describe('When the node was taken in hand.'),
     recoveredAt: time().optional().describe('When a workflow took it up again that was not the one which began it.'),
     writes: writes('What has been written so far, and how that ended.'),
+    drain: drainRecord.optional(),
   })
   .describe(
     'The upgrade that is under way: enough to finish it from evidence, should its workflow be lost. Absent when none is.',
@@ -196,6 +198,11 @@ export const kairosNodeOperatorStatus = z.object({
   rollout: z.string().max(1000).describe('Workflow id of the rollout that has this node in hand.').optional(),
   workflowID: z.string().max(1000).describe('Workflow id of the upgrade of this node.').optional(),
   inHand: inHand.optional(),
+  blockers: mapList(blocker, 'pod')
+    .max(20)
+    .describe('What keeps the drain: the first 20 pods that have not left the node.')
+    .optional(),
+  blockedPods: z.int().min(0).describe('How many pods have not left the node.').optional(),
   lastAttempt: lastAttempt.optional(),
   recovery: recovery.optional(),
   conditions: mapList(condition, 'type').describe('Named facts about this node.').optional(),

@@ -1,44 +1,11 @@
 import { z } from 'zod';
+import { drainStrategy } from './drain.ts';
 import { VERDICTS, STEPS } from './kairos-node.ts';
-import { LABEL_KEY, LABEL_VALUE, cel, condition, duration, imageReference, mapList, time, written } from './meta.ts';
+import { labelSelector } from './label-selector.ts';
+import { cel, condition, duration, imageReference, mapList, time, written } from './meta.ts';
 
-const LABEL_KEY_MESSAGE = 'write label keys such as disk or topology.kubernetes.io/zone';
-
-const labelSelectorRequirement = z
-  .object({
-    key: written(new RegExp(`^${LABEL_KEY}$`), LABEL_KEY_MESSAGE)
-      .max(317)
-      .describe('The label key.'),
-    operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).describe('How the key relates to the values.'),
-    values: z.array(z.string().max(63)).max(100).describe('The values, for In and NotIn.').optional(),
-  })
-  .meta(
-    cel({
-      rule: "self.operator in ['Exists', 'DoesNotExist'] ? !has(self.values) || size(self.values) == 0 : has(self.values) && size(self.values) > 0",
-      message: 'give at least one value for In and NotIn, and none for Exists and DoesNotExist',
-    }),
-  )
-  .describe('One requirement on a label.');
-
-export const labelSelector = z
-  .object({
-    matchLabels: z
-      .record(z.string(), z.string().max(63))
-      .meta({
-        maxProperties: 50,
-        ...cel(
-          { rule: `self.all(key, key.matches(r'^${LABEL_KEY}$'))`, message: LABEL_KEY_MESSAGE },
-          {
-            rule: `self.all(key, self[key].matches(r'^${LABEL_VALUE}$'))`,
-            message: 'a label value has letters, digits, and - _ . between them',
-          },
-        ),
-      })
-      .describe('Labels that must be equal.')
-      .optional(),
-    matchExpressions: z.array(labelSelectorRequirement).max(50).describe('Requirements that must all hold.').optional(),
-  })
-  .describe('A label selector over Nodes.');
+/** What of node and image may differ where that is asked for. An architecture, or a boot chain, never may: it would not boot. */
+export const MISFITS = ['Distribution', 'Model', 'FIPS', 'Family'] as const;
 
 const strategy = z
   .object({
@@ -72,22 +39,7 @@ const strategy = z
       })
       .describe('The pull of the image on a node, before anything is disrupted.')
       .optional(),
-    drain: z
-      .object({
-        timeout: duration()
-          .describe(
-            'How long the drain of one node may take before the node is given back and reported as Failed. Default 15m.',
-          )
-          .optional(),
-        deleteEmptyDirData: z
-          .boolean()
-          .describe(
-            'Whether pods with emptyDir volumes may be evicted, which deletes that data. Default true; false refuses the node.',
-          )
-          .optional(),
-      })
-      .describe('How pods are moved off a node.')
-      .optional(),
+    drain: drainStrategy.optional(),
     reboot: z
       .object({
         timeout: duration()
@@ -95,6 +47,13 @@ const strategy = z
           .optional(),
       })
       .describe('The reboot into the new image.')
+      .optional(),
+    allowMisfit: z
+      .array(z.enum(MISFITS))
+      .max(MISFITS.length)
+      .describe(
+        'What may differ between a node and the image although such a node may never join the cluster again: Distribution (of Kubernetes), Model, FIPS, Family. Default: nothing, a node that does not fit is refused. Another architecture, and trusted boot on one side only, are refused in any case.',
+      )
       .optional(),
     gateTimeout: duration()
       .describe(
@@ -109,7 +68,9 @@ export const nodeOpUpgradeSpec = z
     image: imageReference().describe(
       'The container image to upgrade the nodes to. Its version is read inside it, never derived from the tag.',
     ),
-    nodeSelector: labelSelector.describe('Which nodes to upgrade. Default: all nodes that run Kairos.').optional(),
+    nodeSelector: labelSelector
+      .describe('Which nodes to upgrade, by a label selector over Nodes. Default: all nodes that run Kairos.')
+      .optional(),
     imagePullSecrets: z
       .array(
         z
@@ -248,7 +209,10 @@ export const nodeOpUpgradeStatus = z
     message: z.string().max(4096).describe('What happens now, or how it ended and what to do.').optional(),
     observedGeneration: z.int().min(0).describe('The generation of the spec that this status is about.').optional(),
     nodes: counts.optional(),
-    inFlight: mapList(nodeInFlight, 'name').max(100).describe('The first 100 nodes in hand.').optional(),
+    inFlight: mapList(nodeInFlight, 'name')
+      .max(100)
+      .describe('The first 100 nodes in hand; behind them those that wait at a gate.')
+      .optional(),
     conditions: mapList(condition, 'type').describe('Named facts about this upgrade.').optional(),
     lastUpdated: time().optional().describe('When this status was last written.'),
     rollout: rolloutStatus.optional(),

@@ -22,6 +22,7 @@ const schema = z.object({
     .default('kairos'),
   KAIROS_NAMESPACE: namespace.default('kairos-system'),
   KAIROS_NAMESPACES: namespaceList,
+  KAIROS_NODE_LEASE_NAMESPACE: namespace.optional(),
   POD_NAME: z.string().min(1).optional(),
   LOG_LEVEL: z.enum(LEVELS, `one of ${LEVELS.join(', ')}`).default('info'),
   HEALTH_PORT: z
@@ -59,6 +60,8 @@ export interface Settings {
   namespace: string;
   /** The namespaces in which NodeOpUpgrades are carried out; the operator's own is always the first of them. */
   namespaces: string[];
+  /** Where the Leases on Nodes are that are shared with other tools. Absent: none is looked at, and none taken. */
+  nodeLeaseNamespace?: string;
   identity: string;
   logLevel: string;
   /** Where /healthz and /readyz are served; not at all without it. */
@@ -82,6 +85,7 @@ export function readSettings(env: Record<string, string | undefined>, processId:
     clusterName: data.KAIROS_CLUSTER_NAME,
     namespace: data.KAIROS_NAMESPACE,
     namespaces: [...new Set([data.KAIROS_NAMESPACE, ...data.KAIROS_NAMESPACES])],
+    ...(data.KAIROS_NODE_LEASE_NAMESPACE === undefined ? {} : { nodeLeaseNamespace: data.KAIROS_NODE_LEASE_NAMESPACE }),
     identity: data.POD_NAME ?? `process-${processId}`,
     logLevel: data.LOG_LEVEL,
     ...(data.HEALTH_PORT === undefined ? {} : { healthPort: data.HEALTH_PORT }),

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import { OutageIndex } from '../../activities/outage-index.ts';
 import { waitForPlace } from '../../activities/place.ts';
+import type { KairosNodeStatus } from '../../api/types.ts';
 import type { NodeView } from '../../kube/nodes.ts';
 import type { Reflector } from '../../kube/reflector.ts';
 import { HAND, MINUTE, SECOND, elapse } from './step-world.ts';
@@ -33,7 +34,9 @@ afterEach(() => {
 /** Waits for the place of n-1; `now` changes what the watch says of it, and of whose hand it is in. */
 function waiting() {
   const nodes = new Map([['n-1', NODE]]);
-  const status: { bootID: string; inHand?: { rollout: string } } = { bootID: 'boot-1' };
+  const status: KairosNodeStatus = { bootID: 'boot-1' };
+  const writes: { status: Record<string, unknown> }[] = [];
+  const pods = new Map<string, unknown>();
   const listeners: ((name: string, node: NodeView | undefined) => void)[] = [];
   const reflector = {
     get: (name: string) => nodes.get(name),
@@ -41,21 +44,45 @@ function waiting() {
     onChange: (listener: (typeof listeners)[number]) => listeners.push(listener),
   } as unknown as Reflector<NodeView>;
   const never = new Promise<never>(() => undefined);
+  /** The API server, as far as a status is written to it: what is written is delivered at once. */
+  const request = async ({ verb, body }: { verb: string; body?: { status: Record<string, unknown> } }) => {
+    await Promise.resolve();
+    if (verb === 'create') {
+      pods.set('kept', verb);
+      return { metadata: { name: 'p', uid: 'p' } };
+    }
+    if (body !== undefined) {
+      writes.push(body);
+      Object.assign(status, body.status);
+      for (const [field, value] of Object.entries(status))
+        if (value === null) delete (status as Record<string, unknown>)[field];
+    }
+    return { metadata: { name: 'n-1', uid: 'k', resourceVersion: '1' }, status };
+  };
+  const pulled = {
+    uid: 'p',
+    phase: 'Succeeded',
+    deleting: false,
+    containers: [{ terminated: {}, image: 'i@sha256:1' }],
+  };
+  pods.set('kept', pulled);
   const view = {
     ref: HAND.cluster,
+    client: { request },
     nodes: reflector,
+    pods: { get: () => pods.get('kept') },
     kairosNodes: {
-      get: () => ({ status }),
+      get: () => ({ name: 'n-1', resourceVersion: '1', status: { ...status } }),
       waitFor: (_name: unknown, _decide: unknown, signal: AbortSignal) =>
         new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
     },
     outages: new OutageIndex(reflector),
   } as unknown as ClusterView;
   const beats: unknown[] = [];
-  const said = { beats, answer: undefined as unknown };
+  const said = { beats, answer: undefined as unknown, writes, status, pods };
   const now = (change: Partial<NodeView>, rollout?: string) => {
     if (rollout === undefined) delete status.inHand;
-    else status.inHand = { rollout };
+    else status.inHand = { rollout } as NonNullable<KairosNodeStatus['inHand']>;
     const node = { ...NODE, ...change };
     nodes.set('n-1', node);
     for (const listener of listeners) listener('n-1', node);
@@ -114,5 +141,60 @@ describe('the wait for a place', () => {
       reason:
         'waited for its place in vain: node n-1 is cordoned by somebody else: kubectl uncordon n-1 when it may be upgraded',
     });
+  });
+
+  it('shows in the KairosNode which gate is closed, since when, and nothing any more once it is open', async () => {
+    const { said, now, begin } = waiting();
+    now({ pressures: ['DiskPressure'] });
+    begin();
+    await elapse(1100);
+    expect(said.status).toMatchObject({
+      step: 'Gate',
+      rollout: HAND.rolloutID,
+      message: 'waiting at the gate Pressure: node n-1 has DiskPressure: kubectl describe node n-1',
+    });
+    const since = said.status.stepSince;
+    await elapse(60 * SECOND);
+    expect(said.writes.length).toBe(1);
+    now({ pressures: ['DiskPressure', 'PIDPressure'] });
+    await elapse(3 * SECOND);
+    expect(said.status).toMatchObject({ message: expect.stringContaining('PIDPressure'), stepSince: since });
+    now({ unschedulable: true });
+    await elapse(3 * SECOND);
+    expect(said.status.message).toMatch(/^waiting at the gate Cordon: /);
+    expect(said.status.stepSince).not.toBe(since);
+    now({});
+    await elapse(SECOND);
+    expect(said.answer).toEqual({ open: true });
+    expect(said.status).not.toHaveProperty('step');
+    expect(said.status).not.toHaveProperty('message');
+    expect(said.writes.length).toBe(4);
+  });
+
+  it('leaves the KairosNode of a node alone that another rollout has in hand', async () => {
+    const { said, now, begin } = waiting();
+    now({ owner: HAND.workflowID, unschedulable: true }, HERS);
+    begin();
+    await elapse(10 * SECOND);
+    expect(said.writes).toEqual([]);
+  });
+
+  it('says of a node that it gave up what it has waited for', async () => {
+    const { said, now, begin } = waiting();
+    now({ ready: false });
+    begin();
+    await elapse(60 * MINUTE);
+    expect(said.status.message).toMatch(/^Skipped: waited for its place in vain: node n-1 is not Ready/);
+    expect(said.status).not.toHaveProperty('step');
+  });
+
+  it('makes the pod again that keeps the image, should somebody delete it', async () => {
+    const { said, now, begin } = waiting();
+    said.pods.clear();
+    now({});
+    begin();
+    await elapse(1100);
+    expect(said.status.message).toMatch(/^waiting at the gate Image: the pod that keeps i on node n-1 was deleted/);
+    expect(said.pods.get('kept')).toBe('create');
   });
 });

@@ -2,6 +2,7 @@ import { Context, asyncLocalStorage, type Info } from '@temporalio/activity';
 import { jest } from '@jest/globals';
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import type { NodeInHand } from '../../api/messages.ts';
+import { OWNER_ANNOTATION } from '../../api/names.ts';
 import type { KairosNodeStatus } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
@@ -76,9 +77,20 @@ export class StepWorld {
   }
 
   /** What kubelet, and the controller manager, write into the Node. */
-  node({ bootID = 'boot-1', ready = true, uid = 'uid-1' }): void {
+  node({
+    bootID = 'boot-1',
+    ready = true,
+    uid = 'uid-1',
+    owner = HAND.workflowID as string | null,
+    unschedulable = true,
+  }): void {
+    const annotations = owner === null ? {} : { [OWNER_ANNOTATION]: owner };
     const status = { nodeInfo: { bootID }, conditions: [{ type: 'Ready', status: ready ? 'True' : 'Unknown' }] };
-    this.#put(NODE, { metadata: { name: 'n-1', uid, resourceVersion: '' }, status });
+    this.#put(NODE, {
+      metadata: { name: 'n-1', uid, resourceVersion: '', annotations },
+      spec: { unschedulable },
+      status,
+    });
   }
 
   report(status: KairosNodeStatus): void {
@@ -151,7 +163,7 @@ export class StepWorld {
     step: (view: ClusterView, hand: NodeInHand) => Promise<Answer>,
     { agoMs = 0, hand = HAND }: { agoMs?: number; hand?: NodeInHand } = {},
   ): Running<Answer> {
-    const info = { scheduledTimestampMs: Date.now() - agoMs, heartbeatTimeoutMs: 10 * SECOND } as Info;
+    const info = { attempt: 1, scheduledTimestampMs: Date.now() - agoMs, heartbeatTimeoutMs: 10 * SECOND } as Info;
     const beat = () => void (this.heartbeats += 1);
     const never = new Promise<never>(() => undefined);
     const none = undefined as never;

@@ -25,6 +25,55 @@ const ended = (exitCode: number, message = '') => ({
 const kept = () => world.kairosNode;
 const jobs = () => world.requests.filter((request) => request.startsWith('create kairos-upgrade')).length;
 
+describe('a node that somebody put back to service', () => {
+  const asked = async (hand: Partial<typeof HAND> & { recoveredAt?: string } = {}) => {
+    const step = world.run((view, found) => writeImage(view, { hand: found, step: 'upgrade' }), {
+      hand: { ...HAND, ...hand },
+    });
+    await elapse(0);
+    return step;
+  };
+
+  it.each([
+    ['its mark is gone', { owner: null }, /carries no mark .*left as it is; its image was not/],
+    ['its mark is of another one', { owner: 'held:Lost' }, /carries the mark held:Lost/],
+    ['its cordon is gone', { unschedulable: false }, /somebody uncordoned node n-1 .*stays in service.*not touched/],
+  ])('is not written to: %s', async (_, node, message) => {
+    world.node(node);
+    expect((await asked()).answer).toEqual({ outcome: 'NotWritten', message: expect.stringMatching(message) });
+    expect(jobs()).toBe(0);
+  });
+
+  it('may have been written to where an earlier run could have made its Job, and that is said', async () => {
+    world.node({ owner: null });
+    const step = await asked({ recoveredAt: '2026-03-01T11:00:00Z' });
+    expect(step.answer).toEqual({
+      outcome: 'Failed',
+      message: expect.stringMatching(/whether i was written .* is not known/),
+    });
+    expect(jobs()).toBe(0);
+  });
+
+  it('is waited for where its Job is there: an image is being written', async () => {
+    await write();
+    world.node({ owner: null, unschedulable: false });
+    const step = await asked({ recoveredAt: '2026-03-01T11:00:00Z' });
+    world.pod('writer', ended(0));
+    await elapse(0);
+    expect(step.answer).toEqual({ outcome: 'Written' });
+  });
+
+  it('gets its recovery image after an upgrade that was verified: that disrupts nobody', async () => {
+    world.node({ owner: null, unschedulable: false });
+    const step = world.run((view, hand) => writeImage(view, { hand, step: 'recovery' }));
+    await elapse(0);
+    expect({ answer: step.answer, made: world.requests }).toEqual({
+      answer: undefined,
+      made: [expect.stringMatching(/^create kairos-recovery/)],
+    });
+  });
+});
+
 describe('the writing of an image', () => {
   it('has no deadline, and ends with its pod', async () => {
     const step = await write();

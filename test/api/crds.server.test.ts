@@ -103,6 +103,23 @@ describe('the API server', () => {
     expect(await refusal(strategy({ ...fields, drain: { timeout: '15m' }, reboot: { timeout: '90s' } }))).toBe('');
   });
 
+  it('accepts every form of drain', async () => {
+    const drain = {
+      timeout: '20m',
+      deleteEmptyDirData: false,
+      force: true,
+      gracePeriodSeconds: -1,
+      podSelector: { matchExpressions: [{ key: 'app', operator: 'Exists' }] },
+      skipWaitForDeleteTimeout: '1m',
+      volumeDetachTimeout: '0s',
+      waitForCompletion: { podSelector: { matchLabels: { app: 'job' } }, timeout: '19m59s' },
+      onTimeout: 'DeleteUnhealthy',
+      overridableBudgets: [{ namespace: 'db', name: 'pg' }],
+      forceDeleteAfter: '2m',
+    };
+    expect(await refusal(strategy({ drain }))).toBe('');
+  });
+
   it.each<[string, object, string[]]>([
     ['no image', upgrade({}), ['spec.image', 'Required value']],
     ['an empty image', upgrade({ image: '' }), ['spec.image', 'write an image reference such as quay.io/']],
@@ -121,6 +138,34 @@ describe('the API server', () => {
     ['a soak in words', strategy({ soak: '5 minutes' }), ['strategy.soak', 'a duration such as 30s, 15m or 1h30m']],
     ['a soak without unit', strategy({ soak: '30' }), ['strategy.soak', 'a duration such as 30s']],
     ['a timeout in days', strategy({ drain: { timeout: '1d' } }), ['drain.timeout', 'a duration such as 30s']],
+    ['an unknown end of a drain', strategy({ drain: { onTimeout: 'Evict' } }), ['drain.onTimeout', '"Delete"']],
+    ['a grace period below -1', strategy({ drain: { gracePeriodSeconds: -2 } }), ['greater than or equal to -1']],
+    [
+      'budgets to go past where nothing is deleted',
+      strategy({ drain: { overridableBudgets: [{ namespace: 'db', name: 'pg' }] } }),
+      ['strategy.drain', 'set onTimeout to Delete or DeleteUnhealthy, or leave it out'],
+    ],
+    [
+      'a kill where nothing is deleted',
+      strategy({ drain: { onTimeout: 'Skip', forceDeleteAfter: '1m' } }),
+      ['forceDeleteAfter counts from a deletion'],
+    ],
+    [
+      'a kill after the end',
+      strategy({ drain: { onTimeout: 'Delete', timeout: '1m', forceDeleteAfter: '1m' } }),
+      ['forceDeleteAfter must be shorter than timeout'],
+    ],
+    [
+      'a Job that may take longer than the drain',
+      strategy({ drain: { waitForCompletion: { timeout: '15m' } } }),
+      ['waitForCompletion.timeout must be shorter than timeout (default 15m)'],
+    ],
+    ['Jobs without a limit', strategy({ drain: { waitForCompletion: {} } }), ['waitForCompletion.timeout', 'Required']],
+    [
+      'a wrong label of pods',
+      strategy({ drain: { podSelector: { matchLabels: { 'my app': 'x' } } } }),
+      ['drain.podSelector.matchLabels', 'write label keys'],
+    ],
     ['no pull ahead', strategy({ prePull: { ahead: 0 } }), ['prePull.ahead', 'greater than or equal to 1']],
     [
       'two ways to say how many',

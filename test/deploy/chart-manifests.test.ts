@@ -4,7 +4,18 @@ import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { parse } from 'yaml';
 import { resolveTool } from '../../tools/resolve.ts';
 import { CRD_FOLDER, renderCrds } from '../../tools/generate-crds.ts';
-import { CHART, HELM_BUILD_MS, manifests, NAMESPACE, only, PROFILES, render, ROOT, type Manifest } from './chart.ts';
+import {
+  CHART,
+  containerOf,
+  HELM_BUILD_MS,
+  manifests,
+  NAMESPACE,
+  only,
+  PROFILES,
+  render,
+  ROOT,
+  type Manifest,
+} from './chart.ts';
 
 const EMBEDDED = PROFILES['embedded'] ?? {};
 const manifestsOf = (file: string) => manifests(readFileSync(path.join(ROOT, file), 'utf8'));
@@ -15,6 +26,8 @@ function bare({ metadata, ...rest }: Manifest, namespace = NAMESPACE): object {
   const object = { metadata: others, ...rest };
   return JSON.parse(JSON.stringify(object).replaceAll(`"${namespace}"`, `"${NAMESPACE}"`)) as object;
 }
+
+const nameOf = ({ kind, metadata }: Manifest) => `${kind} ${metadata.name}`;
 
 let rendered: Manifest[];
 
@@ -60,6 +73,49 @@ describe('the chart gives the rights of the plain manifests, no more and no less
     },
   );
 });
+
+describe('the Leases on nodes', () => {
+  const files = ['namespace', 'rbac'].flatMap((name) => manifestsOf(`deploy/node-leases/${name}.yaml`));
+
+  it('are shared with the rights of the plain manifests, and in a namespace that no uninstall deletes', async () => {
+    const shared = await render({ ...EMBEDDED, nodeLeases: { enabled: true } });
+    const there = ({ metadata, kind }: Manifest) =>
+      metadata.namespace === 'medik8s-leases' || (kind === 'Namespace' && metadata.name === 'medik8s-leases');
+    const sorted = (objects: readonly Manifest[]) =>
+      objects.toSorted((a, b) => nameOf(a).localeCompare(nameOf(b))).map((object) => bare(object));
+    expect(sorted(shared.filter(there))).toEqual(sorted(files));
+    const namespace = only(shared, 'Namespace', 'medik8s-leases');
+    expect(namespace.metadata.annotations).toEqual({ 'helm.sh/resource-policy': 'keep' });
+    const { env = [] } = containerOf(shared, 'kairos-worker');
+    expect(env).toContainEqual({ name: 'KAIROS_NODE_LEASE_NAMESPACE', value: 'medik8s-leases' });
+  });
+
+  it('are not looked at where their namespace is not known to be there, or where they are turned off', async () => {
+    for (const objects of [rendered, await render({ ...EMBEDDED, nodeLeases: { enabled: false } })])
+      expect(JSON.stringify(objects)).not.toMatch(/medik8s|NODE_LEASE/);
+  });
+
+  it('may be elsewhere', async () => {
+    const elsewhere = await render({ ...EMBEDDED, nodeLeases: { enabled: true, namespace: 'rhwa-leases' } });
+    expect(only(elsewhere, 'RoleBinding', 'kairos-worker', 'rhwa-leases').subjects).toMatchObject([
+      { name: 'kairos-worker', namespace: NAMESPACE },
+    ]);
+    expect(JSON.stringify(elsewhere)).not.toContain('medik8s');
+  });
+});
+
+it(
+  'the worker may delete pods everywhere only where a value says so, and then as the plain manifest gives it',
+  async () => {
+    const given = await render({ ...EMBEDDED, worker: { mayDeletePods: true } });
+    for (const wanted of manifestsOf('deploy/options/worker-may-delete-pods.yaml')) {
+      const { kind, metadata } = wanted;
+      expect(bare(only(given, kind, metadata.name, metadata.namespace))).toEqual(bare(wanted));
+      expect(rendered.filter((object) => object.metadata.name === metadata.name)).toEqual([]);
+    }
+  },
+  HELM_BUILD_MS,
+);
 
 it(
   'a list of further namespaces that is taken away is an empty one',

@@ -315,6 +315,52 @@ describe('a release', () => {
   });
 });
 
+describe('the namespace of the Leases on nodes', () => {
+  const common = () => [`--kubeconfig=${cluster.adminKubeconfig}`, `--namespace=${NAMESPACE}`];
+  const deploy = async (nodeLeases: object) => {
+    const values = { ...EMBEDDED, embeddedTemporal: { persistence: { enabled: false } }, nodeLeases };
+    const done = await inCluster(['upgrade', '--install', 'kairos-operator'], values);
+    expect(done).toMatchObject({ code: 0, stderr: '' });
+    return done.stdout;
+  };
+  const there = async (namespace: string) => {
+    const names = await kubectl('get', 'namespaces', '-o', 'name');
+    const roles = names.includes(namespace) ? await kubectl('get', 'roles', '-n', namespace, '-o', 'name') : '';
+    return {
+      made: names.split('\n').includes(`namespace/${namespace}`),
+      roles: roles.split('\n').filter(Boolean).length,
+    };
+  };
+
+  it('is made where it is missing and that is asked for, and outlives upgrade and uninstall', async () => {
+    await deploy({ enabled: 'auto' });
+    expect(await there('medik8s-leases')).toEqual({ made: false, roles: 0 });
+    for (const _ of ['install', 'upgrade']) {
+      expect(await deploy({ enabled: true })).toContain('by the Leases in medik8s-leases');
+      expect(await there('medik8s-leases')).toEqual({ made: true, roles: 2 });
+    }
+    expect(await deploy({ enabled: false })).not.toContain('medik8s');
+    expect(await there('medik8s-leases')).toEqual({ made: true, roles: 0 });
+    await deploy({ enabled: 'auto' });
+    expect(await there('medik8s-leases')).toEqual({ made: true, roles: 2 });
+    expect(await run('helm', 'uninstall', 'kairos-operator', '--no-hooks', '--wait', ...common())).toMatchObject({
+      code: 0,
+    });
+    expect(await there('medik8s-leases')).toEqual({ made: true, roles: 0 });
+  });
+
+  it('that somebody else has made is used, and left as it is', async () => {
+    await kubectl('create', 'namespace', 'other-leases');
+    const before = await kubectl('get', 'namespace', 'other-leases', '-o', 'json');
+    for (const enabled of ['auto', true]) await deploy({ enabled, namespace: 'other-leases' });
+    expect(await there('other-leases')).toEqual({ made: true, roles: 2 });
+    expect(await run('helm', 'uninstall', 'kairos-operator', '--no-hooks', '--wait', ...common())).toMatchObject({
+      code: 0,
+    });
+    expect(await kubectl('get', 'namespace', 'other-leases', '-o', 'json')).toBe(before);
+  });
+});
+
 const CLUSTER_KINDS =
   'clusterroles,clusterrolebindings,namespaces,customresourcedefinitions,validatingadmissionpolicies,validatingadmissionpolicybindings';
 const NAMESPACED_KINDS =

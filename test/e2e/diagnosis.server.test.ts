@@ -57,7 +57,8 @@ const retryOf = (name: string) =>
 
 describe('kubectl alone tells what happened, why and what to do', () => {
   it('of a drain that a budget holds', async () => {
-    const line = /Warning +DrainBlocked .* held by PodDisruptionBudget held-on-worker-1\. kubectl get pdb -n default: /;
+    const line =
+      /Warning +DrainBlocked .* held by PodDisruptionBudget held-on-worker-1, which allows 0 disruptions .*\. kubectl get pdb -n default: /;
     await says(
       () => describeNode('worker-1'),
       line,

@@ -16,6 +16,7 @@ import type { NodeView } from '../../kube/nodes.ts';
 import type { Reflector } from '../../kube/reflector.ts';
 import { isFinal } from '../../policy/engine.ts';
 import { startCluster, type NodeRecording, type SimulatedCluster } from '../../sim/cluster.ts';
+import type { ControlPlane } from '../../sim/control-plane.ts';
 import { kairosImage, type SimulatedImage } from '../../sim/images.ts';
 import { startObserver, type Observer } from '../../sim/observer.ts';
 import { patientClient } from '../../sim/patient-client.ts';
@@ -29,7 +30,7 @@ const TIMINGS = { pullMs: 200, upgradeMs: 2000, bootMs: 1500, podStartMs: 100, p
 const UPGRADES = `/apis/operator.kairos.io/v1alpha1/namespaces/${NAMESPACE}/nodeopupgrades`;
 
 /** What the machines run at first, and two images that they may be upgraded to. */
-const OLD = 'quay.io/kairos/hadron:v4.0.2';
+export const OLD = 'quay.io/kairos/hadron:v4.0.2';
 export const NEW = 'quay.io/kairos/hadron:v4.0.3';
 export const NEWER = 'quay.io/kairos/hadron:v4.0.4';
 export const versionIn = (image: string) => `${image.split(':')[1]}-k3sv1.33.9+k3s1`;
@@ -81,14 +82,23 @@ export interface Stage {
 export interface StageSize {
   readonly controlPlaneNodes: number;
   readonly workerNodes: number;
-  /** More images for the registry. */
-  readonly images?: readonly SimulatedImage[];
   /** See ClusterOptions: for tests that take the API server away. */
   readonly outliveApiServer?: boolean;
+  /** Images beside those that every stage has; of one that is only a tag, the tag is the version. */
+  readonly images?: readonly (string | SimulatedImage)[];
+  /** See ProductOptions: the Leases on nodes are shared with other tools. */
+  readonly nodeLeases?: boolean;
+  /** Something that stands between the worker and the API server. */
+  readonly workerThrough?: (folder: string, controlPlane: ControlPlane) => Promise<Between>;
+}
+
+interface Between {
+  kubeconfigFor: ControlPlane['kubeconfigFor'];
+  stop(): Promise<void>;
 }
 
 /** Starts a cluster, Temporal and the operator; resolves when every agent has reported. Leaves nothing when it throws. */
-export async function startStage({ images: more = [], ...size }: StageSize): Promise<Stage> {
+export async function startStage(size: StageSize): Promise<Stage> {
   const folder = mkdtempSync(path.join(tmpdir(), 'kairos-e2e-'));
   const before = children();
   const undo: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
@@ -106,16 +116,30 @@ export async function startStage({ images: more = [], ...size }: StageSize): Pro
     if (errors.length > 0) throw errors[0];
   };
   try {
-    const images = [...[OLD, NEW, NEWER].map((image) => kairosImage(image, image.split(':')[1] ?? '')), ...more];
+    const { workerThrough, images: more = [], nodeLeases = false, ...machines } = size;
+    const images = [OLD, NEW, NEWER, ...more].map((image) =>
+      typeof image === 'string' ? kairosImage(image, image.split(':')[1] ?? '') : image,
+    );
     const onError = (error: unknown) => process.stderr.write(`simulator: ${String(error)}\n`);
-    const starting = { folder, ...size, image: OLD, images, timings: TIMINGS, agents: 'one-process', onError } as const;
+    const starting = {
+      folder,
+      ...machines,
+      image: OLD,
+      images,
+      timings: TIMINGS,
+      agents: 'one-process',
+      onError,
+    } as const;
     const [cluster, server] = await both(
       startCluster(starting).then((cluster) => keep(cluster, () => cluster.stop())),
       startTemporal({ folder }).then((server) => keep(server, () => server.stop())),
     );
     const client = connectToCluster({ kubeconfig: cluster.controlPlane.adminKubeconfig });
     keep(client, () => client.close());
-    const options = { folder, client, controlPlane: cluster.controlPlane, temporal: server, clusterName: CLUSTER_NAME };
+    const between = await workerThrough?.(folder, cluster.controlPlane);
+    if (between !== undefined) keep(between, () => between.stop());
+    const controlPlane = behind(cluster.controlPlane, between);
+    const options = { folder, client, controlPlane, temporal: server, clusterName: CLUSTER_NAME, nodeLeases };
     const product = await startProduct(options);
     keep(product, () => product.stop());
     const connection = await Connection.connect({ address: server.address });
@@ -273,6 +297,15 @@ function pinnedPod(app: string, node: string): object {
 function present<T>(found: T | undefined, what: string): T {
   if (found === undefined) throw new Error(`${what} is not there`);
   return found;
+}
+
+/** The control plane as the operator is shown it: only the worker goes another way. */
+function behind(controlPlane: ControlPlane, between: Between | undefined): ControlPlane {
+  if (between === undefined) return controlPlane;
+  return {
+    ...controlPlane,
+    kubeconfigFor: (asked) => (asked.name === 'kairos-worker' ? between : controlPlane).kubeconfigFor(asked),
+  };
 }
 
 /** Both, or neither: whatever did start is known to its caller before the error is. */

@@ -165,6 +165,7 @@ describe('without a worker, an uninstall', () => {
   beforeEach(forgetUninstall);
 
   it('puts back the nodes that are untouched, and names the rollout that stays open in Temporal', async () => {
+    const before = stage.recording('worker-3').upgradeRuns.length;
     const letGo = await stage.holdDrain('worker-3');
     await stage.upgrade('unworked', NEWER, ['worker-3']);
     await drainHeld('worker-3');
@@ -183,6 +184,7 @@ describe('without a worker, an uninstall', () => {
     await stage.product.worker.start();
     expect((await stage.ended('unworked')).phase).toBe('Cancelled');
     expect(stage.kairosNode('worker-3').status.inHand).toBeUndefined();
+    expect(stage.recording('worker-3').upgradeRuns).toHaveLength(before);
   }, 300_000);
 });
 

@@ -179,13 +179,26 @@ describe('what is said about a node', () => {
 
 describe('a drain that is held', () => {
   const held = (pod: string, budget: string) =>
-    inStep('Drain', `pod ${pod} is held by PodDisruptionBudget ${budget}; asking again`);
+    inStep('Drain', 'moving its pods', {
+      blockers: [
+        {
+          pod,
+          reason: 'Budget',
+          budget: `db/${budget}`,
+          disruptionsAllowed: 0,
+          message: `held by PodDisruptionBudget ${budget}, which allows 0 disruptions`,
+          since: '2026-03-01T10:01:30Z',
+        },
+      ],
+    });
 
   it('names pod and budget, and what to do, once for each budget', () => {
     const news = story(held('db/pg-0', 'pg'), held('db/pg-1', 'pg'), held('db/mq-0', 'mq'), held('db/pg-0', 'pg'));
     const first = news.find(({ reason }) => reason === 'DrainBlocked');
     expect(first).toMatchObject({ type: 'Warning' });
-    expect(first?.message).toMatch(/^pod db\/pg-0 is held by PodDisruptionBudget pg\. kubectl get pdb -n db: /);
+    expect(first?.message).toMatch(
+      /^pod db\/pg-0 is held by PodDisruptionBudget pg, which allows 0 disruptions \(since [^)]+\)\. kubectl get pdb -n db: /,
+    );
     const distinct = new Set(news.filter(({ reason }) => reason === 'DrainBlocked').map(({ key }) => key));
     expect(distinct.size).toBe(2);
   });
@@ -197,6 +210,33 @@ describe('a drain that is held', () => {
     });
     expect(one?.[0]?.message).toMatch(/^node worker-1: pod db\/pg-0 /);
     expect(one?.map(({ key }) => key)).toEqual(other?.map(({ key }) => key));
+  });
+});
+
+describe('what a drain did to pods', () => {
+  const drain = { outcome: 'PodsDeleted', message: 'deleted past their budgets: db/pg-0' } as const;
+
+  it('is a Warning of the node, once, at whatever step it is seen', () => {
+    const news = story(
+      inStep('Drain', 'moving its pods'),
+      inStep('Drain', 'moving its pods', { inHand: { ...HAND, drain } }),
+      inStep('Upgrade', 'writing', { inHand: { ...HAND, drain } }),
+    );
+    expect(news.filter(({ reason }) => reason === 'PodsDeleted')).toEqual([
+      expect.objectContaining({ type: 'Warning', message: drain.message }),
+    ]);
+  });
+
+  it('is no Warning where nothing was evicted', () => {
+    const nothing = { outcome: 'NothingEvicted', message: 'no other node is Ready and schedulable' } as const;
+    const news = story(inStep('Drain', nothing.message, { inHand: { ...HAND, drain: nothing } }));
+    expect(news.filter(({ reason }) => reason === 'NothingEvicted')).toMatchObject([{ type: 'Normal' }]);
+  });
+
+  it('says nothing of pods that are given time to end by themselves', () => {
+    const since = '2026-03-01T10:01:30Z';
+    const blockers = [{ pod: 'batch/job', reason: 'Completing', message: 'given time', since } as const];
+    expect(reasons(story(inStep('Drain', 'moving its pods', { blockers })))).toEqual(['TakenInHand']);
   });
 });
 

@@ -35,22 +35,42 @@ describe('an image fits a node', () => {
 
 describe('an image is refused', () => {
   it.each<[string, Record<string, string>, Record<string, string>, string]>([
-    ['a core image on a k3s node', NODE, CORE, 'Kubernetes distribution: the node has k3s, the image none'],
-    ['a k3s image on a core node', CORE, NODE, 'Kubernetes distribution: the node has none, the image k3s'],
+    [
+      'a core image on a k3s node',
+      NODE,
+      CORE,
+      'Kubernetes distribution: the node has k3s, the image none (if that is meant: strategy.allowMisfit: [Distribution])',
+    ],
+    [
+      'a k3s image on a core node',
+      CORE,
+      NODE,
+      'Kubernetes distribution: the node has none, the image k3s (if that is meant: strategy.allowMisfit: [Distribution])',
+    ],
     [
       'k0s on k3s',
       NODE,
       { ...NODE, KAIROS_SOFTWARE_VERSION_PREFIX: 'k0s' },
-      'Kubernetes distribution: the node has k3s, the image k0s',
+      'Kubernetes distribution: the node has k3s, the image k0s (if that is meant: strategy.allowMisfit: [Distribution])',
     ],
     [
       'k0s on an old k3s node',
       OLD,
       { ...NODE, KAIROS_SOFTWARE_VERSION_PREFIX: 'k0s' },
-      'Kubernetes distribution: the node has k3s, the image k0s',
+      'Kubernetes distribution: the node has k3s, the image k0s (if that is meant: strategy.allowMisfit: [Distribution])',
     ],
-    ['a core image on an old k3s node', OLD, CORE, 'Kubernetes distribution: the node has k3s, the image none'],
-    ['another model', NODE, { ...NODE, KAIROS_MODEL: 'rpi4' }, 'model: the node has generic, the image rpi4'],
+    [
+      'a core image on an old k3s node',
+      OLD,
+      CORE,
+      'Kubernetes distribution: the node has k3s, the image none (if that is meant: strategy.allowMisfit: [Distribution])',
+    ],
+    [
+      'another model',
+      NODE,
+      { ...NODE, KAIROS_MODEL: 'rpi4' },
+      'model: the node has generic, the image rpi4 (if that is meant: strategy.allowMisfit: [Model])',
+    ],
     [
       'another architecture',
       NODE,
@@ -63,9 +83,45 @@ describe('an image is refused', () => {
       { ...NODE, KAIROS_TRUSTED_BOOT: 'true' },
       'trusted boot: the node has false, the image true',
     ],
-    ['no FIPS on FIPS', { ...NODE, KAIROS_FIPS: 'true' }, NODE, 'FIPS mode: the node has true, the image false'],
-    ['another family', NODE, { ...NODE, KAIROS_FAMILY: 'debian' }, 'family: the node has hadron, the image debian'],
+    [
+      'no FIPS on FIPS',
+      { ...NODE, KAIROS_FIPS: 'true' },
+      NODE,
+      'FIPS mode: the node has true, the image false (if that is meant: strategy.allowMisfit: [FIPS])',
+    ],
+    [
+      'another family',
+      NODE,
+      { ...NODE, KAIROS_FAMILY: 'debian' },
+      'family: the node has hadron, the image debian (if that is meant: strategy.allowMisfit: [Family])',
+    ],
   ])('%s', (_, node, image, reason) => {
     expect(misfit(node, image)).toBe(reason);
+  });
+});
+
+describe('what is allowed to differ', () => {
+  const OTHER = {
+    ...NODE,
+    KAIROS_SOFTWARE_VERSION_PREFIX: 'k0s',
+    KAIROS_MODEL: 'rpi4',
+    KAIROS_FIPS: 'true',
+    KAIROS_FAMILY: 'debian',
+  };
+
+  it('fits, and only that', () => {
+    expect(misfit(NODE, OTHER, ['Distribution', 'Model', 'FIPS', 'Family'])).toBeUndefined();
+    expect(misfit(NODE, OTHER, ['Distribution', 'FIPS', 'Family'])).toMatch(/^model: /);
+    expect(misfit(NODE, OTHER, ['Model', 'FIPS', 'Family'])).toMatch(/^Kubernetes distribution: /);
+  });
+
+  it.each([
+    ['architecture', { KAIROS_TARGETARCH: 'arm64' }],
+    ['boot chain', { KAIROS_TRUSTED_BOOT: 'true' }],
+  ])('is never the %s: such an image does not boot', (_, other) => {
+    const image = { ...OTHER, ...other };
+    expect(misfit(NODE, image, ['Distribution', 'Model', 'FIPS', 'Family'])).toMatch(
+      /^(architecture|trusted boot): [^(]*$/,
+    );
   });
 });

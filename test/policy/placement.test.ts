@@ -37,6 +37,12 @@ describe('a node that ended', () => {
     expect(isFailure(verdict)).toBe(failure);
   });
 
+  it('that runs the target goes back, although its recovery image was not written', () => {
+    const given = [undefined, true, false] as const;
+    expect(given.map((asked) => goesBack('UpgradeFailed', asked, true))).toEqual([true, true, false]);
+    expect(given.map((asked) => goesBack('Lost', asked, true))).toEqual([false, false, false]);
+  });
+
   it('is only kept out for a failure', () => {
     const kept = VERDICTS.filter((verdict) => [undefined, true, false].some((given) => !goesBack(verdict, given)));
     expect(kept.every(isFailure)).toBe(true);

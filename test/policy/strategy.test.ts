@@ -24,6 +24,7 @@ describe('a spec', () => {
       prePullAhead: 2,
       drainTimeoutMs: 900_000,
       deleteEmptyDirData: true,
+      drain: { force: false, volumeDetachMs: 300_000, onTimeout: 'Fail', overridableBudgets: [] },
       rebootTimeoutMs: 1_800_000,
       gateTimeoutMs: 3_600_000,
     });
@@ -45,9 +46,22 @@ describe('a spec', () => {
         maxUnavailable: '25%',
         soak: '0s',
         prePull: { timeout: '2h', ahead: 7 },
-        drain: { timeout: '1m', deleteEmptyDirData: false },
+        drain: {
+          timeout: '1m',
+          deleteEmptyDirData: false,
+          force: true,
+          gracePeriodSeconds: 0,
+          podSelector: { matchLabels: { app: 'web' } },
+          skipWaitForDeleteTimeout: '20s',
+          volumeDetachTimeout: '0s',
+          waitForCompletion: { podSelector: { matchLabels: { app: 'job' } }, timeout: '30s' },
+          onTimeout: 'Delete',
+          overridableBudgets: [{ namespace: 'db', name: 'pg' }],
+          forceDeleteAfter: '10s',
+        },
         reboot: { timeout: '1h30m' },
         gateTimeout: '10m',
+        allowMisfit: ['Family'],
       },
     };
     expect(resolveSpec(spec)).toEqual({
@@ -67,9 +81,27 @@ describe('a spec', () => {
       prePullAhead: 7,
       drainTimeoutMs: 60_000,
       deleteEmptyDirData: false,
+      drain: {
+        force: true,
+        gracePeriodSeconds: 0,
+        podSelector: { matchLabels: { app: 'web' } },
+        skipWaitForDeleteMs: 20_000,
+        volumeDetachMs: 0,
+        completion: { podSelector: { matchLabels: { app: 'job' } }, timeoutMs: 30_000 },
+        onTimeout: 'Delete',
+        overridableBudgets: [{ namespace: 'db', name: 'pg' }],
+        forceDeleteAfterMs: 10_000,
+      },
       rebootTimeoutMs: 5_400_000,
       gateTimeoutMs: 600_000,
+      allowMisfit: ['Family'],
     });
+  });
+
+  it('with a grace period of -1 leaves each pod its own', () => {
+    expect(resolveSpec({ image: IMAGE, strategy: { drain: { gracePeriodSeconds: -1 } } }).drain).not.toHaveProperty(
+      'gracePeriodSeconds',
+    );
   });
 
   it.each<[string, Partial<NodeOpUpgradeSpec>, number | string]>([

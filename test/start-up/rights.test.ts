@@ -3,9 +3,10 @@ import { describe, expect, it } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
 import { CHECK_MANIFEST, CHECK_RIGHTS } from '../../check/rights.ts';
 import type { Right } from '../../process/rights.ts';
-import { UNINSTALL_MANIFEST, UNINSTALL_RIGHTS } from '../../uninstall/rights.ts';
+import { NODE_LEASE_MANIFEST } from '../../process/needs.ts';
+import { UNINSTALL_LEASE_RIGHTS, UNINSTALL_MANIFEST, UNINSTALL_RIGHTS } from '../../uninstall/rights.ts';
 import { WATCHER_MANIFEST, WATCHER_RIGHTS } from '../../watcher/rights.ts';
-import { WORKER_MANIFEST, WORKER_RIGHTS } from '../../worker/rights.ts';
+import { NODE_LEASE_RIGHTS, WORKER_MANIFEST, WORKER_RIGHTS } from '../../worker/rights.ts';
 
 interface Manifest {
   kind: string;
@@ -41,5 +42,10 @@ describe('the rights that a process asks for at its start are those that its man
     const wanted = given(manifest);
     expect(wanted.length).toBeGreaterThan(0);
     expect(asked(rights).toSorted()).toEqual(wanted.toSorted());
+  });
+
+  it('worker and uninstall program, on the Leases on nodes, where those are shared with other tools', () => {
+    const rights = [...NODE_LEASE_RIGHTS, ...UNINSTALL_LEASE_RIGHTS];
+    expect(asked(rights).toSorted()).toEqual(given(`${NODE_LEASE_MANIFEST}/rbac.yaml`).toSorted());
   });
 });

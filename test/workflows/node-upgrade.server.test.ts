@@ -167,6 +167,36 @@ describe('a node', () => {
     expect(script.steps('w-1')).toEqual(['checkGates', 'markNode']);
   });
 
+  it('whose drain would be refused is not touched, and that is recorded', async () => {
+    const message = 'node w-1 was not touched, its drain would refuse a pod without a controller: a/b';
+    const { handle, script } = await rig.startNode({ answers: { markNode: () => ({ outcome: 'Refused', message }) } });
+    expect(await handle.result()).toEqual({ node: 'w-1', outcome: 'Ended', verdict: 'Failed', message });
+    expect(script.steps('w-1')).toEqual(['checkGates', 'markNode', 'settleNode']);
+    expect(script.inputs('settleNode')).toMatchObject([{ verdict: 'Failed', message }]);
+    expect(script.inputs('markNode')).toMatchObject([{ drains: true }]);
+  });
+
+  it('that is not drained is marked whatever its pods are', async () => {
+    const { handle, script } = await rig.startNode({ spec: { upgradeActive: false, upgradeRecovery: true } });
+    await handle.result();
+    expect(script.inputs('markNode')[0]).not.toHaveProperty('drains');
+  });
+
+  it('that its drain skipped is given back, and stops nobody', async () => {
+    const message = 'drain did not end within 2s';
+    const { handle, script } = await rig.startNode({ answers: { drainNode: () => ({ outcome: 'Skipped', message }) } });
+    expect(await handle.result()).toMatchObject({ outcome: 'Ended', verdict: 'Skipped', message, tolerated: true });
+    expect(script.ends()).toEqual(['w-1 Skipped']);
+    expect(script.nodes('writeImage')).toEqual([]);
+  });
+
+  it('keeps what its drain did to pods until its end', async () => {
+    const drain = { outcome: 'PodsDeleted', message: 'deleted past their budgets: db/pg-0' } as const;
+    const { handle, script } = await rig.startNode({ answers: { drainNode: () => ({ outcome: 'Drained', drain }) } });
+    await handle.result();
+    expect(script.inputs('endNode')).toMatchObject([{ verdict: 'Succeeded', hand: { drain } }]);
+  });
+
   it('that rebooted by itself while it was drained is given back, to be tried again', async () => {
     const { handle, script } = await rig.startNode({ answers: { drainNode: () => ({ outcome: 'BootChanged' }) } });
     expect(await handle.result()).toMatchObject({ outcome: 'NotStarted', message: 'node w-1 rebooted by itself' });
@@ -198,6 +228,18 @@ describe('a node', () => {
     expect((error as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
     expect(script.ends()).toEqual(['w-1 Cancelled']);
     expect(script.nodes('writeImage')).toEqual([]);
+  });
+
+  it('cancelled while a call fails is given back as it was: the failure is not why', async () => {
+    const called = Promise.withResolvers<never>();
+    const { handle, script } = await rig.startNode({ answers: { cordonNode: () => called.promise } });
+    await until('cordonNode runs', () => script.nodes('cordonNode').length === 1);
+    await handle.cancel();
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    called.reject(new Error('the API server does not answer'));
+    const error = await handle.result().catch((failure: unknown) => failure);
+    expect((error as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
+    expect(script.ends()).toEqual(['w-1 Cancelled']);
   });
 
   it('cancelled while its image is written is taken to its verdict, which says so', async () => {

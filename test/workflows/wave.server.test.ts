@@ -82,6 +82,33 @@ describe('the window of a wave', () => {
   });
 });
 
+describe('a node that its drain skipped', () => {
+  const skipping: Answers = {
+    drainNode: ({ node }) =>
+      node.name === 'w-1' ? { outcome: 'Skipped', message: 'held by PodDisruptionBudget pg' } : { outcome: 'Drained' },
+  };
+
+  it('does not stop the others, and is among those that did not reach the target', async () => {
+    const { handle } = await rig.startWave({ nodes: nodes(3), place: budget(1), answers: skipping });
+    expect(await handle.result()).toMatchObject({
+      verdicts: { Skipped: 1, Succeeded: 2 },
+      failed: [{ name: 'w-1', verdict: 'Skipped' }],
+      untouched: 0,
+    });
+  });
+
+  it('of the control plane does', async () => {
+    const { handle } = await rig.startWave({
+      nodes: nodes(2),
+      place: { group: 'control-plane', budget: 1 },
+      answers: skipping,
+    });
+    const result = await handle.result();
+    expect(result).toMatchObject({ verdicts: { Skipped: 1 }, untouched: 1 });
+    expect(result.stopped).toMatch(/^node w-1 ended as Skipped/);
+  });
+});
+
 describe('a node that cannot start yet', () => {
   it('waits once for its place and is tried again after the others', async () => {
     const asked: string[] = [];
@@ -276,5 +303,33 @@ describe('a failure', () => {
     expect(result).toMatchObject({ verdicts: { Succeeded: 1 }, untouched: 2 });
     expect(result.stopped).toContain('changed during the rollout: it was v2 (sha256:1) and now is v2 (sha256:2)');
     expect(script.nodes('checkGates')).toEqual(['w-1']);
+  });
+
+  it('is not what an old copy on a node means: the registry is asked once more', async () => {
+    const { handle, script } = await rig.startWave({
+      nodes: nodes(3),
+      spec: { prePullAhead: 1 },
+      answers: {
+        prePullImage: ({ node, again }) => ({
+          ...targetOf(IMAGE),
+          digest: node.name === 'w-2' && again !== true ? 'sha256:2' : 'sha256:1',
+        }),
+      },
+    });
+    expect(await handle.result()).toMatchObject({ verdicts: { Succeeded: 3 }, untouched: 0 });
+    expect(script.nodes('prePullImage')).toEqual(['w-1', 'w-2', 'w-2', 'w-3']);
+  });
+
+  it('that no node of the group may have stops the wave before any is touched', async () => {
+    const refused =
+      "Kubernetes 1.34 in the image is newer than the control plane's 1.33: upgrade the control plane first";
+    const { handle, script } = await rig.startWave({
+      nodes: nodes(3),
+      spec: { stopOnFailure: false },
+      answers: { prePullImage: () => ({ ...targetOf(IMAGE), refused }) },
+    });
+    expect(await handle.result()).toMatchObject({ verdicts: {}, failed: [], untouched: 3, stopped: refused });
+    expect(script.nodes('checkGates')).toEqual([]);
+    expect(script.nodes('settleNode')).toEqual([]);
   });
 });

@@ -72,6 +72,13 @@ capabilities:
 {{- without (.Values.namespaces | default list | uniq) .Release.Namespace | toJson -}}
 {{- end }}
 
+{{/* Where the Leases on nodes are that are shared with other tools; empty where they are not. */}}
+{{- define "kairos-operator.nodeLeaseNamespace" -}}
+{{- $there := lookup "v1" "Namespace" "" .Values.nodeLeases.namespace -}}
+{{- $enabled := toString .Values.nodeLeases.enabled -}}
+{{- if or (eq $enabled "true") (and (eq $enabled "auto") $there) }}{{ .Values.nodeLeases.namespace }}{{ end -}}
+{{- end }}
+
 {{- define "kairos-operator.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -91,6 +98,10 @@ seccompProfile:
 {{- with include "kairos-operator.furtherNamespaces" . | fromJsonArray }}
 - name: KAIROS_NAMESPACES
   value: {{ join "," . | quote }}
+{{- end }}
+{{- with include "kairos-operator.nodeLeaseNamespace" . }}
+- name: KAIROS_NODE_LEASE_NAMESPACE
+  value: {{ . | quote }}
 {{- end }}
 - name: POD_NAME
   valueFrom:
