@@ -87,6 +87,16 @@ type Place = 'GivenBack' | 'KeptOut' | 'Left' | 'Gone';
 /** Verdicts of nodes whose image was not touched. */
 const isUntouched = (verdict: Verdict) => verdict === 'Cancelled' || verdict === 'Failed' || verdict === 'Skipped';
 
+/** The mark with which a node is kept out, or null for one that goes back. `uncordoned`: a person did that already. */
+function markAfter({ hand, verdict, verified }: NodeEnd, uncordoned: boolean): string | null {
+  const { spec, takesOver } = hand;
+  if (uncordoned && isUntouched(verdict) && spec.upgradeActive) return null;
+  // Untouched, or given a recovery image only, a node that was held goes back to being held, as it was.
+  if (takesOver !== undefined && (isUntouched(verdict) || !spec.upgradeActive)) return takesOver;
+  const back = !spec.upgradeActive || goesBack(verdict, spec.uncordonOnFailure, verified);
+  return back ? null : `${HELD_PREFIX}${verdict}`;
+}
+
 /** Why a node stays out, and what to type. */
 function keptOut({ node, spec, takesOver }: NodeInHand, verdict: Verdict): string | undefined {
   if (takesOver !== undefined && (isUntouched(verdict) || !spec.upgradeActive))
@@ -117,25 +127,20 @@ async function recordsOf(view: ClusterView, hand: NodeInHand): Promise<WriteReco
  * before its image was touched is in service, and is kept out by no mark. One that is gone is not there to be placed, and
  * another one of its name is left alone.
  */
-async function placeNode(view: ClusterView, { hand, verdict, verified }: NodeEnd): Promise<Place> {
+async function placeNode(view: ClusterView, end: NodeEnd): Promise<Place> {
+  const { hand } = end;
   for (;;) {
     try {
       const node = await readNode(view.client, hand.node.name);
       if (node.uid !== hand.node.uid) return 'Gone';
       if (node.owner !== hand.workflowID) return heldFor(node.owner) === undefined ? 'Left' : 'KeptOut';
-      // Untouched, or given a recovery image only, a node that was held goes back to being held, as it was.
-      const uncordoned = isUntouched(verdict) && hand.spec.upgradeActive && isUncordoned(view, hand, node);
-      const asBefore = (isUntouched(verdict) && !uncordoned) || !hand.spec.upgradeActive ? hand.takesOver : undefined;
-      const back =
-        uncordoned ||
-        (asBefore === undefined &&
-          (!hand.spec.upgradeActive || goesBack(verdict, hand.spec.uncordonOnFailure, verified)));
+      const owner = markAfter(end, isUncordoned(view, hand, node));
       await writeNode(view.client, node.name, {
-        owner: back ? null : (asBefore ?? `${HELD_PREFIX}${verdict}`),
-        ...(back && hand.spec.upgradeActive ? { unschedulable: null } : {}),
+        owner,
+        ...(owner === null && hand.spec.upgradeActive ? { unschedulable: null } : {}),
         resourceVersion: node.resourceVersion,
       });
-      return back ? 'GivenBack' : 'KeptOut';
+      return owner === null ? 'GivenBack' : 'KeptOut';
     } catch (error) {
       if (isReason(error, 'NotFound')) return 'Gone';
       if (!isReason(error, 'Conflict')) throw error;
