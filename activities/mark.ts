@@ -11,6 +11,7 @@ import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { refusedByDrain } from './drain-refusal.ts';
 import { nodeClosed } from './gates.ts';
 import { giveLeaseBack, takeNodeLease } from './node-lease.ts';
+import { failWhereGone } from './node-there.ts';
 import { podsNotReady } from './pods-before.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
@@ -27,10 +28,11 @@ export type MarkAnswer =
  * lock. Over budget, the mark is taken back. Repeating finds the own mark and only counts again.
  *
  * A node whose drain would be refused is not marked: its pods are looked at right before, once.
+ * @throws ApplicationFailure `NodeGone` (not retried)
  */
 export async function markNode(view: ClusterView, hand: Marking): Promise<MarkAnswer> {
   assertCluster(view, hand.cluster);
-  const mark = await writeMark(view, hand);
+  const mark = await failWhereGone(view, hand.node, () => writeMark(view, hand));
   if ('refused' in mark) return { outcome: 'Full', reason: mark.refused };
   if ('cannotDrain' in mark) return { outcome: 'Refused', message: mark.cannotDrain };
   const order = await waitInActivity(undefined, (signal) =>
@@ -113,15 +115,18 @@ async function takeMarkBack(view: ClusterView, hand: NodeInHand): Promise<void> 
  * Stamps what the node should run, then cordons it. The stamp comes first: a field that somebody else holds means the
  * node is refused before it is disrupted. Both writes may be repeated. Answers which of its pods did not work before.
  * @throws KubeError `Conflict` as `Invalid` (not retried) when somebody else holds the KairosNode's spec
- * @throws ApplicationFailure `MarkLost` (not retried) when the node does not carry our mark any more
+ * @throws ApplicationFailure `MarkLost` (not retried) when the node does not carry our mark any more, `NodeGone` (not
+ *   retried) when it is not there any more
  */
 export async function cordonNode(view: ClusterView, hand: NodeInHand): Promise<{ notReadyBefore: string[] }> {
   assertCluster(view, hand.cluster);
   await showStep(view, hand, 'Cordon', `cordoning, to upgrade to ${hand.target.version}`);
-  await stampSpec(view, hand);
-  const notReadyBefore = await podsNotReady(view, hand);
-  await cordon(view, hand);
-  return { notReadyBefore };
+  return failWhereGone(view, hand.node, async () => {
+    await stampSpec(view, hand);
+    const notReadyBefore = await podsNotReady(view, hand);
+    await cordon(view, hand);
+    return { notReadyBefore };
+  });
 }
 
 /**

@@ -1,3 +1,4 @@
+import { ApplicationFailure } from '@temporalio/common';
 import type { NodeRef } from '../api/messages.ts';
 import { isReason } from '../kube/errors.ts';
 import { readNode } from '../kube/nodes.ts';
@@ -22,6 +23,19 @@ export async function isGone(view: ClusterView, { name, uid }: NodeRef): Promise
   } catch (error) {
     if (isReason(error, 'NotFound')) return true;
     throw error;
+  }
+}
+
+/**
+ * Does something with a Node, or with what goes with it, and gives up where it is gone: that would be repeated for ever.
+ * @throws ApplicationFailure `NodeGone` (not retried)
+ */
+export async function failWhereGone<T>(view: ClusterView, node: NodeRef, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isReason(error, 'NotFound') || !(await isGone(view, node))) throw error;
+    throw ApplicationFailure.nonRetryable(goneText(node.name), 'NodeGone');
   }
 }
 

@@ -9,11 +9,13 @@ import type { PodView } from '../kube/pods.ts';
 import { readNode } from '../kube/nodes.ts';
 import { formatDuration } from '../policy/duration.ts';
 import { takenFromUs } from '../policy/ownership.ts';
+import { judgeGone } from '../policy/verdict.ts';
 import { type WriteOutcome, type WriterEnd, writeOutcome } from '../policy/write-outcome.ts';
 import { rebootedRecord, withRecord, writeRecord } from '../policy/write-record.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { askedAtMs, lookNow, orNone } from './contact.ts';
 import { type WriteStep, writeJob, writeJobName } from './manifests.ts';
+import { isGone } from './node-there.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 import { inHandOf, showStep } from './step-status.ts';
 import { onTrustedBoot } from './trusted-boot.ts';
@@ -21,7 +23,8 @@ import { pause, waitInActivity } from './waiting.ts';
 
 export type WriteAnswer =
   | { outcome: 'Written' }
-  | { outcome: 'BootChanged' }
+  /** `gone`: the node is not there any more, which is said. */
+  | { outcome: 'BootChanged'; gone?: string }
   | { outcome: 'Failed'; message: string }
   /** Nothing has been done to the node: the API server refuses the Job, or the Job could not begin. */
   | { outcome: 'NotWritten'; message: string };
@@ -167,7 +170,8 @@ async function leftItsBoot(
   if (told !== undefined) await keepRecord(view, hand, writeRecord(step, hand.bootID, endOf(told)));
   else if (before?.some((record) => record.step === step) !== true)
     await keepRecord(view, hand, rebootedRecord(step, hand.bootID));
-  return { outcome: 'BootChanged' };
+  if (sameNode(view, hand.node) !== undefined || !(await isGone(view, hand.node))) return { outcome: 'BootChanged' };
+  return { outcome: 'BootChanged', gone: judgeGone(hand.node.name).message };
 }
 
 /** Keeps how a write ended, and with it what is in the recovery system now. Repeating it changes nothing but a time. */

@@ -154,6 +154,7 @@ async function takeToVerdict(
       ...(verified ? { verified } : {}),
       ...(evidence && { evidence }),
     });
+  let said = `node ${hand.node.name} runs ${hand.target.version}`;
   try {
     if (from !== 'recovery') {
       let rebooted = from === 'verify';
@@ -182,21 +183,31 @@ async function takeToVerdict(
         return await end(soaked.verdict ?? 'Lost', soaked.message);
       }
       hand.bootID = judged.bootID;
-      const said = soaked.note === undefined ? judged.message : `${judged.message}; ${soaked.note}`;
+      said = soaked.note === undefined ? judged.message : `${judged.message}; ${soaked.note}`;
       if (!hand.spec.upgradeRecovery) return await end('Succeeded', said);
     }
     beginStep(hand, 'Recovery');
     const recovery = await show('writing the recovery image').wait.writeImage({ hand, step: 'recovery' });
-    if (recovery.outcome === 'Written')
-      return await end(
-        'Succeeded',
-        `node ${hand.node.name} runs ${hand.target.version}; the recovery image is written, too`,
-      );
-    const message =
-      recovery.outcome === 'BootChanged'
-        ? `node ${hand.node.name} rebooted while its recovery image was written: set kairos.io/retry to write it again`
-        : recovery.message;
-    return await end('UpgradeFailed', message, true);
+    switch (recovery.outcome) {
+      case 'Written':
+        return await end(
+          'Succeeded',
+          hand.spec.upgradeActive
+            ? `${said}; the recovery image is written, too`
+            : `its recovery system holds ${hand.target.version} now`,
+        );
+      case 'BootChanged':
+        return recovery.gone === undefined
+          ? await end(
+              'UpgradeFailed',
+              `node ${hand.node.name} rebooted while its recovery image was written: set kairos.io/retry to write it again`,
+              true,
+            )
+          : await end('Lost', recovery.gone);
+      case 'Failed':
+      case 'NotWritten':
+        return await end('UpgradeFailed', recovery.message, true);
+    }
   } catch (error) {
     return end('Unverified', errorText(error));
   }

@@ -35,11 +35,13 @@ const takenOut = (before: Outcome): Column => ({
 /** A node that is gone, or another one of its name, which nobody touches. */
 const gone = (now: 'gone, -|-' | 'another one in service, old|old'): Column => ({
   ...all(`Lost, ${now}`),
-  PrePull: `Skipped, ${now}`,
-  Gate: `Skipped, ${now}`,
-  Mark: `Skipped, ${now}`,
-  Cordon: `Skipped, ${now}`,
-  Drain: `Skipped, ${now}`,
+  PrePull: `untouched, ${now}`,
+  Gate: `untouched, ${now}`,
+  Mark: `untouched, ${now}`,
+  Cordon: `untouched, ${now}`,
+  Drain: `untouched, ${now}`,
+  // All but this was done.
+  Uncordon: `Succeeded, ${now}`,
 });
 
 /** How a node must end: what befell its upgrade, and at which step. */

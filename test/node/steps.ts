@@ -93,7 +93,10 @@ export const STEPS_OF_UPGRADE: readonly StepOfUpgrade[] = [
       const { stage } = theatre;
       await stage.kubectl('cordon', node);
       // Where the node is gone there is nothing to uncordon.
-      return { reached: waitsAtGate(theatre, node), release: () => stage.kubectl('uncordon', node).catch(() => undefined) };
+      return {
+        reached: waitsAtGate(theatre, node),
+        release: () => stage.kubectl('uncordon', node).catch(() => undefined),
+      };
     },
     failure: {
       what: 'cordoned by a person',

@@ -103,14 +103,14 @@ const ENDINGS: Ending[] = [
     name: 'gets its recovery image alone without a cordon, a drain or a reboot',
     spec: { upgradeActive: false, upgradeRecovery: true },
     verdict: 'Succeeded',
-    message: 'node w-1 runs v2; the recovery image is written, too',
+    message: 'its recovery system holds v2 now',
     steps: ['checkGates', 'markNode', 'writeImage', 'endNode'],
   },
   {
     name: 'gets its recovery image after the active one was verified',
     spec: { upgradeRecovery: true },
     verdict: 'Succeeded',
-    message: 'node w-1 runs v2; the recovery image is written, too',
+    message: 'runs v2; the recovery image is written, too',
     steps: [...FULL.slice(0, -1), 'writeImage', 'endNode'],
   },
   {
