@@ -289,7 +289,8 @@ export class Engine {
     }
     if (command.upsertWorkflowSearchAttributes != null) run.history.push('UPSERT_WORKFLOW_SEARCH_ATTRIBUTES');
     if (command.modifyWorkflowProperties != null) run.history.push('WORKFLOW_PROPERTIES_MODIFIED');
-    if (command.setPatchMarker != null) run.history.push('MARKER_RECORDED');
+    // The patch is told by a search attribute, too.
+    if (command.setPatchMarker != null) run.history.push('MARKER_RECORDED', 'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES');
     if (command.updateResponse != null) this.#updates.answer(run, command.updateResponse);
     // A signal is with its workflow as soon as it is sent: there is nothing left to cancel.
     return MESSAGES.some((name) => command[name] != null);
