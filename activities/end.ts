@@ -1,29 +1,21 @@
 import { HELD_PREFIX, NODE_NAME_ANNOTATION, NODE_UID_ANNOTATION, STEP_LABEL } from '../api/names.ts';
 import type { NodeInHand, NodeRef, NodeResult, RolloutContext, Target } from '../api/messages.ts';
-import type {
-  AttemptEvidence,
-  Condition,
-  KairosNodeOperatorStatus,
-  KairosNodeStatus,
-  StepTimes,
-  Verdict,
-  WriteRecord,
-} from '../api/types.ts';
+import type { AttemptEvidence, Verdict, WriteRecord } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { deleteJob } from '../kube/jobs.ts';
-import { applyKairosNodeSpec, patchKairosNodeStatus, readKairosNode } from '../kube/kairos-nodes.ts';
+import { applyKairosNodeSpec, readKairosNode } from '../kube/kairos-nodes.ts';
 import { type NodeView, readNode, writeNode } from '../kube/nodes.ts';
 import { deletePod, type PodView } from '../kube/pods.ts';
 import { goesBack, keptOutText } from '../policy/placement.ts';
 import { heldFor, sameAttempt } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
 import { shortRecords } from '../policy/write-record.ts';
+import { forgetAttempt, recordAttempt } from './attempt-record.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { writeJobName } from './manifests.ts';
 import { giveLeaseBack } from './node-lease.ts';
 import { goneText } from './node-there.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
-import { NO_BLOCKERS } from './step-status.ts';
 
 /**
  * How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. `verified`: it runs what it should,
@@ -60,9 +52,9 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   const gone = place === 'Gone' && (verdict === 'Failed' || verdict === 'Skipped');
   if (gone)
     return { node: hand.node.name, outcome: 'Ended', verdict: 'Skipped', message: goneText(hand.node.name), gone };
-  if (end.unrecorded === true) await forget(view, hand, message);
+  if (end.unrecorded === true) await forgetAttempt(view, hand, message);
   else
-    await record(
+    await recordAttempt(
       view,
       { ...hand, writes, evidence: end.evidence },
       verdict,
@@ -235,115 +227,5 @@ export async function settleNode(
   const taken =
     sameNode(view, end.node)?.owner !== undefined || view.kairosNodes.get(end.node.name)?.status.inHand !== undefined;
   if (taken && end.request.kind === 'NodeOpUpgrade') return;
-  await record(view, { ...end, target: end.target ?? { image: end.spec.image } }, end.verdict, end.message);
-}
-
-/** The node is out of our hand, and nothing is said about an attempt. */
-async function forget(view: ClusterView, hand: NodeInHand, message: string): Promise<void> {
-  if (isOfAnother(view, hand.node)) return;
-  try {
-    const last = view.kairosNodes.get(hand.node.name)?.status.lastAttempt?.verdict;
-    const upgradeState = last === undefined ? 'Idle' : stateOf(last);
-    const cleared = { upgradeState, step: null, stepSince: null, inHand: null, ...NO_BLOCKERS };
-    await patchKairosNodeStatus(view.client, hand.node.name, { ...cleared, message: message.slice(0, 4000) });
-  } catch (error) {
-    if (!isReason(error, 'NotFound')) throw error;
-  }
-}
-
-/** Whether the KairosNode of this name belongs to another node than this one, which was deleted and made again. */
-function isOfAnother(view: ClusterView, { name, uid }: NodeRef): boolean {
-  const owner = view.kairosNodes.get(name)?.ownerUID ?? view.nodes.get(name)?.uid;
-  return owner !== undefined && uid !== '' && owner !== uid;
-}
-
-type Recorded = RolloutContext & {
-  node: NodeRef;
-  target: Pick<Target, 'image'> & Partial<Target>;
-  from?: string;
-  startedAt?: string;
-  bootID?: string;
-  writes?: WriteRecord[];
-  notReadyBefore?: string[];
-  steps?: StepTimes;
-  evidence?: AttemptEvidence | undefined;
-};
-
-async function record(
-  view: ClusterView,
-  hand: Recorded,
-  verdict: Verdict,
-  message: string,
-  kept?: string,
-): Promise<void> {
-  if (isOfAnother(view, hand.node)) return;
-  const now = view.kairosNodes.get(hand.node.name);
-  const { kind, namespace, name, uid, generation, attempt: number } = hand.request;
-  const before = now?.status.lastAttempt;
-  const corrected = correction(before, hand, verdict);
-  const attempt: KairosNodeOperatorStatus['lastAttempt'] = {
-    rollout: hand.rolloutID,
-    request: { kind, namespace, name, uid, generation, attempt: number },
-    specGeneration: now?.generation ?? 0,
-    image: hand.target.image,
-    verdict,
-    message: message.slice(0, 4000),
-    finishedAt: new Date().toISOString(),
-    ...(hand.target.version === undefined ? {} : { version: hand.target.version }),
-    ...(hand.target.digest === undefined ? {} : { digest: hand.target.digest }),
-    ...(hand.from === undefined ? {} : { from: hand.from }),
-    ...(hand.startedAt === undefined ? {} : { startedAt: hand.startedAt }),
-    ...(hand.bootID === undefined ? {} : { bootID: hand.bootID }),
-    ...(hand.notReadyBefore === undefined ? {} : { notReadyBefore: hand.notReadyBefore }),
-    ...(hand.steps === undefined ? {} : { steps: hand.steps }),
-    ...(hand.evidence === undefined ? {} : { evidence: hand.evidence }),
-    ...(now?.retry === undefined ? {} : { retry: now.retry }),
-    ...(hand.writes === undefined || hand.writes.length === 0 ? {} : { writes: hand.writes }),
-  };
-  try {
-    await patchKairosNodeStatus(view.client, hand.node.name, {
-      upgradeState: stateOf(verdict),
-      message: `${verdict}: ${message.slice(0, 3500)}${kept === undefined ? '' : `. ${kept}`}`.slice(0, 4000),
-      rollout: hand.rolloutID,
-      ...(hand.startedAt === undefined ? {} : { step: null, stepSince: null, inHand: null, ...NO_BLOCKERS }),
-      lastAttempt: attempt,
-      conditions: corrected === undefined ? null : [corrected],
-    });
-  } catch (error) {
-    if (!isReason(error, 'NotFound')) throw error;
-  }
-}
-
-/** Evidence that came after the end of an attempt changes its verdict, and that is said. */
-function correction(before: KairosNodeStatus['lastAttempt'], hand: Recorded, verdict: Verdict): Condition | undefined {
-  if (before === undefined || !sameAttempt(before.request, hand.request) || before.verdict === verdict)
-    return undefined;
-  return {
-    type: 'VerdictCorrected',
-    status: 'True',
-    reason: verdict,
-    message: `was ${before.verdict} at ${before.finishedAt}: ${before.message ?? ''}`.slice(0, 4000),
-    lastTransitionTime: new Date().toISOString(),
-  };
-}
-
-function stateOf(verdict: Verdict): NonNullable<KairosNodeOperatorStatus['upgradeState']> {
-  switch (verdict) {
-    case 'Succeeded':
-    case 'AlreadyOnTarget':
-      return 'Completed';
-    case 'RolledBack':
-      return 'RolledBack';
-    case 'Cancelled':
-    case 'Skipped':
-      return 'Idle';
-    case 'WrongVersion':
-    case 'NeverRebooted':
-    case 'Unverified':
-    case 'Lost':
-    case 'Unhealthy':
-    case 'UpgradeFailed':
-    case 'Failed':
-      return 'Failed';
-  }
+  await recordAttempt(view, { ...end, target: end.target ?? { image: end.spec.image } }, end.verdict, end.message);
 }
