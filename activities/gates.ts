@@ -14,6 +14,7 @@ import type { NodeView } from '../kube/nodes.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
 import { misfit } from '../policy/fit.ts';
 import { closedBudget, closedNode, closedReport, type ClosedGate } from '../policy/gates.ts';
+import { runsTarget } from '../policy/on-target.ts';
 import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt, verifiesFirst } from '../policy/recovery.ts';
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
@@ -45,15 +46,20 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
   const kairos = view.kairosNodes.get(name);
   const release = kairos?.status.release;
   const from = release === undefined ? undefined : versionOf(release);
-  const refused = (await refusal(view, input, node, kairos, from)) ?? writeRefusal(input, node, kairos?.status);
+  const { spec } = input;
+  const isThere = runsTarget(kairos?.status, input.target.version) && !spec.force && spec.upgradeActive;
+  // What is left to do on a node that runs the target: its recovery image, where that is not known to be written.
+  const asked = isThere && spec.upgradeRecovery ? { ...input, spec: { ...spec, upgradeActive: false } } : input;
+  const refused = (await refusal(view, asked, node, kairos)) ?? writeRefusal(asked, node, kairos?.status);
   if (refused !== undefined) return refused;
-  const closed = closedGate(view, input, node, kairos);
+  const closed = closedGate(view, asked, node, kairos);
   if (closed !== undefined) return { answer: 'Wait', reason: closed.reason };
   return {
     answer: 'Go',
     bootID: node.bootID,
     ...(from === undefined ? {} : { from }),
     ...(node.owner === undefined ? {} : { takesOver: node.owner }),
+    ...(asked === input ? {} : { recoveryOnly: true }),
   };
 }
 
@@ -111,7 +117,6 @@ async function refusal(
   input: NodeUpgradeInput,
   node: NodeView,
   kairos: KairosNodeView | undefined,
-  from: string | undefined,
 ): Promise<GateAnswer | undefined> {
   const { spec, target, place } = input;
   const release = kairos?.status.release;
@@ -123,9 +128,8 @@ async function refusal(
       message: `TargetMismatch: KairosNode ${node.name} asks for version ${wanted}, but ${target.image} is ${target.version}: mend spec.version or spec.image`,
     };
   }
-  if (spec.upgradeActive && !spec.force && from !== undefined && sameVersion(from, target.version)) {
-    return { answer: 'Done', verdict: 'AlreadyOnTarget', message: `runs ${from} already: not touched` };
-  }
+  if (spec.upgradeActive && !spec.force && runsTarget(kairos?.status, target.version))
+    return { answer: 'Done', verdict: 'AlreadyOnTarget', message: `runs ${target.version} already: not touched` };
   const fit = release === undefined ? undefined : misfit(release, target.fields, spec.allowMisfit);
   if (fit !== undefined) {
     return {

@@ -242,11 +242,11 @@ export interface Leftover {
 }
 
 export type GateAnswer =
-  | { answer: 'Go'; bootID: string; from?: string; takesOver?: string }
+  /** `recoveryOnly`: the node runs the target, and only its recovery image is left to be written. */
+  | { answer: 'Go'; bootID: string; from?: string; takesOver?: string; recoveryOnly?: true }
   | { answer: 'Recover'; leftover: Leftover }
   | { answer: 'Wait'; reason: string }
-  /** `recorded`: its KairosNode says so already. */
-  /** `gone`: there is no such node any more, and nothing was done to it. */
+  /** `recorded`: its KairosNode says so already. `gone`: there is no such node any more, and nothing was done to it. */
   | { answer: 'Done'; verdict: Verdict; message: string; recorded?: true; gone?: true };
 
 export interface NodeResult {

@@ -47,6 +47,7 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
     startedAt: new Date().toISOString(),
     ...(gate.from === undefined ? {} : { from: gate.from }),
     ...(gate.takesOver === undefined ? {} : { takesOver: gate.takesOver }),
+    ...(gate.recoveryOnly === true ? { spec: { ...input.spec, upgradeActive: false } } : {}),
   };
   const withdrawn = await takeOut(input, hand, show);
   if (withdrawn !== undefined) return withdrawn;

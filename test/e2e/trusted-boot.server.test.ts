@@ -3,7 +3,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Slot } from '../../sim/grub.ts';
 import { kairosImage } from '../../sim/images.ts';
-import { NEW, NEWER, startStage, versionIn, type Stage } from './stage.ts';
+import { NEW, NEWER, OLD, startStage, versionIn, type Stage } from './stage.ts';
 
 const REPOSITORY = 'quay.io/kairos/hadron-uki';
 const signed = (version: string) => `${REPOSITORY}:${version}`;
@@ -164,12 +164,26 @@ describe('the recovery image alone', () => {
     90_000,
   );
 
+  it('is all that is written to a node that runs the target, where both are asked for', async () => {
+    const both = { upgradeRecovery: true };
+    await stage.upgrade('recovery-left', OLD, ['worker-1'], both);
+    expect(await stage.ended('recovery-left')).toMatchObject({ phase: 'Completed' });
+    expect(slots('worker-1')).toEqual(['v4.0.2', 'v4.0.2', 'v4.0.2']);
+    expect(stage.recording('worker-1').upgradeRuns).toEqual([]);
+    expect(stage.recording('worker-1').boots).toHaveLength(1);
+    expect(writes('worker-1')).toBe(3);
+
+    await stage.upgrade('nothing-left', OLD, ['worker-1'], both);
+    expect((await stage.ended('nothing-left')).rollout).toMatchObject({ verdicts: { AlreadyOnTarget: 1 } });
+    expect(writes('worker-1')).toBe(3);
+  }, 90_000);
+
   it('is not touched where the new active image did not boot', async () => {
     stage.cluster.makeImageBad(NEWER);
     await stage.upgrade('both', NEWER, ['worker-1'], { upgradeRecovery: true });
     expect((await stage.ended('both')).rollout?.failed).toMatchObject([{ verdict: 'RolledBack' }]);
-    expect(slots('worker-1')).toEqual(['v4.0.4', 'v4.0.2', 'v4.0.3']);
-    expect(writes('worker-1')).toBe(2);
-    expect(stage.kairosNode('worker-1').status.recovery?.version).toBe(versionIn(NEW));
+    expect(slots('worker-1')).toEqual(['v4.0.4', 'v4.0.2', 'v4.0.2']);
+    expect(writes('worker-1')).toBe(3);
+    expect(stage.kairosNode('worker-1').status.recovery?.version).toBe(versionIn(OLD));
   }, 90_000);
 });

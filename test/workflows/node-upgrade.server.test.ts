@@ -107,6 +107,14 @@ const ENDINGS: Ending[] = [
     steps: ['checkGates', 'markNode', 'writeImage', 'endNode'],
   },
   {
+    name: 'that runs the target gets the recovery image that was asked for, too',
+    spec: { upgradeRecovery: true },
+    answers: { checkGates: () => ({ answer: 'Go', bootID: 'boot-1', from: 'v1', recoveryOnly: true }) },
+    verdict: 'Succeeded',
+    message: 'its recovery system holds v2 now',
+    steps: ['checkGates', 'markNode', 'writeImage', 'endNode'],
+  },
+  {
     name: 'gets its recovery image after the active one was verified',
     spec: { upgradeRecovery: true },
     verdict: 'Succeeded',
