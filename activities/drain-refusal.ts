@@ -1,5 +1,5 @@
 import type { NodeInHand, NodeRef } from '../api/messages.ts';
-import { listPodsOnNode } from '../kube/pods.ts';
+import type { PodView } from '../kube/pods.ts';
 import { drainOf, drainRefusal } from '../policy/drain.ts';
 import type { ClusterView } from './cluster-view.ts';
 
@@ -9,11 +9,11 @@ export function canMoveElsewhere(view: ClusterView, { name }: NodeRef): boolean 
 }
 
 /**
- * What a drain of this node would refuse, before anything is done to it: one list of its pods. Undefined where it would
- * refuse nothing, or nothing will be evicted. The drain decides again, of the pods that are there then.
+ * What a drain of this node would refuse of its pods, before anything is done to it. Undefined where it would refuse
+ * nothing, or nothing will be evicted. The drain decides again, of the pods that are there then.
  */
-export async function refusedByDrain(view: ClusterView, hand: NodeInHand): Promise<string | undefined> {
+export function refusedByDrain(view: ClusterView, hand: NodeInHand, pods: readonly PodView[]): string | undefined {
   if (!canMoveElsewhere(view, hand.node)) return undefined;
-  const refused = drainRefusal(await listPodsOnNode(view.client, hand.node.name), drainOf(hand.spec), Date.now());
+  const refused = drainRefusal(pods, drainOf(hand.spec), Date.now());
   return refused && `node ${hand.node.name} was not touched, its drain would refuse ${refused}`;
 }

@@ -4,6 +4,7 @@ import type { Marking, NodeInHand } from '../api/messages.ts';
 import { KubeError, isReason } from '../kube/errors.ts';
 import { applyKairosNodeSpec } from '../kube/kairos-nodes.ts';
 import { readNode, writeNode, type NodeView } from '../kube/nodes.ts';
+import { listPodsOnNode } from '../kube/pods.ts';
 import { isOlder } from '../kube/raw-object.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
 import { closedBudget, closedReport, type ClosedGate } from '../policy/gates.ts';
@@ -17,7 +18,8 @@ import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
 
 export type MarkAnswer =
-  | { outcome: 'Marked' }
+  /** `notReadyBefore`: which of its pods did not work before, where they were looked at. */
+  | { outcome: 'Marked'; notReadyBefore?: string[] }
   | { outcome: 'Full'; reason: string }
   /** The node cannot be drained as it is, and was not touched: it is not tried again in this attempt. */
   | { outcome: 'Refused'; message: string };
@@ -27,7 +29,8 @@ export type MarkAnswer =
  * first, count after: whoever is earlier in the watch goes on, whatever the number of rollouts and workers, without a
  * lock. Over budget, the mark is taken back. Repeating finds the own mark and only counts again.
  *
- * A node whose drain would be refused is not marked: its pods are looked at right before, once.
+ * A node whose drain would be refused is not marked: its pods are looked at right before, once. What of them does not
+ * work then is told to the steps that follow.
  * @throws ApplicationFailure `NodeGone` (not retried)
  */
 export async function markNode(view: ClusterView, hand: Marking): Promise<MarkAnswer> {
@@ -42,7 +45,10 @@ export async function markNode(view: ClusterView, hand: Marking): Promise<MarkAn
   const rivals = whoIsInTheWay(hand.place, hand.node.name, view.outages.values(), order);
   // Only who has the place takes the Lease that other tools look at; and without it the place is given up.
   const closed = rivals === undefined ? await takeNodeLease(view, hand.node) : closedBudget(rivals);
-  if (closed === undefined) return { outcome: 'Marked' };
+  if (closed === undefined) {
+    const { notReadyBefore } = mark;
+    return { outcome: 'Marked', ...(notReadyBefore && { notReadyBefore }) };
+  }
   await takeMarkBack(view, hand);
   // An attempt whose answer was lost may have had the place, and taken it.
   await giveLeaseBack(view, hand.node);
@@ -63,7 +69,7 @@ function orderOf(node: NodeView | undefined, hand: NodeInHand, version: string):
 async function writeMark(
   view: ClusterView,
   hand: Marking,
-): Promise<{ refused: string } | { cannotDrain: string } | { version: string }> {
+): Promise<{ refused: string } | { cannotDrain: string } | { version: string; notReadyBefore?: string[] }> {
   for (;;) {
     const node = await readNode(view.client, hand.node.name);
     if (node.uid !== hand.node.uid) return { refused: `node ${node.name} was replaced by another one` };
@@ -76,12 +82,13 @@ async function writeMark(
     const takesOver = hand.takesOver !== undefined && node.owner === hand.takesOver;
     const closed = nodeClosed(node, takesOver) ?? (takesOver ? undefined : staleNow(view, hand, node));
     if (closed !== undefined) return { refused: closed.reason };
-    const cannotDrain = hand.drains === true ? await refusedByDrain(view, hand) : undefined;
+    const pods = hand.drains === true ? await listPodsOnNode(view.client, node.name) : undefined;
+    const cannotDrain = pods && refusedByDrain(view, hand, pods);
     if (cannotDrain !== undefined) return { cannotDrain };
     try {
       const { resourceVersion } = node;
       const marked = await writeNode(view.client, node.name, { owner: hand.workflowID, resourceVersion });
-      return { version: marked.resourceVersion };
+      return { version: marked.resourceVersion, ...(pods && { notReadyBefore: podsNotReady(view, hand, pods) }) };
     } catch (error) {
       if (!isReason(error, 'Conflict')) throw error;
     }
@@ -123,7 +130,8 @@ export async function cordonNode(view: ClusterView, hand: NodeInHand): Promise<{
   await showStep(view, hand, 'Cordon', `cordoning, to upgrade to ${hand.target.version}`);
   return failWhereGone(view, hand.node, async () => {
     await stampSpec(view, hand);
-    const notReadyBefore = await podsNotReady(view, hand);
+    const notReadyBefore =
+      hand.notReadyBefore ?? podsNotReady(view, hand, await listPodsOnNode(view.client, hand.node.name));
     await cordon(view, hand);
     return { notReadyBefore };
   });

@@ -1,5 +1,5 @@
 import type { NodeInHand } from '../api/messages.ts';
-import { listPodsOnNode } from '../kube/pods.ts';
+import type { PodView } from '../kube/pods.ts';
 import { heldFor } from '../policy/recovery.ts';
 import { notReadyBefore } from '../policy/soak.ts';
 import type { ClusterView } from './cluster-view.ts';
@@ -9,8 +9,8 @@ import type { ClusterView } from './cluster-view.ts';
  * an earlier attempt left Unhealthy that is what was broken before that attempt: the rest is what the new image has to
  * mend.
  */
-export async function podsNotReady(view: ClusterView, hand: NodeInHand): Promise<string[]> {
+export function podsNotReady(view: ClusterView, hand: NodeInHand, pods: readonly PodView[]): string[] {
   const last = view.kairosNodes.get(hand.node.name)?.status.lastAttempt;
   if (heldFor(hand.takesOver) === 'Unhealthy' && last?.verdict === 'Unhealthy') return last.notReadyBefore ?? [];
-  return notReadyBefore(await listPodsOnNode(view.client, hand.node.name));
+  return notReadyBefore(pods);
 }

@@ -75,9 +75,11 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
     showPhase(input.timing, 'Disrupting');
     if (hand.spec.upgradeActive) {
       beginStep(hand, 'Cordon');
+      if (mark.notReadyBefore !== undefined) hand.notReadyBefore = mark.notReadyBefore;
       const cordoned = await show('cordoning').call.cordonNode(hand);
       // Histories of earlier versions hold no answer.
       if (cordoned?.notReadyBefore.length) hand.notReadyBefore = cordoned.notReadyBefore;
+      else delete hand.notReadyBefore;
       beginStep(hand, 'Drain');
       const drain = await show('draining').wait.drainNode(hand);
       if (drain.outcome !== 'BootChanged' && drain.drain !== undefined) hand.drain = drain.drain;
