@@ -2,9 +2,11 @@ import { ROLLOUT_FIELD_MANAGER, STEP_LABEL, WORKFLOW_ANNOTATION } from '../api/n
 import type { RolloutContext } from '../api/messages.ts';
 import type { RolloutStatus } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
+import { readKairosNode } from '../kube/kairos-nodes.ts';
 import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upgrades.ts';
 import { handMadeDrift } from '../policy/drift.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
+import { orNone } from './contact.ts';
 import { removePod, settleNode } from './end.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 
@@ -70,7 +72,10 @@ export async function reportRollout(
 async function settleRest(view: ClusterView, context: RolloutContext, status: RolloutStatus): Promise<void> {
   const verdict = status.phase === 'Cancelled' ? 'Cancelled' : 'Skipped';
   for (const name of context.spec.nodeNames ?? []) {
-    const node = view.kairosNodes.get(name);
+    const seen = view.kairosNodes.get(name);
+    if (seen === undefined || handMadeDrift(seen) !== context.spec.image) continue;
+    // Read live: the watch may not have delivered yet how the rollout itself ended it.
+    const node = await orNone(readKairosNode(view.client, name));
     if (node === undefined || handMadeDrift(node) !== context.spec.image) continue;
     const message = `not touched, its rollout ended: ${status.message ?? status.phase}; edit spec.image to ask again`;
     await settleNode(view, { ...context, node: { name, uid: node.ownerUID ?? '' }, verdict, message });

@@ -332,6 +332,10 @@ describe('the namespace of the Leases on nodes', () => {
     };
   };
 
+  beforeAll(async () => {
+    await run('helm', 'uninstall', 'kairos-operator', '--no-hooks', '--wait', '--ignore-not-found', ...common());
+  });
+
   it('is made where it is missing and that is asked for, and outlives upgrade and uninstall', async () => {
     await deploy({ enabled: 'auto' });
     expect(await there('medik8s-leases')).toEqual({ made: false, roles: 0 });

@@ -179,7 +179,7 @@ describe('a node that cannot be taken in hand', () => {
   async function pausedAtItsGate(): Promise<void> {
     await stage.kubectl('cordon', 'worker-4');
     await stage.upgrade('gated', NEW, ['worker-4'], HERS);
-    await untilWaiting('gated', 'cordoned by somebody else: kubectl uncordon worker-4');
+    await untilWaiting('gated', 'node worker-4 is cordoned by somebody else since');
     await steer('gated', 'pause');
     await sleep(9_000);
     expect(stage.status('gated')?.rollout).toMatchObject({ phase: 'Paused', verdicts: {} });

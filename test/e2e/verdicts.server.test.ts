@@ -239,7 +239,7 @@ describe('a node whose image was not written', () => {
       {
         name: 'worker-16',
         verdict: 'Skipped',
-        message: expect.stringMatching(/worker-16 is cordoned by somebody else: kubectl uncordon worker-16/),
+        message: expect.stringMatching(/worker-16 is cordoned by somebody else since \S+: kubectl uncordon worker-16/),
       },
     ]);
     expect(stage.kairosNode('worker-16').status.lastAttempt).toBeUndefined();
