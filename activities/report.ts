@@ -5,6 +5,7 @@ import { isReason } from '../kube/errors.ts';
 import { readKairosNode } from '../kube/kairos-nodes.ts';
 import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upgrades.ts';
 import { handMadeDrift } from '../policy/drift.ts';
+import { sameAttempt } from '../policy/recovery.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { orNone } from './contact.ts';
 import { removePod, settleNode } from './end.ts';
@@ -77,6 +78,8 @@ async function settleRest(view: ClusterView, context: RolloutContext, status: Ro
     // Read live: the watch may not have delivered yet how the rollout itself ended it.
     const node = await orNone(readKairosNode(view.client, name));
     if (node === undefined || handMadeDrift(node) !== context.spec.image) continue;
+    // It was ended by this rollout, and somebody has asked anew since.
+    if (sameAttempt(node.status.lastAttempt?.request, context.request)) continue;
     const message = `not touched, its rollout ended: ${status.message ?? status.phase}; edit spec.image to ask again`;
     await settleNode(view, { ...context, node: { name, uid: node.ownerUID ?? '' }, verdict, message });
   }

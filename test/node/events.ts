@@ -28,18 +28,19 @@ const each =
     await release(cells);
   };
 
+const WHY = 'a test of what is left behind';
 const terminate = ({ stage }: Theatre, id: string) =>
-  stage.temporalCLI('workflow', 'terminate', '--workflow-id', id, '--reason', 'a test of what is left behind');
+  stage.temporalCLI('workflow', 'terminate', '--workflow-id', id, '--reason', WHY);
 
-/** The wave and the node may have none yet. */
-async function terminateAll(theatre: Theatre, { node, uid }: Cell): Promise<void> {
-  const { stage } = theatre;
+/** At the same moment, the node first: none of them learns of the end of another. A node may have no workflow yet. */
+async function terminateAll({ stage }: Theatre, { node, uid }: Cell): Promise<void> {
   const rollout = stage.rolloutID(node);
   const { generation = 1, attempt = 1 } = stage.status(node)?.rollout ?? {};
   const request = { kind: 'NodeOpUpgrade', namespace: '', name: node, uid: '', generation, attempt } as const;
-  await terminate(theatre, rollout);
-  for (const id of [waveWorkflowID(rollout, request, 'workers'), nodeWorkflowID(stage.ref, { name: node, uid })])
-    await terminate(theatre, id).catch(() => undefined);
+  const ids = [nodeWorkflowID(stage.ref, { name: node, uid }), waveWorkflowID(rollout, request, 'workers'), rollout];
+  const ends = ids.map((id) => stage.temporal.workflow.getHandle(id).terminate(WHY));
+  const [, , last] = await Promise.allSettled(ends);
+  if (last?.status === 'rejected') throw last.reason;
 }
 
 async function killWorker({ stage }: Theatre, cells: readonly Cell[]): Promise<void> {
