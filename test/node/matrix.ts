@@ -8,8 +8,8 @@ import { STEPS_OF_UPGRADE, type Kept, type StepOfUpgrade, type Theatre } from '.
 export type Column = Record<string, { outcome: Outcome; writtenTwice: string[] }>;
 
 const REACHED_WITHIN_MS = 90_000;
-/** A watcher looks for what was left behind once a minute. */
-const OVER_WITHIN_MS = 150_000;
+/** A watcher looks for what was left behind once a minute; who was away judges after a minute of contact only. */
+const OVER_WITHIN_MS = 240_000;
 
 /**
  * One upgrade for each step, all at once, each of a node that has just joined and is kept at its step; then the same

@@ -24,7 +24,7 @@ export async function stillGoing(stage: Stage, cell: Cell): Promise<string | und
     return described?.status.name === 'RUNNING';
   };
   if (upgrade !== undefined && !(isFinal(upgrade.phase) && isFinal(upgrade.rollout?.phase)))
-    return `${upgrade.phase}: ${upgrade.message ?? ''}`;
+    return `${upgrade.phase}: ${upgrade.message ?? ''}; ${stage.kairosNodes.get(node)?.status.message ?? ''}`;
   if (await open(stage.rolloutID(node))) return 'its rollout is open';
   if (await open(nodeWorkflowID(stage.ref, { name: node, uid }))) return 'its workflow is open';
   const seen = stage.observer.nodes.get(node);

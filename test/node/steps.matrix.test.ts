@@ -34,7 +34,7 @@ describe.each(asked as Event[])('%s', (event) => {
   beforeAll(async () => {
     column = await runColumn({ stage, proxy }, event);
     process.stdout.write(columnText(event, column));
-  }, 400_000);
+  }, 500_000);
 
   it.each(STEP_NAMES)('at %s', (step) => {
     expect(column[step]).toEqual({ outcome: EXPECTED[event][step], writtenTwice: [] });

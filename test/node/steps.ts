@@ -89,6 +89,8 @@ export const STEPS_OF_UPGRADE: readonly StepOfUpgrade[] = [
   },
   {
     step: 'Gate',
+    // As long as it takes the others to be at their steps, and the API server to be back.
+    spec: { strategy: { gateTimeout: '5m' } },
     async keep(theatre, node) {
       const { stage } = theatre;
       await stage.kubectl('cordon', node);
