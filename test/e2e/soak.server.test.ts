@@ -98,9 +98,9 @@ afterAll(async () => {
 
 it('waits for a pod of a DaemonSet that is not Ready, names it, and gives the node back when it is', async () => {
   const { message, stepSince } = await stage.until(
-    'the soak waits for a pod',
+    'the soak waits for a pod that has begun and crashed again',
     () => stage.kairosNode('worker-1').status,
-    (status) => status.step === 'Soak' && status.message?.includes('is not Ready') === true,
+    (status) => status.step === 'Soak' && status.message?.includes('CrashLoopBackOff') === true,
     90_000,
   );
   expect(message).toMatch(
