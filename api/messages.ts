@@ -53,6 +53,17 @@ export interface RolloutRequest {
   retry?: string;
 }
 
+/** A wave as it was asked for, with durations in milliseconds. Without `nodes` and `nodeSelector` it takes all that are left. */
+export interface WaveSpec {
+  name: string;
+  nodes?: number | string;
+  nodeSelector?: LabelSelector;
+  maxUnavailable?: number | string;
+  soakMs?: number;
+  approval?: true;
+  maxFailed?: number | string;
+}
+
 /** How pods are moved off a node, with all defaults resolved. */
 export interface DrainSpec {
   /** Whether pods without a controller are evicted. */
@@ -83,6 +94,8 @@ export interface RolloutSpec {
   imagePullSecrets: string[];
   maxUnavailable: number | string;
   stopOnFailure: boolean;
+  /** The waves of the workers as they were asked for; absent: the default ones, or a history of before they were there. */
+  waves?: WaveSpec[];
   upgradeActive: boolean;
   upgradeRecovery: boolean;
   force: boolean;
@@ -134,6 +147,25 @@ export interface Plan {
   leftAlone: { name: string; reason: string }[];
   /** maxUnavailable of the workers, as a number of nodes. */
   maxUnavailable: number;
+  /** In their order; together all nodes of the plan. Absent in histories of earlier versions: the two groups. */
+  waves?: PlannedWave[];
+}
+
+/** A group of nodes that are upgraded under one budget. */
+export interface PlannedWave {
+  /** Unique in the plan; part of the wave's workflow id. */
+  name: string;
+  group: Place['group'];
+  /** In the order in which they are started. */
+  nodes: NodeRef[];
+  /** How many of them may be out at once. */
+  budget: number;
+  /** How long all of its nodes must stay Ready without a break after it, before anything else is started. Absent: not at all. */
+  soakMs?: number;
+  /** It starts only when a person approves it. */
+  approval?: true;
+  /** How many of its nodes may fail before no further one is started. Absent: as the rollout says. */
+  maxFailed?: number;
 }
 
 /** How many nodes of a group may be out at once. */

@@ -13,12 +13,12 @@ import type {
   kairosNodeStatus,
 } from './schemas/kairos-node.ts';
 import type {
-  MISFITS,
   ROLLOUT_PHASES,
   nodeOpUpgradeSpec,
   nodeOpUpgradeStatus,
   rolloutStatus,
 } from './schemas/node-op-upgrade.ts';
+import type { MISFITS } from './schemas/strategy.ts';
 import type { blocker, drainRecord, BLOCKER_REASONS, DRAIN_RUNGS } from './schemas/drain.ts';
 import type { labelSelector } from './schemas/label-selector.ts';
 import type { condition } from './schemas/meta.ts';

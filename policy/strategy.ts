@@ -1,4 +1,4 @@
-import type { DrainSpec, RolloutSpec, Timing } from '../api/messages.ts';
+import type { DrainSpec, RolloutSpec, Timing, WaveSpec } from '../api/messages.ts';
 import type { NodeOpUpgradeSpec } from '../api/types.ts';
 import { parseDurationMs } from './duration.ts';
 import type { SoakChecks } from './soak.ts';
@@ -50,6 +50,20 @@ function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) 
     rebootTimeoutMs: ms(reboot.timeout, STRATEGY_DEFAULTS.rebootTimeout),
     gateTimeoutMs: ms(gateTimeout, STRATEGY_DEFAULTS.gateTimeout),
     ...(allowMisfit === undefined ? {} : { allowMisfit }),
+    ...(strategy.waves === undefined ? {} : { waves: strategy.waves.map(resolveWave) }),
+  };
+}
+
+function resolveWave(wave: NonNullable<NonNullable<NodeOpUpgradeSpec['strategy']>['waves']>[number]): WaveSpec {
+  const { name, nodes, nodeSelector, maxUnavailable, soak, approval, maxFailed } = wave;
+  return {
+    name,
+    ...(nodes === undefined ? {} : { nodes }),
+    ...(nodeSelector === undefined ? {} : { nodeSelector }),
+    ...(maxUnavailable === undefined ? {} : { maxUnavailable }),
+    ...(soak === undefined ? {} : { soakMs: parseDurationMs(soak) }),
+    ...(approval === true ? { approval } : {}),
+    ...(maxFailed === undefined ? {} : { maxFailed }),
   };
 }
 

@@ -1,0 +1,73 @@
+import { ApplicationFailure } from '@temporalio/common';
+import { CancellationScope, setHandler, type ChildWorkflowHandle } from '@temporalio/workflow';
+import {
+  pauseSignal,
+  pauseUpdate,
+  resumeSignal,
+  resumeUpdate,
+  stateQuery,
+  type PauseMessage,
+  type ResumeMessage,
+} from './messages.ts';
+import type { RolloutRecord } from './rollout-record.ts';
+import type { wave } from './wave.ts';
+
+type WaveHandle = ChildWorkflowHandle<typeof wave>;
+
+/** What people ask of a rollout while it runs: each request changes the record, and is told to the wave that runs. */
+export class RolloutControl {
+  /** The wave that runs, or undefined between two. */
+  current: WaveHandle | undefined;
+  /** Set whenever somebody pauses or resumes: a wait that saw it may have had less time than it should. */
+  steered = false;
+  private readonly record: RolloutRecord;
+
+  constructor(record: RolloutRecord) {
+    this.record = record;
+    const pause = (message: PauseMessage = {}) => this.steer('pause', message);
+    const resume = (message: ResumeMessage = {}) => this.steer('resume', message);
+    const pausing = 'Start no further node. {"reason": "…"}';
+    const resuming = 'Go on after a pause. {}';
+    setHandler(stateQuery, () => record.state, { description: 'Where the rollout stands.' });
+    setHandler(pauseSignal, async (message) => void (await pause(message)), { description: pausing });
+    setHandler(resumeSignal, async (message) => void (await resume(message)), { description: resuming });
+    setHandler(pauseUpdate, pause, {
+      description: pausing,
+      validator: (message?: PauseMessage) => this.mustTake(message?.by, false),
+    });
+    setHandler(resumeUpdate, resume, {
+      description: resuming,
+      validator: (message?: ResumeMessage) => this.mustTake(message?.by, true),
+    });
+  }
+
+  /** Tells a wave whether it is paused. */
+  async tell(child: WaveHandle | undefined): Promise<void> {
+    const { paused } = this.record.state;
+    try {
+      await CancellationScope.nonCancellable(async () => {
+        if (paused === undefined) await child?.signal(resumeSignal, {});
+        else await child?.signal(pauseSignal, { reason: paused.reason });
+      });
+    } catch {
+      // The wave has just ended: the next one is told when it starts.
+    }
+  }
+
+  private mustTake(by: PauseMessage['by'], resumes: boolean): void {
+    const refused = this.record.refusal(by ?? 'temporal', resumes);
+    if (refused !== undefined) throw ApplicationFailure.nonRetryable(refused, 'Refused');
+  }
+
+  /** Pauses or resumes, if that may be; a signal that may not be taken is said to be ignored by the update only. */
+  private async steer(what: 'pause' | 'resume', message: PauseMessage): Promise<string> {
+    const { record } = this;
+    const refused = record.refusal(message.by ?? 'temporal', what === 'resume');
+    if (refused !== undefined) return refused;
+    record[what](message);
+    this.steered = true;
+    await this.tell(this.current);
+    await record.write();
+    return what === 'pause' ? 'paused: nodes in hand are finished, no further one is started' : 'resumed';
+  }
+}

@@ -1,0 +1,85 @@
+import { CancelledFailure, ChildWorkflowFailure } from '@temporalio/common';
+import { CancellationScope, ParentClosePolicy, startChild, type ChildWorkflowHandle } from '@temporalio/workflow';
+import { waveWorkflowID, type Plan, type PlannedWave, type RolloutInput, type WaveResult } from '../api/messages.ts';
+import { activitiesFor } from './activity-proxies.ts';
+import { errorText } from './error-text.ts';
+import type { RolloutControl } from './rollout-control.ts';
+import type { RolloutRecord } from './rollout-record.ts';
+import { attributesFor } from './search-attributes.ts';
+import { wave } from './wave.ts';
+
+/** The waves of a plan. Plans in histories of earlier versions name the two groups only. */
+export function wavesOf(plan: Plan): PlannedWave[] {
+  const earlier: PlannedWave[] = [
+    { name: 'control-plane', group: 'control-plane', nodes: plan.controlPlane, budget: 1 },
+    { name: 'workers', group: 'worker', nodes: plan.workers, budget: plan.maxUnavailable },
+  ];
+  return (plan.waves ?? earlier).filter(({ nodes }) => nodes.length > 0);
+}
+
+/** Runs one wave to its end, and adds what it did to the record. Throws CancelledFailure after a cancel, then too. */
+export async function runWave(
+  input: RolloutInput,
+  record: RolloutRecord,
+  control: RolloutControl,
+  planned: PlannedWave,
+): Promise<WaveResult> {
+  const { name, nodes, group, budget } = planned;
+  record.state.wave = name;
+  await record.report('Running', `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once`);
+  const paused = record.state.paused?.reason;
+  const child = await startChild(wave, {
+    workflowId: waveWorkflowID(record.context.rolloutID, input.request, name),
+    args: [
+      {
+        ...record.context,
+        timing: input.timing,
+        name,
+        nodes,
+        place: { group, budget },
+        targets: record.targets,
+        ...(paused === undefined ? {} : { paused }),
+      },
+    ],
+    parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
+    workflowTaskTimeout: input.timing.workflowTaskMs,
+    staticSummary: `wave ${name}: ${nodes.length} nodes`,
+    ...attributesFor({ ...record.context, timing: input.timing }),
+  });
+  control.current = child;
+  // What was asked for while the wave was being started.
+  if (record.state.paused?.reason !== paused) void control.tell(child);
+  try {
+    const result = await resultOf(child, input, record, planned);
+    record.add(result);
+    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
+    return result;
+  } finally {
+    control.current = undefined;
+  }
+}
+
+/**
+ * A wave that was terminated, or failed, gave no result, and its nodes are being cancelled. The rollout goes on only
+ * when each of them is in nobody's hand any more, and reads their verdicts from the nodes themselves.
+ */
+async function resultOf(
+  child: ChildWorkflowHandle<typeof wave>,
+  input: RolloutInput,
+  record: RolloutRecord,
+  { name, nodes }: PlannedWave,
+): Promise<WaveResult> {
+  try {
+    const result = await child.result();
+    if (result.stopped !== 'cancelled' || CancellationScope.current().consideredCancelled) return result;
+    return { ...result, stopped: `wave ${name} was cancelled by itself` };
+  } catch (error) {
+    if (!(error instanceof ChildWorkflowFailure)) throw error;
+    const stopped = `wave ${name} did not end by itself (${errorText(error)})`;
+    await record.report('Running', `${stopped}: waiting until none of its nodes is in hand`);
+    const settled = await CancellationScope.nonCancellable(() =>
+      activitiesFor(input.timing).wait.settleWave({ context: record.context, nodes }),
+    );
+    return { ...settled, targets: record.targets, stopped };
+  }
+}
