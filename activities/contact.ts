@@ -17,7 +17,8 @@ const LONGEST_PAUSE_MS = 2_000_000_000;
  * How long the worker must have been in unbroken contact with the API server before the silence of a node says
  * anything: an operator that was itself away, or an API server that was, must not judge.
  */
-export const contactNeededMs = ({ spec }: NodeInHand): number => Math.min(CONTACT_MS, spec.rebootTimeoutMs);
+export const contactNeededMs = ({ spec }: Pick<NodeInHand, 'spec'>): number =>
+  Math.min(CONTACT_MS, spec.rebootTimeoutMs);
 
 /** When the engine asked for this activity first: its deadlines count from there, over all of its attempts. */
 export const askedAtMs = (): number => Context.current().info.scheduledTimestampMs;

@@ -16,6 +16,7 @@ import { confirmRequest, reportRollout } from './report.ts';
 import { settleWave } from './settle-wave.ts';
 import { soakNode } from './soak.ts';
 import { verifyNode } from './verify.ts';
+import { soakWave } from './wave-soak.ts';
 import { writeImage } from './write-image.ts';
 
 /** The steps of an upgrade for one cluster. Every one may be repeated at any point; each says how. */
@@ -53,6 +54,7 @@ export function createActivities(view: ClusterView) {
     endNode: step(endNode, true),
     settleNode: step(settleNode, true),
     settleWave: step(settleWave),
+    soakWave: step(soakWave),
     readLateVerdicts: step(readLateVerdicts),
   };
 }

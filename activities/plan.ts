@@ -7,6 +7,7 @@ import { resolveBudget } from '../policy/budget.ts';
 import { drainOf } from '../policy/drain.ts';
 import { orderNodes } from '../policy/order.ts';
 import { matches } from '../policy/selector.ts';
+import { composeWaves, rolloutFailures } from '../policy/waves.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { IdleAgents } from './idle-agents.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
@@ -20,7 +21,7 @@ const NOT_KAIROS = 'NotKairos: its agent has found nothing to report';
 const NO_REPORT = 'NoReport: it does not run Kairos, or its agent has not reported';
 
 /**
- * Which nodes the rollout upgrades, in which order. Taken once: nodes that join later are not part of it. Waits until
+ * Which nodes the rollout upgrades, in which order and in which waves. Taken once: nodes that join later are not part of it. Waits until
  * the agent of every selected Ready node has reported from the present boot, or has shown that the node does not run
  * Kairos; nodes that stay silent are named.
  * @throws ApplicationFailure `MayNotDeletePods`, not retried
@@ -49,6 +50,7 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
   const known = all.filter((node) => view.kairosNodes.get(node.name) !== undefined);
   const { controlPlane, workers } = orderNodes(known);
   const ref = ({ name, uid }: NodeView) => ({ name, uid });
+  const maxFailed = rolloutFailures(context.spec, { controlPlane, workers });
   return {
     controlPlane: controlPlane.map(ref),
     workers: workers.map(ref),
@@ -56,6 +58,8 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
       .filter((node) => !known.includes(node))
       .map((node) => ({ name: node.name, reason: idle.has(node) ? NOT_KAIROS : NO_REPORT })),
     maxUnavailable: resolveBudget(context.spec.maxUnavailable, workers.length),
+    waves: composeWaves({ controlPlane, workers }, context.spec),
+    ...(maxFailed === undefined ? {} : { maxFailed }),
   };
 }
 

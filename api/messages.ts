@@ -35,6 +35,11 @@ export interface Timing {
   retryInitialMs: number;
   retryMaximumMs: number;
   workflowTaskMs: number;
+  /**
+   * After how many events of its history a rollout goes on in another run, between two waves. Absent in histories of
+   * earlier versions: never.
+   */
+  continueAfterEvents?: number;
   /** Whether Temporal knows our search attributes; without them everything works, only the lists are less handy. */
   searchAttributes: boolean;
 }
@@ -96,6 +101,10 @@ export interface RolloutSpec {
   stopOnFailure: boolean;
   /** The waves of the workers as they were asked for; absent: the default ones, or a history of before they were there. */
   waves?: WaveSpec[];
+  /** How long the canary that comes first by default soaks. Absent in histories of before it was there. */
+  canarySoakMs?: number;
+  /** How many nodes of the plan may fail. Absent: none, or with `stopOnFailure: false` any. */
+  maxFailed?: number | string;
   upgradeActive: boolean;
   upgradeRecovery: boolean;
   force: boolean;
@@ -124,6 +133,25 @@ export interface RolloutInput {
   timing: Timing;
   /** Why it starts paused, by the annotation `kairos.io/pause`. */
   paused?: string;
+  /** Of a rollout that goes on in another run of its workflow: where the one before left off. */
+  carried?: CarriedRollout;
+}
+
+/** What a rollout hands over between two waves when its history has become long: nothing is in flight then. */
+export interface CarriedRollout {
+  /** With the waves that are left. */
+  plan: Plan;
+  /** Of the wave that ended last. */
+  group: Place['group'];
+  total: number;
+  verdicts: Record<string, number>;
+  failed: FailedNode[];
+  /** How many nodes count as failed. */
+  counted: number;
+  gone: string[];
+  targets: Record<string, Target>;
+  wave?: string;
+  paused?: { by: 'kubectl' | 'temporal'; reason: string; since: string };
 }
 
 export interface RolloutResult {
@@ -149,6 +177,8 @@ export interface Plan {
   maxUnavailable: number;
   /** In their order; together all nodes of the plan. Absent in histories of earlier versions: the two groups. */
   waves?: PlannedWave[];
+  /** How many of its nodes may fail before no further one is started, all waves together. Absent: each wave says it. */
+  maxFailed?: number;
 }
 
 /** A group of nodes that are upgraded under one budget. */
@@ -166,6 +196,8 @@ export interface PlannedWave {
   approval?: true;
   /** How many of its nodes may fail before no further one is started. Absent: as the rollout says. */
   maxFailed?: number;
+  /** After so many nodes it goes on in a workflow of its own. Absent: it is one. */
+  segment?: number;
 }
 
 /** How many nodes of a group may be out at once. */
@@ -183,11 +215,31 @@ export interface WaveInput extends RolloutContext {
   targets: Record<string, Target>;
   /** Why it starts paused. */
   paused?: string;
+  /** How many nodes may fail, and have failed before it. Absent in histories of earlier versions: as `stopOnFailure` says. */
+  failures?: { wave?: number; rollout?: number; before: number };
+  /** After so many nodes it goes on in a workflow of its own. Absent: it is one. */
+  segment?: number;
+  /** Of a workflow in which a larger wave goes on. */
+  goesOn?: { part: number; preceding: PrecedingPart };
+}
+
+/** What the parts of a wave before one tell it: as a whole, whenever it has changed. */
+export interface PrecedingPart {
+  /** How many places in the wave's budget they do not need any more. */
+  lanes: number;
+  /** How many of their nodes failed, as far as that counts. */
+  failed: number;
+  /** Why the wave is paused. */
+  paused?: string;
+  /** Why it starts no further node. */
+  stopped?: string;
 }
 
 export interface WaveResult {
   verdicts: Record<string, number>;
   failed: FailedNode[];
+  /** How many nodes count as failed; absent in histories of earlier versions. */
+  counted?: number;
   /** Nodes that were deleted or replaced before anything was done to them; absent in histories of earlier versions. */
   gone?: string[];
   /** Nodes that were not started because the wave stopped. */

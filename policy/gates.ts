@@ -1,8 +1,11 @@
 import type { KairosNodeStatus } from '../api/types.ts';
 import { heldFor } from './recovery.ts';
 
-/** What a node may have to wait for before it is taken out of service. docs/gates.md describes each. */
-export type Gate = 'Ready' | 'Owner' | 'Cordon' | 'Pressure' | 'Report' | 'Image' | 'Lease' | 'Budget';
+/**
+ * What a node may have to wait for before it is taken out of service. docs/gates.md describes each. `WaveSoak` is not
+ * asked of a node: it names the one that keeps the soak of its wave from ending.
+ */
+export type Gate = 'WaveSoak' | 'Ready' | 'Owner' | 'Cordon' | 'Pressure' | 'Report' | 'Image' | 'Lease' | 'Budget';
 
 /** A gate that is closed: which one, on whom or what it waits, since when, and what to type where that helps. */
 export interface ClosedGate {

@@ -7,6 +7,8 @@ import type { SoakChecks } from './soak.ts';
 export const STRATEGY_DEFAULTS = {
   maxUnavailable: 1,
   soak: '30s',
+  /** Of the wave of one worker that comes first where no waves are named. */
+  canarySoak: '5m',
   soakMaxRestarts: 3,
   soakTimeout: '10m',
   prePullTimeout: '30m',
@@ -51,6 +53,8 @@ function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) 
     gateTimeoutMs: ms(gateTimeout, STRATEGY_DEFAULTS.gateTimeout),
     ...(allowMisfit === undefined ? {} : { allowMisfit }),
     ...(strategy.waves === undefined ? {} : { waves: strategy.waves.map(resolveWave) }),
+    ...(strategy.maxFailed === undefined ? {} : { maxFailed: strategy.maxFailed }),
+    canarySoakMs: ms(undefined, STRATEGY_DEFAULTS.canarySoak),
   };
 }
 
@@ -114,6 +118,8 @@ export function timingFor(inFlight: number, searchAttributes: boolean): Timing {
     retryInitialMs: 500,
     retryMaximumMs: 15_000,
     workflowTaskMs: 10_000,
+    // A wave costs its rollout some 30 events, a server ends a workflow at 51,200 and loads all of them after a crash.
+    continueAfterEvents: 1_000,
     searchAttributes,
   };
 }

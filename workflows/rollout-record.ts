@@ -20,6 +20,8 @@ export class RolloutRecord {
   readonly gone: string[] = [];
   targets: Record<string, Target> = {};
   total = 0;
+  /** How many nodes count against the failure budget. */
+  counted = 0;
   private readonly input: RolloutInput;
   private message = '';
   private written: Promise<void> = Promise.resolve();
@@ -40,6 +42,7 @@ export class RolloutRecord {
       this.state.verdicts[verdict] = (this.state.verdicts[verdict] ?? 0) + count;
     }
     this.failed.push(...result.failed);
+    this.counted += result.counted ?? 0;
     this.gone.push(...(result.gone ?? []));
     this.total -= result.gone?.length ?? 0;
     this.targets = result.targets;

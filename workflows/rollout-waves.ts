@@ -17,14 +17,18 @@ export function wavesOf(plan: Plan): PlannedWave[] {
   return (plan.waves ?? earlier).filter(({ nodes }) => nodes.length > 0);
 }
 
-/** Runs one wave to its end, and adds what it did to the record. Throws CancelledFailure after a cancel, then too. */
+/**
+ * Runs one wave to its end, and adds what it did to the record. Throws CancelledFailure after a cancel, then too.
+ * `maxFailed`: how many nodes of the whole rollout may fail, where the plan says it.
+ */
 export async function runWave(
   input: RolloutInput,
   record: RolloutRecord,
   control: RolloutControl,
   planned: PlannedWave,
+  maxFailed?: number,
 ): Promise<WaveResult> {
-  const { name, nodes, group, budget } = planned;
+  const { name, nodes, group, budget, segment } = planned;
   record.state.wave = name;
   await record.report('Running', `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once`);
   const paused = record.state.paused?.reason;
@@ -38,6 +42,12 @@ export async function runWave(
         nodes,
         place: { group, budget },
         targets: record.targets,
+        failures: {
+          before: record.counted,
+          ...(planned.maxFailed === undefined ? {} : { wave: planned.maxFailed }),
+          ...(maxFailed === undefined ? {} : { rollout: maxFailed }),
+        },
+        ...(segment === undefined ? {} : { segment }),
         ...(paused === undefined ? {} : { paused }),
       },
     ],
@@ -57,6 +67,29 @@ export async function runWave(
   } finally {
     control.current = undefined;
   }
+}
+
+/**
+ * Waits until the nodes of a wave that were upgraded have stayed Ready for the soak that the plan gives it. Answers why
+ * nothing may be started any more, or undefined. A pause does not hold the soak, and neither does it a pause.
+ */
+export async function soakAfter(
+  input: RolloutInput,
+  record: RolloutRecord,
+  { name, nodes, soakMs }: PlannedWave,
+): Promise<string | undefined> {
+  if (soakMs === undefined) return undefined;
+  const until = new Date(Date.now() + soakMs).toISOString();
+  await record.report('Running', `wave ${name} soaks, until ${until} at the earliest`);
+  const apart = new Set([...record.failed.map((node) => node.name), ...record.gone]);
+  const { wait } = activitiesFor(input.timing, `wave ${name} soaks`);
+  const answer = await wait.soakWave({
+    ...record.context,
+    wave: name,
+    nodes: nodes.filter((node) => !apart.has(node.name)),
+    waveSoakMs: soakMs,
+  });
+  return answer.open ? undefined : answer.reason;
 }
 
 /**

@@ -1,11 +1,19 @@
-import { allHandlersFinished, CancellationScope, condition, isCancellation, patched } from '@temporalio/workflow';
-import type { Plan, RolloutInput, RolloutResult, WaveResult } from '../api/messages.ts';
+import {
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  ContinueAsNew,
+  isCancellation,
+  patched,
+} from '@temporalio/workflow';
+import type { FailedNode, Plan, RolloutInput, RolloutResult } from '../api/messages.ts';
 import type { PlaceAnswer } from '../activities/place.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
+import { goOnElsewhere, takeUp } from './rollout-carry.ts';
 import { RolloutControl } from './rollout-control.ts';
 import { RolloutRecord } from './rollout-record.ts';
-import { runWave, wavesOf } from './rollout-waves.ts';
+import { runWave, soakAfter, wavesOf } from './rollout-waves.ts';
 import { showPhase } from './search-attributes.ts';
 
 /**
@@ -22,6 +30,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     await condition(allHandlersFinished);
     return result;
   } catch (error) {
+    if (error instanceof ContinueAsNew) throw error;
     const cancelled = isCancellation(error);
     await record.report(
       cancelled ? 'Cancelled' : 'Failed',
@@ -42,6 +51,7 @@ class Rollout {
     this.input = input;
     this.acts = activitiesFor(input.timing);
     this.record = new RolloutRecord(input);
+    if (input.carried !== undefined) takeUp(this.record, input.carried);
     this.control = new RolloutControl(this.record);
   }
 
@@ -58,28 +68,38 @@ class Rollout {
 
   async carryOut(): Promise<RolloutResult> {
     this.announceCancel();
+    const { record, input } = this;
+    const plan = input.carried?.plan ?? (await this.plan());
+    if ('phase' in plan) return plan;
+
+    showPhase(input.timing, 'Running');
+    const waves = wavesOf(plan);
+    let group: string | undefined = input.carried?.group;
+    for (const [index, planned] of waves.entries()) {
+      if (group === 'control-plane' && planned.group === 'worker') {
+        const barrier = await this.barrier();
+        if (!barrier.open) return record.end('Failed', barrier.reason);
+      }
+      group = planned.group;
+      const result = await runWave(input, record, this.control, planned, plan.maxFailed);
+      if (result.stopped !== undefined) return this.stopped(result.stopped, await this.learnLate());
+      const unsteady = await soakAfter(input, record, planned);
+      if (unsteady !== undefined) return this.stopped(unsteady, await this.learnLate());
+      await goOnElsewhere(input, record, { plan, left: waves.slice(index + 1), group: planned.group });
+    }
+    return this.ended(plan, await this.learnLate());
+  }
+
+  /** What is to be done; or the end, where nothing is. */
+  private async plan(): Promise<Plan | RolloutResult> {
     const { record } = this;
     const { call, wait } = this.acts;
     const current = await call.confirmRequest(record.context);
     if (!current.current) return record.end('Cancelled', current.reason);
     await record.report('Planning', 'waiting for the agents to report, then planning');
     const plan = await wait.planRollout(record.context);
-    const waves = wavesOf(plan);
-    record.total = waves.reduce((total, { nodes }) => total + nodes.length, 0);
-    if (record.total === 0) return record.end('Failed', noNodes(plan));
-
-    showPhase(this.input.timing, 'Running');
-    let group: string | undefined;
-    for (const planned of waves) {
-      if (group === 'control-plane' && planned.group === 'worker') {
-        const barrier = await this.barrier();
-        if (!barrier.open) return record.end('Failed', barrier.reason);
-      }
-      group = planned.group;
-      const result = await runWave(this.input, record, this.control, planned);
-      if (result.stopped !== undefined) return this.stopped(result, await this.learnLate());
-    }
-    return this.ended(plan, await this.learnLate());
+    record.total = wavesOf(plan).reduce((total, { nodes }) => total + nodes.length, 0);
+    return record.total === 0 ? record.end('Failed', noNodes(plan)) : plan;
   }
 
   /** Its deadline does not count where a pause came into it: the wait begins anew when that is over. */
@@ -112,10 +132,9 @@ class Rollout {
         'Completed',
         `${total} of ${total} nodes run ${record.version() ?? 'the target'}${late}${this.gone()}${leftAlone(plan)}`,
       );
-    const named = failed.slice(0, 5).map((node) => `${node.name} (${node.verdict})`);
     return record.end(
       'Failed',
-      `${failed.length} of ${total} nodes did not reach the target: ${named.join(', ')}${late}${this.gone()}${leftAlone(plan)}`,
+      `${failed.length} of ${total} nodes did not reach the target: ${namesOf(failed)}${late}${this.gone()}${leftAlone(plan)}`,
     );
   }
 
@@ -127,14 +146,21 @@ class Rollout {
     return `; gone before their turn: ${gone.slice(0, 5).join(', ')}${more}`;
   }
 
-  private stopped(result: WaveResult, late: string): RolloutResult {
+  private stopped(why: string, late: string): RolloutResult {
     const { record } = this;
+    const { failed } = record;
     const ended = Object.values(record.state.verdicts).reduce((sum, count) => sum + count, 0);
     const untouched = record.total - ended;
     const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
-    return record.end('Failed', `stopped: ${result.stopped}${late}${rest}${this.gone()}`);
+    const list = failed.length < 2 ? '' : `; failed: ${namesOf(failed)}`;
+    return record.end('Failed', `stopped: ${why}${list}${late}${rest}${this.gone()}`);
   }
 }
+
+const namesOf = (failed: readonly FailedNode[]) => {
+  const named = failed.slice(0, 5).map((node) => `${node.name} (${node.verdict})`);
+  return failed.length > 5 ? `${named.join(', ')} and ${failed.length - 5} more` : named.join(', ');
+};
 
 /** Names what was selected but not upgraded, for the end of a message. */
 const leftAlone = (plan: Plan) =>

@@ -1,10 +1,14 @@
 import { CancellationScope, patched, setCurrentDetails } from '@temporalio/workflow';
-import type { NodeRef, NodeResult, Target, WaveInput, WaveResult } from '../api/messages.ts';
+import type { NodeRef, NodeResult, PrecedingPart, Target, WaveInput, WaveResult } from '../api/messages.ts';
 import type { Verdict } from '../api/types.ts';
+import { countsAsFailed, exceededBudget } from '../policy/failure-budget.ts';
 import { isAnotherImage } from '../policy/image-identity.ts';
 
 /** Since when an image that differs is pulled once more, from the registry, before it is called moved. */
 export const PULLED_AGAIN = 'image-pulled-again';
+
+/** How many failed nodes a result names. */
+const LISTED = 100;
 
 /** A node on which the image is, with what was read inside it. */
 export interface Pulled {
@@ -12,8 +16,10 @@ export interface Pulled {
   target: Target;
 }
 
-/** What a wave knows while it runs. */
+/** What a wave knows while it runs; of a larger one, what this part of it does. */
 export class WaveState {
+  /** The nodes of this workflow; what is behind them goes on in another one. */
+  readonly nodes: readonly NodeRef[];
   readonly waiting: NodeRef[];
   readonly pulled: Pulled[] = [];
   readonly context;
@@ -31,12 +37,16 @@ export class WaveState {
   private readonly gone: string[] = [];
   private readonly targets: Record<string, Target>;
   private readonly input: WaveInput;
+  private preceding: PrecedingPart | undefined;
+  private counted = 0;
 
   constructor(input: WaveInput) {
     this.input = input;
-    this.waiting = [...input.nodes];
+    this.nodes = input.nodes.slice(0, input.segment);
+    this.waiting = [...this.nodes];
     this.targets = { ...input.targets };
     if (input.paused !== undefined) this.pause(input.paused);
+    if (input.goesOn !== undefined) this.follow(input.goesOn.preceding);
     this.context = { cluster: input.cluster, rolloutID: input.rolloutID, request: input.request, spec: input.spec };
   }
 
@@ -113,34 +123,99 @@ export class WaveState {
     this.show();
   }
 
+  /** How many places of the wave's budget this part may take now. */
+  get lanes(): number {
+    return this.preceding?.lanes ?? this.input.place.budget;
+  }
+
+  /** What the part behind this one must know. */
+  forNext(): PrecedingPart {
+    return {
+      lanes: Math.max(0, this.lanes - this.open),
+      failed: (this.preceding?.failed ?? 0) + this.counted,
+      ...(this.paused === undefined ? {} : { paused: this.paused }),
+      ...(this.stopped === undefined ? {} : { stopped: this.stopped }),
+    };
+  }
+
+  /** Takes what the parts before this one say. */
+  follow(preceding: PrecedingPart): void {
+    this.preceding = preceding;
+    if (preceding.paused === undefined) this.resume();
+    else if (preceding.paused !== this.paused) this.pause(preceding.paused);
+    if (preceding.stopped !== undefined) this.stop(preceding.stopped);
+    const exceeded = this.exceeded();
+    if (exceeded !== undefined) this.stop(exceeded);
+  }
+
   /**
    * A node that somebody took out of the rollout by itself is no reason to stop, nor one that the strategy skips, but
    * for the control plane.
    */
   private fail(result: NodeResult, verdict: Verdict): void {
-    if (this.failures.length < 100) this.failures.push({ name: result.node, verdict, message: result.message });
-    const stops = this.input.spec.stopOnFailure && verdict !== 'Cancelled' && result.tolerated !== true;
-    if (stops || this.input.place.group === 'control-plane')
-      this.stop(`node ${result.node} ended as ${verdict}: ${result.message}`);
+    if (this.failures.length < LISTED) this.failures.push({ name: result.node, verdict, message: result.message });
+    const counts = countsAsFailed({ verdict, ...(result.tolerated === undefined ? {} : { tolerated: true }) });
+    if (counts) this.counted += 1;
+    const said = `node ${result.node} ended as ${verdict}: ${result.message}`;
+    if (this.input.place.group === 'control-plane') return this.stop(said);
+    const exceeded = counts ? this.exceeded() : undefined;
+    if (exceeded === undefined) return;
+    const first = (this.input.failures?.before ?? 0) + this.forNext().failed === 1;
+    this.stop(first ? said : `${exceeded}; the last: ${said}`);
   }
 
-  result(): WaveResult {
-    const ended = Object.values(this.verdicts).reduce((sum, count) => sum + count, 0);
+  /** Which failure budget is exceeded, or undefined. */
+  private exceeded(): string | undefined {
+    const { failures, spec } = this.input;
+    const inWave = this.forNext().failed;
+    if (failures?.wave === undefined && failures?.rollout === undefined)
+      return spec.stopOnFailure ? exceededBudget({ wave: 0 }, { wave: inWave, rollout: inWave }) : undefined;
+    return exceededBudget(failures, { wave: inWave, rollout: failures.before + inWave });
+  }
+
+  /** What was read inside the image so far, by architecture. */
+  get knownTargets(): Record<string, Target> {
+    return { ...this.targets };
+  }
+
+  /** Whether the part before this one knows why it stops. */
+  get wasToldToStop(): boolean {
+    return this.preceding?.stopped !== undefined;
+  }
+
+  /** How many nodes have no end yet. */
+  private get open(): number {
+    return this.nodes.length - this.ended - this.gone.length;
+  }
+
+  private get ended(): number {
+    return Object.values(this.verdicts).reduce((sum, count) => sum + count, 0);
+  }
+
+  /** What the wave did; `next`: what the part behind this one did. */
+  result(next?: WaveResult): WaveResult {
+    const verdicts = { ...this.verdicts };
+    for (const [verdict, count] of Object.entries(next?.verdicts ?? {}))
+      verdicts[verdict] = (verdicts[verdict] ?? 0) + count;
+    const gone = [...this.gone, ...(next?.gone ?? [])];
+    const stopped = this.stopped ?? next?.stopped;
     return {
-      verdicts: this.verdicts,
-      failed: this.failures,
-      untouched: this.input.nodes.length - ended - this.gone.length,
-      ...(this.gone.length === 0 ? {} : { gone: this.gone }),
-      targets: this.targets,
-      ...(this.stopped === undefined ? {} : { stopped: this.stopped }),
+      verdicts,
+      failed: [...this.failures, ...(next?.failed ?? [])].slice(0, LISTED),
+      counted: this.counted + (next?.counted ?? 0),
+      untouched: this.open + (next?.untouched ?? this.input.nodes.length - this.nodes.length),
+      ...(gone.length === 0 ? {} : { gone }),
+      targets: { ...next?.targets, ...this.targets },
+      ...(stopped === undefined ? {} : { stopped }),
     };
   }
 
   private show(): void {
     const done = Object.entries(this.verdicts).map(([verdict, count]) => `${verdict}: ${count}`);
     if (this.gone.length > 0) done.push(`gone: ${this.gone.length}`);
+    const part = this.input.goesOn === undefined ? '' : `, part ${this.input.goesOn.part}`;
     setCurrentDetails(
-      `wave **${this.input.name}**, ${this.input.nodes.length} nodes\n\n${done.join(', ')}${this.paused === undefined ? '' : `\n\npaused: ${this.paused}`}`,
+      `wave **${this.input.name}**${part}, ${this.nodes.length} nodes\n\n${done.join(', ')}${this.paused === undefined ? '' : `\n\npaused: ${this.paused}`}`,
     );
   }
 }

@@ -24,6 +24,7 @@ import {
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import { pauseSignal, resumeSignal } from './messages.ts';
+import { listenToParts, runNextPart, tellOfStop } from './wave-parts.ts';
 import { attributesFor } from './search-attributes.ts';
 import { nodeUpgrade } from './node-upgrade.ts';
 import { PULLED_AGAIN, WaveState, type Pulled } from './wave-state.ts';
@@ -34,6 +35,9 @@ import { PULLED_AGAIN, WaveState, type Pulled } from './wave-state.ts';
  *
  * All waiting is done here, before a node's own workflow starts: a node that cannot start now goes to the end of the
  * queue, after one activity has waited for its place. Nodes in hand are always finished, whatever stops the wave.
+ *
+ * A wave of very many nodes goes on in a workflow of its own, and that one in the next: the history of one would be too
+ * long. They share the budget, and are one wave for whoever pauses or cancels it.
  */
 export async function wave(input: WaveInput): Promise<WaveResult> {
   const state = new WaveState(input);
@@ -42,12 +46,21 @@ export async function wave(input: WaveInput): Promise<WaveResult> {
   });
   setHandler(resumeSignal, () => state.resume(), { description: 'Go on after a pause.' });
 
-  const lanes = Array.from({ length: Math.min(input.place.budget, input.nodes.length) }, () => runLane(input, state));
-  const ended = await Promise.allSettled([pullAhead(input, state), ...lanes]);
+  listenToParts(state);
+
+  const most = Math.min(input.place.budget, state.nodes.length);
+  const lanes = Array.from({ length: Math.min(state.lanes, most) }, () => runLane(input, state));
+  const next = state.nodes.length < input.nodes.length ? runNextPart(input, state) : undefined;
+  const ended = await Promise.allSettled([
+    pullAhead(input, state),
+    ...lanes,
+    ...(next === undefined ? [] : [next]),
+    ...(input.goesOn === undefined ? [] : [openLanes(input, state, most - lanes.length), tellOfStop(state)]),
+  ]);
   const failed = ended.find((lane) => lane.status === 'rejected' && !isCancellation(lane.reason));
   if (failed?.status === 'rejected') throw failed.reason;
   // Cancelled or not: a workflow that closes as cancelled has no result, and what was done would be lost with it.
-  return state.result();
+  return state.result(await next);
 }
 
 /**
@@ -105,6 +118,25 @@ const leftOut = ({ name }: NodeRef, answer: PulledInVain): NodeResult => ({
   verdict: 'Skipped',
   ...answer,
 });
+
+/** Opens more lanes, `more` at most, as the parts of the wave before this one leave their places; ends with them. */
+async function openLanes(input: WaveInput, state: WaveState, more: number): Promise<void> {
+  const first = Math.min(state.lanes, Math.min(input.place.budget, state.nodes.length));
+  const opened: Promise<void>[] = [];
+  try {
+    while (opened.length < more && !state.isOver()) {
+      await condition(() => state.lanes > first + opened.length || state.isOver());
+      while (opened.length < more && state.lanes > first + opened.length) opened.push(runLane(input, state));
+    }
+  } catch (error) {
+    if (isCancellation(error)) state.stop('cancelled');
+    throw error;
+  } finally {
+    const ended = await Promise.allSettled(opened);
+    const failed = ended.find((lane) => lane.status === 'rejected' && !isCancellation(lane.reason));
+    if (failed?.status === 'rejected') throw failed.reason;
+  }
+}
 
 /** One place in the window: takes the next node that is ready, until there is none. */
 async function runLane(input: WaveInput, state: WaveState): Promise<void> {

@@ -32,7 +32,7 @@ export const nodeOpUpgradeSpec = z
     stopOnFailure: z
       .boolean()
       .describe(
-        'Whether the rollout stops starting nodes after the first failed one. Default true: a bad image should meet one node.',
+        'Whether the rollout stops starting nodes after the first failed one. Default true: a bad image should meet one node. strategy.maxFailed is the newer form; false means no limit.',
       )
       .optional(),
     upgradeActive: z.boolean().describe('Whether to upgrade the active system. Default true.').optional(),
@@ -64,6 +64,11 @@ export const nodeOpUpgradeSpec = z
         rule: '!(has(self.concurrency) && self.concurrency > 0 && has(self.strategy) && has(self.strategy.maxUnavailable))',
         message:
           'concurrency and strategy.maxUnavailable say the same thing: keep strategy.maxUnavailable and remove concurrency',
+      },
+      {
+        rule: '!(has(self.stopOnFailure) && has(self.strategy) && has(self.strategy.maxFailed))',
+        message:
+          'stopOnFailure and strategy.maxFailed say the same thing: keep strategy.maxFailed (0 is stopOnFailure: true) and remove stopOnFailure',
       },
       {
         rule: '(!has(self.upgradeActive) || self.upgradeActive) || (has(self.upgradeRecovery) && self.upgradeRecovery)',

@@ -15,6 +15,11 @@ export const strategy = z
       )
       .optional(),
     waves: waves.optional(),
+    maxFailed: nodeCount(0)
+      .describe(
+        'How many nodes of the rollout may fail before no further node is started: a number, or a percentage of its nodes (rounded down). Nodes in flight are finished, and the rollout ends as Failed. A failed control-plane node stops it in any case. Default 0, but for waves with a maxFailed of their own.',
+      )
+      .optional(),
     soak: duration()
       .describe(
         'How long a node must stay Ready without a break after its reboot before it goes back to service. Default 30s.',

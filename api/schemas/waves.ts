@@ -32,12 +32,12 @@ const wave = z
       .optional(),
     maxUnavailable: nodeCount(1)
       .describe(
-        'How many nodes may be out at once while this wave runs; percentages are of its nodes. Default: strategy.maxUnavailable.',
+        'How many nodes may be out at once while this wave runs; percentages are of its nodes (rounded down, at least 1). Default: strategy.maxUnavailable.',
       )
       .optional(),
     soak: duration()
       .describe(
-        'How long all nodes of the wave must stay Ready without a break after its last one, before anything else is started. Default: not at all.',
+        'How long all nodes of the wave that were upgraded must stay Ready without a break after its last one, before anything else is started, or the rollout is completed. Default: not at all.',
       )
       .optional(),
     approval: z
@@ -46,7 +46,7 @@ const wave = z
       .optional(),
     maxFailed: nodeCount(0)
       .describe(
-        'How many nodes of this wave may fail before no further node is started; percentages are of its nodes, rounded down. Default: as strategy.maxFailed.',
+        'How many nodes of this wave may fail before no further node is started; percentages are of its nodes, rounded down. strategy.maxFailed, where it is given, holds for all waves together as well. Default: only that one; 0 where it is not given.',
       )
       .optional(),
   })
@@ -63,11 +63,17 @@ export const waves = mapList(wave, 'name')
         message: 'control-plane and joined-… are names of waves that the operator makes itself: take another one',
       },
       {
-        rule: 'self.filter(wave, !has(wave.nodes) && !has(wave.nodeSelector)).size() <= 1',
-        message: 'only one wave can take all nodes that are left: give the others nodes or nodeSelector',
+        rule: 'self.filter(wave, !has(wave.nodes) && !has(wave.nodeSelector)).size() == (has(self[self.size() - 1].nodes) || has(self[self.size() - 1].nodeSelector) ? 0 : 1)',
+        message:
+          'a wave without nodes and nodeSelector takes all nodes that are left, so only the last one can be such: give the others nodes or nodeSelector',
+      },
+      {
+        rule: "self.all(wave, wave.name != 'workers' || (!has(wave.nodes) && !has(wave.nodeSelector)))",
+        message:
+          'workers is the wave of all nodes that no other takes: leave nodes and nodeSelector out, or take another name',
       },
     ),
   )
   .describe(
-    'The waves of the workers, in their order; workers that none takes are upgraded after them, in a wave named workers. Default: a wave canary of one worker, where there is more than one, then the rest.',
+    'The waves of the workers, in their order; workers that none takes are upgraded after them, in a wave named workers. Default: where there is more than one worker, a wave canary of one, which may not fail, then the rest. How long that canary soaks: Default 5m.',
   );

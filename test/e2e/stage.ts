@@ -230,7 +230,14 @@ function stageOf(parts: Parts, temporalAddress: string, stop: () => Promise<void
           image,
           ...(nodes === undefined ? {} : { nodeSelector: { matchExpressions: [names] } }),
           ...spec,
-          strategy: { soak: '1s', reboot: { timeout: '1m' }, gateTimeout: '1m', ...spec.strategy },
+          // One wave of all workers, where a test does not ask for others: no canary that soaks for minutes.
+          strategy: {
+            soak: '1s',
+            reboot: { timeout: '1m' },
+            gateTimeout: '1m',
+            waves: [{ name: 'workers' }],
+            ...spec.strategy,
+          },
         },
       });
     },

@@ -28,6 +28,7 @@ describe('a spec', () => {
       drain: { force: false, volumeDetachMs: 300_000, onTimeout: 'Fail', overridableBudgets: [] },
       rebootTimeoutMs: 1_800_000,
       gateTimeoutMs: 3_600_000,
+      canarySoakMs: 300_000,
     });
   });
 
@@ -69,6 +70,11 @@ describe('a spec', () => {
         reboot: { timeout: '1h30m' },
         gateTimeout: '10m',
         allowMisfit: ['Family'],
+        maxFailed: '10%',
+        waves: [
+          { name: 'canary', nodes: '5%', soak: '1h', approval: true, maxFailed: 0 },
+          { name: 'edge', nodeSelector: { matchLabels: { edge: 'yes' } }, maxUnavailable: '50%', approval: false },
+        ],
       },
     };
     expect(resolveSpec(spec)).toEqual({
@@ -108,6 +114,12 @@ describe('a spec', () => {
       rebootTimeoutMs: 5_400_000,
       gateTimeoutMs: 600_000,
       allowMisfit: ['Family'],
+      maxFailed: '10%',
+      waves: [
+        { name: 'canary', nodes: '5%', soakMs: 3_600_000, approval: true, maxFailed: 0 },
+        { name: 'edge', nodeSelector: { matchLabels: { edge: 'yes' } }, maxUnavailable: '50%' },
+      ],
+      canarySoakMs: 300_000,
     });
   });
 

@@ -70,7 +70,7 @@ export interface RealStage {
   ownObjects(): Promise<string[]>;
   /** A port of 127.0.0.1 that leads to a port of something in the operator's namespace, until it is closed. */
   forward(target: string, port: number): Promise<{ port: number; close: () => void }>;
-  upgrade(name: string, image: string, spec?: object): Promise<void>;
+  upgrade(name: string, image: string, spec?: { strategy?: object; [field: string]: unknown }): Promise<void>;
   status(name: string): NodeOpUpgradeStatus | undefined;
   /** Resolves when this attempt has ended, by its rollout and by the watcher. */
   ended(name: string, withinMs?: number): Promise<NodeOpUpgradeStatus>;
@@ -222,7 +222,12 @@ async function stageOf({ rig, observer, recordings, stops, stop, eyes }: Parts):
         apiVersion: 'operator.kairos.io/v1alpha1',
         kind: 'NodeOpUpgrade',
         metadata: { name },
-        spec: { image: target, ...spec },
+        // As by default, but for the minutes that the canary soaks then.
+        spec: {
+          image: target,
+          ...spec,
+          strategy: { waves: [{ name: 'canary', nodes: 1, soak: '2s' }, { name: 'workers' }], ...spec.strategy },
+        },
       };
       const collection = `/apis/operator.kairos.io/v1alpha1/namespaces/${NAMESPACE}/nodeopupgrades`;
       await eyes.request({ verb: 'create', path: collection, body });

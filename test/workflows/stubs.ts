@@ -79,6 +79,7 @@ const smooth: Activities = {
   endNode: async ({ hand, verdict, message }) => ({ node: hand.node.name, outcome: 'Ended', verdict, message }),
   settleNode: async () => undefined,
   readLateVerdicts: async () => [],
+  soakWave: async () => ({ open: true }),
   settleWave: async ({ nodes }) => ({ verdicts: {}, failed: [], untouched: nodes.length }),
 };
 

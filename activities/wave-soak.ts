@@ -1,0 +1,190 @@
+import type { NodeRef, RolloutContext } from '../api/messages.ts';
+import { KubeError } from '../kube/errors.ts';
+import { readNode, type NodeView } from '../kube/nodes.ts';
+import { formatDuration } from '../policy/duration.ts';
+import { isFailure } from '../policy/placement.ts';
+import { sameAttempt } from '../policy/recovery.ts';
+import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { askedAtMs, contactNeededMs, orNone } from './contact.ts';
+import { GateStatus } from './gate-status.ts';
+import type { PlaceAnswer } from './place.ts';
+import { pause, waitInActivity } from './waiting.ts';
+
+export type WaveSoakInput = RolloutContext & {
+  /** Name of the wave. */
+  wave: string;
+  /** Its nodes; those that failed, or are gone, are not looked at. */
+  nodes: NodeRef[];
+  /** How long they must stay Ready, in milliseconds. */
+  waveSoakMs: number;
+};
+
+/** How often is looked where no watch tells: whether the worker still is in contact, and what is shown. */
+const LOOK_MS = 1000;
+/** A soak that has ended is asked about; a deadline must not come in between. */
+const MARGIN_MS = 2000;
+/** Nodes that are asked for at once when a soak is over. */
+const ASKED_AT_ONCE = 10;
+
+/**
+ * Waits until all nodes of a wave that were upgraded have been Ready for its soak without a break and without a reboot,
+ * as this worker has seen it; whatever breaks lets the soak begin anew. A soak is over when the API server has been
+ * asked for each of them once more. Reads only, so it may be repeated: another attempt begins the soak anew.
+ *
+ * Not open when that has not come within the soak and `strategy.gateTimeout`; the reason names the node. Where this
+ * worker, or the API server, was away meanwhile, the nodes first get the time of a whole soak again.
+ */
+export async function soakWave(view: ClusterView, input: WaveSoakInput): Promise<PlaceAnswer> {
+  assertCluster(view, input.cluster);
+  const soak = new WaveSoak(view, input);
+  try {
+    return await waitInActivity(
+      undefined,
+      (signal) => soak.answer(signal),
+      () => soak.says,
+    );
+  } finally {
+    await soak.showNone();
+  }
+}
+
+class WaveSoak {
+  /** What it waits for, for whoever looks at the activity. */
+  says = '';
+  private readonly view: ClusterView;
+  private readonly input: WaveSoakInput;
+  private readonly nodes: readonly NodeRef[];
+  private readonly uids: ReadonlyMap<string, string>;
+  /** Since when nothing has broken, and in which boot each node is. */
+  private begun: { atMs: number; bootIDs: ReadonlyMap<string, string> } | undefined;
+  /** What broke last. */
+  private last: { node: NodeRef; text: string } | undefined;
+  private shown: { node: NodeRef; status: GateStatus } | undefined;
+  /** Until when nothing is judged, because nobody has seen the nodes for a while. */
+  private blindUntilMs = 0;
+
+  constructor(view: ClusterView, input: WaveSoakInput) {
+    this.view = view;
+    this.input = input;
+    this.nodes = input.nodes.filter((node) => endedWell(view, input, node));
+    this.uids = new Map(this.nodes.map(({ name, uid }) => [name, uid]));
+  }
+
+  async answer(signal: AbortSignal): Promise<PlaceAnswer> {
+    const { waveSoakMs, spec, wave } = this.input;
+    if (this.nodes.length === 0) return { open: true };
+    const dueMs = Math.max(askedAtMs() + waveSoakMs + spec.gateTimeoutMs, Date.now() + waveSoakMs + MARGIN_MS);
+    let contactMs = this.view.nodes.contactMs();
+    for (;;) {
+      const before = contactMs;
+      contactMs = this.view.nodes.contactMs();
+      if (contactMs < before) this.wasBlind();
+      const broken = this.brokenNow();
+      if (broken === undefined) this.begun ??= this.begin();
+      else this.breaks(broken);
+      const leftMs = this.begun === undefined ? Infinity : this.begun.atMs + waveSoakMs - Date.now();
+      if (leftMs <= 0 && (await this.ask(signal))) return { open: true };
+      if (Date.now() >= Math.max(dueMs, this.blindUntilMs) && this.last !== undefined)
+        return {
+          open: false,
+          reason: `wave ${wave} did not soak: its nodes were not Ready together for ${formatDuration(waveSoakMs)} within ${formatDuration(waveSoakMs + spec.gateTimeoutMs)}; ${this.last.text}`,
+        };
+      await this.untilNews(Math.max(0, Math.min(LOOK_MS, leftMs)), signal);
+    }
+  }
+
+  /** The wait is over: nothing is shown of it. */
+  async showNone(): Promise<void> {
+    await this.shown?.status.clear(null);
+  }
+
+  private begin() {
+    this.says = `soaks since ${new Date().toISOString()}`;
+    void this.showNone();
+    this.shown = undefined;
+    const seen = this.nodes.map(({ name }) => [name, this.view.nodes.get(name)?.bootID ?? ''] as const);
+    return { atMs: Date.now(), bootIDs: new Map(seen) };
+  }
+
+  /** Nobody has seen the nodes for a while: the soak begins anew, and they get their time again. */
+  private wasBlind(): void {
+    this.begun = undefined;
+    this.blindUntilMs = Date.now() + this.input.waveSoakMs + contactNeededMs(this.input) + MARGIN_MS;
+    this.says = 'the API server was away: the soak begins anew';
+  }
+
+  /** What is to be said of the first node that is not Ready, or has rebooted. Costs what is out, not what there is. */
+  private brokenNow(): { node: NodeRef; text: string } | undefined {
+    for (const { name } of this.view.outages.values()) {
+      const node = this.uids.has(name) ? this.view.nodes.get(name) : undefined;
+      const broken = node === undefined ? undefined : this.brokenText(node);
+      if (node !== undefined && broken !== undefined) return { node: { name, uid: node.uid }, text: broken };
+    }
+    return undefined;
+  }
+
+  private brokenText({ name, uid, ready, bootID, notReadySince }: NodeView): string | undefined {
+    // Another machine of that name is no part of the wave.
+    if (this.uids.get(name) !== uid) return undefined;
+    if (!ready)
+      return `node ${name} is not Ready${notReadySince === undefined ? '' : ` since ${notReadySince}`}: kubectl describe node ${name}`;
+    const known = this.begun?.bootIDs.get(name);
+    return known === undefined || known === bootID ? undefined : `node ${name} has rebooted: look at its console`;
+  }
+
+  private breaks(broken: { node: NodeRef; text: string }): void {
+    this.begun = undefined;
+    this.last = broken;
+    this.says = broken.text;
+    if (this.shown?.node.name !== broken.node.name) {
+      void this.showNone();
+      this.shown = { node: broken.node, status: new GateStatus(this.view, { ...this.input, node: broken.node }) };
+    }
+    const reason = `${broken.text}; the soak of wave ${this.input.wave} begins anew when it is well`;
+    void this.shown.status.show({ gate: 'WaveSoak', reason });
+  }
+
+  /** Not what a watch says that may hang: asks for every node. Answers whether all of them are well. */
+  private async ask(signal: AbortSignal): Promise<boolean> {
+    try {
+      for (let first = 0; first < this.nodes.length; first += ASKED_AT_ONCE) {
+        signal.throwIfAborted();
+        const some = this.nodes.slice(first, first + ASKED_AT_ONCE);
+        const seen = await Promise.all(some.map(({ name }) => orNone(readNode(this.view.client, name))));
+        for (const node of seen) {
+          const text = node === undefined ? undefined : this.brokenText(node);
+          if (node === undefined || text === undefined) continue;
+          this.breaks({ node: { name: node.name, uid: node.uid }, text });
+          return false;
+        }
+      }
+      return true;
+    } catch (error) {
+      if (!(error instanceof KubeError && error.retryable)) throw error;
+      this.wasBlind();
+      return false;
+    }
+  }
+
+  /** Until a Node changes, or for so long. */
+  private async untilNews(ms: number, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const steady = this.begun !== undefined;
+    const news = () => ((this.brokenNow() === undefined) === steady ? undefined : true);
+    const waits: Promise<unknown>[] = [this.view.outages.waitFor(news, either), pause(ms, either)];
+    try {
+      await Promise.race(waits);
+    } finally {
+      over.abort(new Error('looked'));
+      await Promise.allSettled(waits);
+    }
+  }
+}
+
+/** Whether the node is the one that was meant, and did not fail in this attempt. */
+function endedWell(view: ClusterView, context: RolloutContext, node: NodeRef): boolean {
+  if (sameNode(view, node) === undefined) return false;
+  const last = view.kairosNodes.get(node.name)?.status.lastAttempt;
+  return last === undefined || !sameAttempt(last.request, context.request) || !isFailure(last.verdict);
+}

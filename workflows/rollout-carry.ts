@@ -1,0 +1,68 @@
+import { CancelledFailure } from '@temporalio/common';
+import {
+  CancellationScope,
+  allHandlersFinished,
+  condition,
+  makeContinueAsNewFunc,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { CarriedRollout, Plan, PlannedWave, RolloutInput } from '../api/messages.ts';
+import type { RolloutRecord } from './rollout-record.ts';
+import type { rollout } from './rollout.ts';
+
+/** Whether the history of this run has become so long that the rollout should go on in another one. */
+function isLong({ timing }: RolloutInput): boolean {
+  if (timing.continueAfterEvents === undefined) return false;
+  const { historyLength, continueAsNewSuggested } = workflowInfo();
+  return continueAsNewSuggested || historyLength >= timing.continueAfterEvents;
+}
+
+/**
+ * Between two waves, with nothing in flight: goes on in another run of the workflow where the history is long. That run
+ * has the id, the memo and the search attributes of this one. What people asked for until then goes along; a request
+ * that comes while this run closes is told to it first.
+ */
+export async function goOnElsewhere(
+  input: RolloutInput,
+  record: RolloutRecord,
+  { plan, left, group }: { plan: Plan; left: PlannedWave[]; group: PlannedWave['group'] },
+): Promise<void> {
+  if (left.length === 0 || !isLong(input)) return;
+  await condition(allHandlersFinished);
+  if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
+  const { paused: _paused, ...again } = input;
+  const goOn = makeContinueAsNewFunc<typeof rollout>({ workflowTaskTimeout: input.timing.workflowTaskMs });
+  await goOn({ ...again, carried: carry(record, { plan, left, group }) });
+}
+
+function carry(
+  { state, total, failed, counted, gone, targets }: RolloutRecord,
+  { plan, left, group }: { plan: Plan; left: PlannedWave[]; group: PlannedWave['group'] },
+): CarriedRollout {
+  const { paused, wave, verdicts } = state;
+  return {
+    plan: { ...plan, controlPlane: [], workers: [], waves: left },
+    group,
+    total,
+    verdicts,
+    failed,
+    counted,
+    gone,
+    targets,
+    ...(wave === undefined ? {} : { wave }),
+    ...(paused === undefined ? {} : { paused }),
+  };
+}
+
+/** Takes up in a new run what the one before it handed over. */
+export function takeUp(record: RolloutRecord, carried: CarriedRollout): void {
+  const { total, verdicts, failed, counted, gone, targets, wave, paused } = carried;
+  record.total = total;
+  record.counted = counted;
+  record.failed.push(...failed);
+  record.gone.push(...gone);
+  record.targets = targets;
+  Object.assign(record.state, { phase: 'Running', verdicts });
+  if (wave !== undefined) record.state.wave = wave;
+  if (paused !== undefined) record.state.paused = paused;
+}
