@@ -82,7 +82,9 @@ export async function soakAfter(
   const until = new Date(Date.now() + soakMs).toISOString();
   await record.report('Running', `wave ${name} soaks, until ${until} at the earliest`);
   const apart = new Set([...record.failed.map((node) => node.name), ...record.gone]);
-  const { wait } = activitiesFor(input.timing, `wave ${name} soaks`);
+  // An attempt that is cut off begins the soak anew: it gets the time that the whole wait may take.
+  const waitAttemptMs = input.timing.waitAttemptMs + soakMs + input.spec.gateTimeoutMs;
+  const { wait } = activitiesFor({ ...input.timing, waitAttemptMs }, `wave ${name} soaks`);
   const answer = await wait.soakWave({
     ...record.context,
     wave: name,

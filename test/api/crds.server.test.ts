@@ -191,7 +191,11 @@ describe('the API server', () => {
     ],
     ['a wave that is the control plane', strategy({ waves: [{ name: 'control-plane' }] }), ['take another one']],
     ['an empty wave', strategy({ waves: [{ name: 'a', nodes: 0 }] }), ['nodes', 'at least 1']],
-    ['two waves of one name', strategy({ waves: [{ name: 'a', nodes: 1 }, { name: 'a' }] }), ['Duplicate value']],
+    [
+      'two waves of one name',
+      strategy({ waves: [{ name: 'a', nodes: 1 }, { name: 'a' }] }),
+      ['duplicate entries', 'name="a"'],
+    ],
     ['a negative concurrency', upgrade({ image, concurrency: -1 }), ['concurrency', 'greater than or equal to 0']],
     ['nothing to do', upgrade({ image, upgradeActive: false }), ['set upgradeActive or upgradeRecovery to true']],
     ['a relative path', upgrade({ image, excludePaths: ['etc/issue'] }), ['excludePaths[0]', 'write absolute paths']],

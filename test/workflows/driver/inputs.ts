@@ -24,11 +24,14 @@ export interface Wanted {
   name?: string;
   spec?: Partial<RolloutSpec>;
   kind?: RolloutRequest['kind'];
+  timing?: Partial<Timing>;
 }
 
 export interface WantedNodes extends Wanted {
   nodes?: NodeRef[];
   place?: Place;
+  /** What else a wave is told. */
+  wave?: Pick<WaveInput, 'segment' | 'failures'>;
 }
 
 export function nodes(count: number, prefix = 'w'): NodeRef[] {
@@ -38,9 +41,10 @@ export function nodes(count: number, prefix = 'w'): NodeRef[] {
   }));
 }
 
-function context({ name = 'request', kind = 'NodeOpUpgrade', spec }: Wanted) {
+function context({ name = 'request', kind = 'NodeOpUpgrade', spec, timing }: Wanted) {
   const request = { kind, namespace: 'default', name, uid: `uid-${name}`, generation: 1, attempt: 1 };
-  const input = { cluster: CLUSTER, request, spec: { ...resolveSpec({ image: IMAGE }), ...spec }, timing: TIMING };
+  const resolved = { ...resolveSpec({ image: IMAGE }), ...spec };
+  const input = { cluster: CLUSTER, request, spec: resolved, timing: { ...TIMING, ...timing } };
   return { request, input, rolloutID: `rollout/${CLUSTER.id}/default/${name}` };
 }
 
@@ -59,7 +63,7 @@ export function waveInput(wanted: WantedNodes): { id: string; input: WaveInput }
   const { rolloutID, input } = context(wanted);
   const { nodes: members = nodes(1), place = PLACE } = wanted;
   const id = waveID('workers', wanted);
-  return { id, input: { ...input, rolloutID, name: 'workers', nodes: members, place, targets: {} } };
+  return { id, input: { ...input, rolloutID, name: 'workers', nodes: members, place, targets: {}, ...wanted.wave } };
 }
 
 export function nodeInput(wanted: WantedNodes): { id: string; input: NodeUpgradeInput } {
