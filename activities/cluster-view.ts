@@ -1,6 +1,7 @@
 import { ApplicationFailure } from '@temporalio/common';
 import type { ClusterRef, NodeRef } from '../api/messages.ts';
 import type { KubeClient } from '../kube/client.ts';
+import { watchEtcdPods, type GuardedPod } from '../kube/guarded-pods.ts';
 import { watchKairosNodes, type KairosNodeView } from '../kube/kairos-nodes.ts';
 import { watchNodeLeases, type NodeLeaseView } from '../kube/node-leases.ts';
 import { watchNodes, type NodeView } from '../kube/nodes.ts';
@@ -18,6 +19,8 @@ export interface ClusterView {
   readonly kairosNodes: Reflector<KairosNodeView>;
   readonly pods: Reflector<PodView>;
   readonly outages: OutageIndex;
+  /** kubeadm's etcd, by its static pods; nothing where etcd runs otherwise. */
+  readonly etcdPods: Reflector<GuardedPod>;
   /** The Leases on Nodes that are shared with other tools; absent where that is turned off. */
   readonly leases?: NodeLeases;
   stop(): void;
@@ -40,17 +43,18 @@ export async function openClusterView(
   const nodes = watchNodes(client, log);
   const kairosNodes = watchKairosNodes(client, log);
   const pods = watchOperatorPods(client, 'everywhere', log);
+  const etcdPods = watchEtcdPods(client, log);
   const outages = new OutageIndex(nodes);
   const leases =
     nodeLeaseNamespace === undefined
       ? undefined
       : { namespace: nodeLeaseNamespace, byName: watchNodeLeases(client, nodeLeaseNamespace, log) };
-  const reflectors = [nodes, kairosNodes, pods, ...(leases === undefined ? [] : [leases.byName])];
+  const reflectors = [nodes, kairosNodes, pods, etcdPods, ...(leases === undefined ? [] : [leases.byName])];
   await Promise.all(reflectors.map((reflector) => reflector.synced(signal)));
   const stop = () => {
     for (const reflector of reflectors) reflector.stop();
   };
-  return { client, ref, namespaces, nodes, kairosNodes, pods, outages, ...(leases && { leases }), stop };
+  return { client, ref, namespaces, nodes, kairosNodes, pods, outages, etcdPods, ...(leases && { leases }), stop };
 }
 
 /**

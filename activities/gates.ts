@@ -19,7 +19,7 @@ import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt, verifies
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
-import { controlPlaneVersions } from './control-plane.ts';
+import { closedByQuorum, controlPlaneVersions } from './control-plane.ts';
 import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
 import { closedLease } from './node-lease.ts';
 import { goneText, isGone } from './node-there.ts';
@@ -157,6 +157,8 @@ export function closedGate(
   if (leased !== undefined) return leased;
   const missing = imageMissing(view, input);
   if (missing !== undefined) return { gate: 'Image', reason: missing };
+  const lost = closedByQuorum(view, node.name);
+  if (lost !== undefined) return lost;
   const rivals = whoIsInTheWay(input.place, node.name, view.outages.values());
   return rivals === undefined ? undefined : closedBudget(rivals);
 }

@@ -6,8 +6,10 @@ import type { NodeView } from '../kube/nodes.ts';
 import { resolveBudget } from '../policy/budget.ts';
 import { drainOf } from '../policy/drain.ts';
 import { orderNodes } from '../policy/order.ts';
+import { quorumWarning } from '../policy/quorum.ts';
 import { matches } from '../policy/selector.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
+import { readDatastore } from './control-plane.ts';
 import { IdleAgents } from './idle-agents.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
@@ -49,6 +51,8 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
   const known = all.filter((node) => view.kairosNodes.get(node.name) !== undefined);
   const { controlPlane, workers } = orderNodes(known);
   const ref = ({ name, uid }: NodeView) => ({ name, uid });
+  const datastore = readDatastore(view);
+  const warning = controlPlane.length > 0 || datastore.kind === 'NotVisible' ? quorumWarning(datastore) : undefined;
   return {
     controlPlane: controlPlane.map(ref),
     workers: workers.map(ref),
@@ -56,6 +60,7 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
       .filter((node) => !known.includes(node))
       .map((node) => ({ name: node.name, reason: idle.has(node) ? NOT_KAIROS : NO_REPORT })),
     maxUnavailable: resolveBudget(context.spec.maxUnavailable, workers.length),
+    ...(warning !== undefined && { warning }),
   };
 }
 

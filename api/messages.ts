@@ -149,6 +149,8 @@ export interface Plan {
   maxUnavailable: number;
   /** In their order; together all nodes of the plan. Absent in histories of earlier versions: the two groups. */
   waves?: PlannedWave[];
+  /** What a person should know of the control plane, such as a quorum that cannot be kept. */
+  warning?: string;
 }
 
 /** A group of nodes that are upgraded under one budget. */

@@ -39,9 +39,11 @@ export const KAIROS_GROUP = 'kairos.io';
 export const OPERATOR_GROUP = 'operator.kairos.io';
 export const API_VERSION = 'v1alpha1';
 
+/** A node that only runs etcd for k3s or RKE2 is upgraded with the control plane: one at a time, and first. */
 export const CONTROL_PLANE_LABELS = [
   'node-role.kubernetes.io/control-plane',
   'node-role.kubernetes.io/master',
+  'node-role.kubernetes.io/etcd',
 ] as const;
 
 /** Search attributes (keywords) that the watcher adds to Temporal at its start. */

@@ -17,16 +17,22 @@ export function wavesOf(plan: Plan): PlannedWave[] {
   return (plan.waves ?? earlier).filter(({ nodes }) => nodes.length > 0);
 }
 
-/** Runs one wave to its end, and adds what it did to the record. Throws CancelledFailure after a cancel, then too. */
+/**
+ * Runs one wave to its end, and adds what it did to the record; `warning` is said with its beginning. Throws CancelledFailure after a cancel, then too.
+ */
 export async function runWave(
   input: RolloutInput,
   record: RolloutRecord,
   control: RolloutControl,
   planned: PlannedWave,
+  warning?: string,
 ): Promise<WaveResult> {
   const { name, nodes, group, budget } = planned;
   record.state.wave = name;
-  await record.report('Running', `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once`);
+  await record.report(
+    'Running',
+    `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once${warning === undefined ? '' : `; ${warning}`}`,
+  );
   const paused = record.state.paused?.reason;
   const child = await startChild(wave, {
     workflowId: waveWorkflowID(record.context.rolloutID, input.request, name),

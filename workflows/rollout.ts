@@ -76,7 +76,13 @@ class Rollout {
         if (!barrier.open) return record.end('Failed', barrier.reason);
       }
       group = planned.group;
-      const result = await runWave(this.input, record, this.control, planned);
+      const result = await runWave(
+        this.input,
+        record,
+        this.control,
+        planned,
+        planned === waves[0] ? plan.warning : undefined,
+      );
       if (result.stopped !== undefined) return this.stopped(result, await this.learnLate());
     }
     return this.ended(plan, await this.learnLate());
