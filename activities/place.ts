@@ -1,4 +1,6 @@
 import type { NodeRef, Place, RolloutContext, Target } from '../api/messages.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { readServerTrouble } from '../kube/server-readiness.ts';
 import type { ClosedGate } from '../policy/gates.ts';
 import { type ClusterView, assertCluster, sameNode, untilSeen } from './cluster-view.ts';
 import { GateStatus } from './gate-status.ts';
@@ -58,21 +60,59 @@ export async function waitForPlace(view: ClusterView, input: PlaceInput): Promis
 }
 
 /**
- * The barrier between the control plane and the workers: every control-plane node Ready and in nobody's hand. A node
- * held on purpose stays in the way: the control plane is not whole without it.
+ * The barrier between the control plane and the workers: every control-plane node Ready and in nobody's hand, and the
+ * API server says that it is ready, its etcd included. A node held on purpose stays in the way: the control plane is not
+ * whole without it.
  */
 export async function waitForControlPlane(view: ClusterView, context: RolloutContext): Promise<PlaceAnswer> {
   assertCluster(view, context.cluster);
+  const server = new ServerReadiness(view.client);
   const closed = (): string | undefined => {
     const out = [...view.outages.values()].filter((node) => node.controlPlane).map((node) => node.name);
-    return out.length === 0 ? undefined : `control-plane nodes ${out.join(', ')} are out`;
+    if (out.length > 0) return `control-plane nodes ${out.join(', ')} are out; see kubectl get nodes`;
+    return server.trouble === undefined
+      ? undefined
+      : `the API server is not ready: ${server.trouble}; see kubectl get --raw '/readyz?verbose'`;
   };
-  return waitUntilOpen(
-    view,
-    context.spec.gateTimeoutMs,
-    closed,
-    (reason) => `the workers were not started: ${reason}; see kubectl get nodes`,
-  );
+  try {
+    return await waitUntilOpen(
+      view,
+      context.spec.gateTimeoutMs,
+      closed,
+      (reason) => `the workers were not started: ${reason}`,
+      () => server.look(),
+    );
+  } finally {
+    server.stop();
+  }
+}
+
+/** Whether the API server is ready, as it last said; asked at each look, one question at a time. */
+class ServerReadiness {
+  trouble: string | undefined = 'it was not asked yet';
+  readonly #client: KubeClient;
+  readonly #stop = new AbortController();
+  #asking = false;
+
+  constructor(client: KubeClient) {
+    this.#client = client;
+    this.look();
+  }
+
+  look(): void {
+    if (this.#asking) return;
+    this.#asking = true;
+    void readServerTrouble(this.#client, this.#stop.signal)
+      .then(
+        (trouble) => (this.trouble = trouble),
+        () => undefined,
+      )
+      .finally(() => (this.#asking = false));
+  }
+
+  stop(): void {
+    this.#stop.abort(new Error('not asked any more'));
+  }
 }
 
 async function waitUntilOpen(
