@@ -18,6 +18,7 @@ import { runsTarget } from '../policy/on-target.ts';
 import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt, verifiesFirst } from '../policy/recovery.ts';
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
+import { supersededBy, supersededText, type Winner } from '../policy/superseded.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { closedByQuorum, controlPlaneVersions } from './control-plane.ts';
 import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
@@ -130,6 +131,17 @@ async function refusal(
   }
   if (spec.upgradeActive && !spec.force && runsTarget(kairos?.status, target.version))
     return { answer: 'Done', verdict: 'AlreadyOnTarget', message: `runs ${target.version} already: not touched` };
+  const superseded = readSuperseded(view, input, node);
+  if (superseded !== undefined) {
+    const { by } = superseded;
+    return {
+      answer: 'Done',
+      verdict: 'Superseded',
+      message: supersededText(node.name, superseded),
+      recorded: true,
+      supersededBy: by,
+    };
+  }
   const fit = release === undefined ? undefined : misfit(release, target.fields, spec.allowMisfit);
   if (fit !== undefined) {
     return {
@@ -142,6 +154,17 @@ async function refusal(
   const skew = skewRefusal(place.group, versions, node.kubeletVersion, target.fields['KAIROS_SOFTWARE_VERSION']);
   if (skew !== undefined) return { answer: 'Done', verdict: 'Failed', message: `${skew}; the node was not touched` };
   return undefined;
+}
+
+/**
+ * The NodeOpUpgrade that a node is left to, or undefined. Decided by the resources alone: it holds whatever the number of
+ * workers, and after the loss of Temporal's database. KairosNodes that were edited by hand are no rivals: the field that
+ * a person holds refuses whoever wants another image.
+ */
+export function readSuperseded(view: ClusterView, input: RolloutContext, node: NodeView): Winner | undefined {
+  const { request, spec } = input;
+  if (request.kind !== 'NodeOpUpgrade' || !spec.upgradeActive) return undefined;
+  return supersededBy(request, node, view.upgrades.values());
 }
 
 /** Which gate keeps a node from being taken out now, or undefined: the first of those that are closed. */

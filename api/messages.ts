@@ -192,10 +192,18 @@ export interface WaveResult {
   failed: FailedNode[];
   /** Nodes that were deleted or replaced before anything was done to them; absent in histories of earlier versions. */
   gone?: string[];
+  /** The first 100 nodes that were left to another NodeOpUpgrade; absent where there are none. */
+  superseded?: SupersededNode[];
   /** Nodes that were not started because the wave stopped. */
   untouched: number;
   stopped?: string;
   targets: Record<string, Target>;
+}
+
+/** `by`: namespace/name of the NodeOpUpgrade that the node was left to. */
+export interface SupersededNode {
+  name: string;
+  by: string;
 }
 
 export interface FailedNode {
@@ -280,8 +288,11 @@ export type GateAnswer =
   | { answer: 'Go'; bootID: string; from?: string; takesOver?: string; recoveryOnly?: true }
   | { answer: 'Recover'; leftover: Leftover }
   | { answer: 'Wait'; reason: string }
-  /** `recorded`: its KairosNode says so already. `gone`: there is no such node any more, and nothing was done to it. */
-  | { answer: 'Done'; verdict: Verdict; message: string; recorded?: true; gone?: true };
+  /**
+   * `recorded`: its KairosNode says so already. `gone`: there is no such node any more, and nothing was done to it.
+   * `supersededBy`: the NodeOpUpgrade, as namespace/name, that it is left to.
+   */
+  | { answer: 'Done'; verdict: Verdict; message: string; recorded?: true; gone?: true; supersededBy?: string };
 
 export interface NodeResult {
   node: string;
@@ -295,6 +306,8 @@ export interface NodeResult {
   cancelled?: boolean;
   /** The node was deleted or replaced before anything was done to it: it is no part of the rollout any more. */
   gone?: true;
+  /** The NodeOpUpgrade, as namespace/name, that it is left to: nothing was done to it. */
+  supersededBy?: string;
   /** Ended as the strategy wants it (`onTimeout: Skip`): no reason to stop the others. */
   tolerated?: true;
   /** What was written, and how that ended; of a log that tells of a success only the last words. */

@@ -72,7 +72,9 @@ async function recordEnd(
     paused: null,
     ...(retry === undefined ? {} : { retry }),
     // What an earlier attempt counted is not this one's.
-    ...(resource?.status?.rollout?.attempt === attempt ? {} : { verdicts: null, failed: null, wave: null }),
+    ...(resource?.status?.rollout?.attempt === attempt
+      ? {}
+      : { verdicts: null, failed: null, superseded: null, wave: null }),
   };
   try {
     await patchNodeOpUpgradeStatus(

@@ -112,16 +112,18 @@ class Rollout {
   private ended(plan: Plan, late: string): RolloutResult {
     const { record } = this;
     const { failed, total } = record;
+    if (total === 0 && failed.length === 0 && this.left() > 0)
+      return record.end('Cancelled', `no node was touched${this.superseded()}${this.gone()}${leftAlone(plan)}`);
     if (total === 0) return record.end('Failed', `no node is left to upgrade${this.gone()}${leftAlone(plan)}`);
     if (failed.length === 0)
       return record.end(
         'Completed',
-        `${total} of ${total} nodes run ${record.version() ?? 'the target'}${late}${this.gone()}${leftAlone(plan)}`,
+        `${total} of ${total} nodes run ${record.version() ?? 'the target'}${late}${this.superseded()}${this.gone()}${leftAlone(plan)}`,
       );
     const named = failed.slice(0, 5).map((node) => `${node.name} (${node.verdict})`);
     return record.end(
       'Failed',
-      `${failed.length} of ${total} nodes did not reach the target: ${named.join(', ')}${late}${this.gone()}${leftAlone(plan)}`,
+      `${failed.length} of ${total} nodes did not reach the target: ${named.join(', ')}${late}${this.superseded()}${this.gone()}${leftAlone(plan)}`,
     );
   }
 
@@ -133,12 +135,25 @@ class Rollout {
     return `; gone before their turn: ${gone.slice(0, 5).join(', ')}${more}`;
   }
 
+  private left(): number {
+    return this.record.state.verdicts['Superseded'] ?? 0;
+  }
+
+  /** Names what was left to other NodeOpUpgrades, and to which, for a message. */
+  private superseded(): string {
+    const count = this.left();
+    if (count === 0) return '';
+    const named = this.record.superseded.slice(0, 5).map(({ name, by }) => `${name} (to ${by})`);
+    const more = count > named.length ? ` and ${count - named.length} more` : '';
+    return `; left to a NodeOpUpgrade that was created later: ${named.join(', ')}${more}`;
+  }
+
   private stopped(result: WaveResult, late: string): RolloutResult {
     const { record } = this;
-    const ended = Object.values(record.state.verdicts).reduce((sum, count) => sum + count, 0);
+    const ended = Object.values(record.state.verdicts).reduce((sum, count) => sum + count, 0) - this.left();
     const untouched = record.total - ended;
     const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
-    return record.end('Failed', `stopped: ${result.stopped}${late}${rest}${this.gone()}`);
+    return record.end('Failed', `stopped: ${result.stopped}${late}${rest}${this.superseded()}${this.gone()}`);
   }
 }
 

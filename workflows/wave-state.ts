@@ -1,5 +1,5 @@
 import { CancellationScope, patched, setCurrentDetails } from '@temporalio/workflow';
-import type { NodeRef, NodeResult, Target, WaveInput, WaveResult } from '../api/messages.ts';
+import type { NodeRef, NodeResult, SupersededNode, Target, WaveInput, WaveResult } from '../api/messages.ts';
 import type { Verdict } from '../api/types.ts';
 import { isAnotherImage } from '../policy/image-identity.ts';
 
@@ -29,6 +29,7 @@ export class WaveState {
   private readonly verdicts: Record<string, number> = {};
   private readonly failures: WaveResult['failed'] = [];
   private readonly gone: string[] = [];
+  private readonly superseded: SupersededNode[] = [];
   private readonly targets: Record<string, Target>;
   private readonly input: WaveInput;
 
@@ -109,7 +110,8 @@ export class WaveState {
     // A node that was cancelled by itself past the point of no return has its verdict: no reason to stop the others.
     if (result.cancelled && CancellationScope.current().consideredCancelled) this.stop('cancelled');
     const withdrawn = result.cancelled === true && verdict === 'Cancelled';
-    if (!withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget') this.fail(result, verdict);
+    if (result.supersededBy !== undefined) this.leave(result.node, result.supersededBy);
+    else if (!withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget') this.fail(result, verdict);
     this.show();
   }
 
@@ -124,6 +126,11 @@ export class WaveState {
       this.stop(`node ${result.node} ended as ${verdict}: ${result.message}`);
   }
 
+  /** A node that a newer NodeOpUpgrade wants: no failure, of the control plane neither. */
+  private leave(name: string, by: string): void {
+    if (this.superseded.length < 100) this.superseded.push({ name, by });
+  }
+
   result(): WaveResult {
     const ended = Object.values(this.verdicts).reduce((sum, count) => sum + count, 0);
     return {
@@ -131,6 +138,7 @@ export class WaveState {
       failed: this.failures,
       untouched: this.input.nodes.length - ended - this.gone.length,
       ...(this.gone.length === 0 ? {} : { gone: this.gone }),
+      ...(this.superseded.length === 0 ? {} : { superseded: this.superseded }),
       targets: this.targets,
       ...(this.stopped === undefined ? {} : { stopped: this.stopped }),
     };

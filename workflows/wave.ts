@@ -21,6 +21,7 @@ import {
   type WaveInput,
   type WaveResult,
 } from '../api/messages.ts';
+import type { PlaceAnswer } from '../activities/place.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import { pauseSignal, resumeSignal } from './messages.ts';
@@ -146,7 +147,7 @@ async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled):
       wait.waitForPlace({ ...context, ...next, place: input.place, reason: result.message }),
     );
     if (place.open) state.pulled.push(next);
-    else state.end({ node: result.node, outcome: 'Ended', verdict: 'Skipped', message: place.reason });
+    else state.end(withoutPlace(result.node, place));
   } catch (error) {
     const over = CancellationScope.current().consideredCancelled || state.stopped !== undefined;
     // Ended by a pause, which may be over meanwhile; and an attempt that fails after its cancel is not repeated.
@@ -155,6 +156,15 @@ async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled):
     else throw error;
   }
 }
+
+/** How a node ends that got no place: nobody was let in, or it is left to somebody else. */
+const withoutPlace = (node: string, { reason, supersededBy }: Extract<PlaceAnswer, { open: false }>): NodeResult => ({
+  node,
+  outcome: 'Ended',
+  verdict: supersededBy === undefined ? 'Skipped' : 'Superseded',
+  message: reason,
+  ...(supersededBy === undefined ? {} : { supersededBy }),
+});
 
 async function upgradeOne(input: WaveInput, state: WaveState, { node, target }: Pulled): Promise<NodeResult> {
   const run = (recover: boolean) =>
