@@ -2,7 +2,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { ClusterRef, NodeRef } from '../api/messages.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { NodeOpUpgrade } from '../api/types.ts';
-import { watchEtcdPods, type GuardedPod } from '../kube/guarded-pods.ts';
+import { watchEtcdPods, watchHostedPods, type GuardedPod } from '../kube/guarded-pods.ts';
 import { watchKairosNodes, type KairosNodeView } from '../kube/kairos-nodes.ts';
 import { watchNodeLeases, type NodeLeaseView } from '../kube/node-leases.ts';
 import { watchNodeOpUpgrades } from '../kube/node-op-upgrades.ts';
@@ -23,6 +23,8 @@ export interface ClusterView {
   readonly outages: OutageIndex;
   /** kubeadm's etcd, by its static pods; nothing where etcd runs otherwise. */
   readonly etcdPods: Reflector<GuardedPod>;
+  /** The pods without which a rollout stands still, such as the operator's own. */
+  readonly hosted: readonly Reflector<GuardedPod>[];
   /** The NodeOpUpgrades of the namespaces that are served, by `namespace/name`: who wants which nodes. */
   readonly upgrades: Reflector<NodeOpUpgrade>;
   /** The Leases on Nodes that are shared with other tools; absent where that is turned off. */
@@ -48,13 +50,22 @@ export async function openClusterView(
   const kairosNodes = watchKairosNodes(client, log);
   const pods = watchOperatorPods(client, 'everywhere', log);
   const etcdPods = watchEtcdPods(client, log);
+  const hosted = watchHostedPods(client, log);
   const upgrades = watchNodeOpUpgrades(client, namespaces, log);
   const outages = new OutageIndex(nodes);
   const leases =
     nodeLeaseNamespace === undefined
       ? undefined
       : { namespace: nodeLeaseNamespace, byName: watchNodeLeases(client, nodeLeaseNamespace, log) };
-  const reflectors = [nodes, kairosNodes, pods, etcdPods, upgrades, ...(leases === undefined ? [] : [leases.byName])];
+  const reflectors = [
+    nodes,
+    kairosNodes,
+    pods,
+    etcdPods,
+    ...hosted,
+    upgrades,
+    ...(leases === undefined ? [] : [leases.byName]),
+  ];
   await Promise.all(reflectors.map((reflector) => reflector.synced(signal)));
   const stop = () => {
     for (const reflector of reflectors) reflector.stop();
@@ -68,6 +79,7 @@ export async function openClusterView(
     pods,
     outages,
     etcdPods,
+    hosted,
     upgrades,
     ...(leases && { leases }),
     stop,

@@ -5,11 +5,13 @@ import { mayI, whoAmI } from '../kube/access-review.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { resolveBudget } from '../policy/budget.ts';
 import { drainOf } from '../policy/drain.ts';
-import { orderNodes } from '../policy/order.ts';
+import { orderNodes, type OrderedNode } from '../policy/order.ts';
+import { versionOf } from '../policy/release.ts';
 import { quorumWarning } from '../policy/quorum.ts';
 import { matches } from '../policy/selector.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { readDatastore } from './control-plane.ts';
+import { hostedOn } from './hosting.ts';
 import { IdleAgents } from './idle-agents.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
@@ -49,7 +51,7 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
   }
   const all = selected(view, context);
   const known = all.filter((node) => view.kairosNodes.get(node.name) !== undefined);
-  const { controlPlane, workers } = orderNodes(known);
+  const { controlPlane, workers } = orderNodes(known.map((node) => ({ ...node, ...turnOf(view, node) })));
   const ref = ({ name, uid }: NodeView) => ({ name, uid });
   const datastore = readDatastore(view);
   const warning = controlPlane.length > 0 || datastore.kind === 'NotVisible' ? quorumWarning(datastore) : undefined;
@@ -61,6 +63,18 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
       .map((node) => ({ name: node.name, reason: idle.has(node) ? NOT_KAIROS : NO_REPORT })),
     maxUnavailable: resolveBudget(context.spec.maxUnavailable, workers.length),
     ...(warning !== undefined && { warning }),
+  };
+}
+
+/** What decides, beside its name, when the turn of a node is. Its host pods may move: each wave looks again. */
+function turnOf(view: ClusterView, { name, labels }: NodeView): Pick<OrderedNode, 'zone' | 'version' | 'host'> {
+  const release = view.kairosNodes.get(name)?.status.release;
+  const version = release === undefined ? undefined : versionOf(release);
+  const zone = labels['topology.kubernetes.io/zone'];
+  return {
+    host: hostedOn(view, name).length > 0,
+    ...(version !== undefined && { version }),
+    ...(zone !== undefined && { zone }),
   };
 }
 

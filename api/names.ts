@@ -20,6 +20,8 @@ export const TRUSTED_BOOT_LABEL = 'kairos.io/trusted-boot';
 export const STEP_LABEL = 'kairos.io/upgrade-step';
 /** The label of the operator's pods, and of others that a drain leaves where they are, as it does those. */
 export const PART_OF_LABELS = ['app.kubernetes.io/part-of', 'kairos.io/part-of'] as const;
+/** The label, with the value `true`, of pods whose node is upgraded last, such as those of Temporal's database. */
+export const HOST_LAST_LABEL = 'kairos.io/host-last';
 /** The label that names the node of such a pod or Job (cut and hashed above 63 characters). */
 export const NODE_LABEL = 'kairos.io/node';
 /** The annotation with the full name of the node. */

@@ -10,12 +10,17 @@ export const PULLED_AGAIN = 'image-pulled-again';
 export interface Pulled {
   node: NodeRef;
   target: Target;
+  /** It carries the operator, or what that runs on: it was set aside until nothing else is left. */
+  host?: true;
 }
 
 /** What a wave knows while it runs. */
 export class WaveState {
   readonly waiting: NodeRef[];
   readonly pulled: Pulled[] = [];
+  /** Nodes that carry the operator, or what it runs on: one by one, when all others have ended. */
+  private readonly hosts: Pulled[] = [];
+  private hostInHand = false;
   readonly context;
   /** The waits that hold no node: they end when the wave stops. */
   readonly ahead = new CancellationScope();
@@ -51,13 +56,43 @@ export class WaveState {
   }
 
   mayStart(): boolean {
-    return this.pulled.length > 0 && this.paused === undefined && this.stopped === undefined;
+    if (this.isHeldUp() || this.hostInHand) return false;
+    return this.pulled.length > 0 || this.isHostsTurn();
+  }
+
+  isHeldUp(): boolean {
+    return this.paused !== undefined || this.stopped !== undefined;
+  }
+
+  /** The next node that may start, or undefined. */
+  next(): Pulled | undefined {
+    if (!this.mayStart()) return undefined;
+    return this.pulled.shift() ?? this.hosts.shift();
+  }
+
+  /** Keeps a node until nothing else is left to start, and nothing else is in hand. */
+  setAside({ node, target }: Pulled): void {
+    this.hosts.push({ node, target, host: true });
+  }
+
+  /** While it runs nothing else is started. */
+  async alone<T>(run: () => Promise<T>): Promise<T> {
+    this.hostInHand = true;
+    try {
+      return await run();
+    } finally {
+      this.hostInHand = false;
+    }
+  }
+
+  private isHostsTurn(): boolean {
+    return this.hosts.length > 0 && this.waiting.length + this.pulling + this.pulled.length + this.running === 0;
   }
 
   /** Whether no node will become ready any more: nothing to pull, nothing pulled, nothing that may come back. */
   isOver(): boolean {
     if (this.stopped !== undefined) return true;
-    return this.waiting.length + this.pulling + this.pulled.length + this.running === 0;
+    return this.waiting.length + this.pulling + this.pulled.length + this.hosts.length + this.running === 0;
   }
 
   /**

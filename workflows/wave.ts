@@ -119,7 +119,7 @@ async function runLane(input: WaveInput, state: WaveState): Promise<void> {
     } finally {
       state.idle -= 1;
     }
-    const next = state.mayStart() ? state.pulled.shift() : undefined;
+    const next = state.next();
     if (next === undefined) {
       if (state.isOver()) return;
       // Another lane was quicker: all that wait are woken for one node.
@@ -127,11 +127,32 @@ async function runLane(input: WaveInput, state: WaveState): Promise<void> {
     }
     state.running += 1;
     try {
-      await upgradeOrQueue(input, state, next);
+      if (next.host === true) await state.alone(() => upgradeOrQueue(input, state, next));
+      // Where nothing is asked nothing is waited for either: earlier histories have their commands in that order.
+      else if (!asksHosting(input) || !(await setAside(input, state, next))) await upgradeOrQueue(input, state, next);
     } finally {
       state.running -= 1;
     }
   }
+}
+
+const asksHosting = (input: WaveInput) => input.nodes.length > 1 && patched('hosts-last');
+
+/**
+ * Whether a node is not to be started now: it carries the operator, or what that runs on, and others are left; or the
+ * wave was held up while that was asked. Asked as late as that, since those pods move with every drain.
+ */
+async function setAside(input: WaveInput, state: WaveState, next: Pulled): Promise<boolean> {
+  try {
+    const { pods } = await activitiesFor(input.timing).ask.readHosting({ ...state.context, node: next.node });
+    if (pods.length > 0) state.setAside(next);
+    else if (state.isHeldUp()) state.pulled.unshift(next);
+    else return false;
+  } catch (error) {
+    if (!isCancellation(error)) throw error;
+    state.stop('cancelled');
+  }
+  return true;
 }
 
 async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled): Promise<void> {
