@@ -6,6 +6,7 @@ import { endNode, settleNode } from './end.ts';
 import { toFailure } from './failures.ts';
 import { checkGates } from './gates.ts';
 import { readHosting } from './hosting.ts';
+import { findJoined } from './joined.ts';
 import { readLateVerdicts } from './late-verdicts.ts';
 import { cordonNode, markNode } from './mark.ts';
 import { keepingLease } from './node-lease.ts';
@@ -39,6 +40,7 @@ export function createActivities(view: ClusterView) {
     answerCheck: step(answerCheck),
     confirmRequest: step(confirmRequest),
     planRollout: step(planRollout),
+    findJoined: step(findJoined),
     reportRollout: step(reportRollout, true),
     prePullImage: step(prePullImage),
     waitForPlace: step(waitForPlace),

@@ -1,9 +1,10 @@
 import { ApplicationFailure } from '@temporalio/common';
-import type { Plan, RolloutContext } from '../api/messages.ts';
+import type { Plan, PlannedWave, RolloutContext } from '../api/messages.ts';
 import { MANAGED_LABEL } from '../api/names.ts';
 import { mayI, whoAmI } from '../kube/access-review.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { resolveBudget } from '../policy/budget.ts';
+import { withCanaryWorkerFirst } from '../policy/canary-worker.ts';
 import { drainOf } from '../policy/drain.ts';
 import { orderNodes, type OrderedNode } from '../policy/order.ts';
 import { versionOf } from '../policy/release.ts';
@@ -24,7 +25,7 @@ const NOT_KAIROS = 'NotKairos: its agent has found nothing to report';
 const NO_REPORT = 'NoReport: it does not run Kairos, or its agent has not reported';
 
 /**
- * Which nodes the rollout upgrades, in which order. Taken once: nodes that join later are not part of it. Waits until
+ * Which nodes the rollout upgrades, in which order. Taken once: nodes that join later are looked for at the end, where the strategy wants them. Waits until
  * the agent of every selected Ready node has reported from the present boot, or has shown that the node does not run
  * Kairos; nodes that stay silent are named.
  * @throws ApplicationFailure `MayNotDeletePods`, not retried
@@ -34,7 +35,7 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
   await assertMayDelete(view, context);
   const idle = new IdleAgents(view);
   const silent = () =>
-    selected(view, context).filter(
+    selectNodes(view, context.spec).filter(
       (node) => node.ready && !idle.has(node) && view.kairosNodes.get(node.name)?.status.bootID !== node.bootID,
     );
   const allHaveReported = () => (silent().length === 0 ? true : undefined);
@@ -49,25 +50,34 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
   } catch (error) {
     if (!(error instanceof DeadlinePassed)) throw error;
   }
-  const all = selected(view, context);
+  const all = selectNodes(view, context.spec);
   const known = all.filter((node) => view.kairosNodes.get(node.name) !== undefined);
   const { controlPlane, workers } = orderNodes(known.map((node) => ({ ...node, ...turnOf(view, node) })));
   const ref = ({ name, uid }: NodeView) => ({ name, uid });
   const datastore = readDatastore(view);
   const warning = controlPlane.length > 0 || datastore.kind === 'NotVisible' ? quorumWarning(datastore) : undefined;
+  const maxUnavailable = resolveBudget(context.spec.maxUnavailable, workers.length);
+  const groups: PlannedWave[] = [
+    { name: 'control-plane', group: 'control-plane', nodes: controlPlane.map(ref), budget: 1 },
+    { name: 'workers', group: 'worker', nodes: workers.map(ref), budget: maxUnavailable },
+  ];
   return {
     controlPlane: controlPlane.map(ref),
     workers: workers.map(ref),
     leftAlone: all
       .filter((node) => !known.includes(node))
       .map((node) => ({ name: node.name, reason: idle.has(node) ? NOT_KAIROS : NO_REPORT })),
-    maxUnavailable: resolveBudget(context.spec.maxUnavailable, workers.length),
+    maxUnavailable,
+    ...(context.spec.canaryWorkerFirst === true && { waves: withCanaryWorkerFirst(groups) }),
     ...(warning !== undefined && { warning }),
   };
 }
 
 /** What decides, beside its name, when the turn of a node is. Its host pods may move: each wave looks again. */
-function turnOf(view: ClusterView, { name, labels }: NodeView): Pick<OrderedNode, 'zone' | 'version' | 'host'> {
+export function turnOf(
+  view: ClusterView,
+  { name, labels }: Pick<NodeView, 'name' | 'labels'>,
+): Pick<OrderedNode, 'zone' | 'version' | 'host'> {
   const release = view.kairosNodes.get(name)?.status.release;
   const version = release === undefined ? undefined : versionOf(release);
   const zone = labels['topology.kubernetes.io/zone'];
@@ -89,7 +99,11 @@ async function assertMayDelete(view: ClusterView, { spec }: RolloutContext): Pro
   );
 }
 
-function selected(view: ClusterView, { spec }: RolloutContext): NodeView[] {
+/** The nodes that a spec selects, by labels, and by name where it says names. */
+export function selectNodes(
+  view: ClusterView,
+  spec: Pick<RolloutContext['spec'], 'nodeNames' | 'nodeSelector'>,
+): NodeView[] {
   const names = spec.nodeNames === undefined ? undefined : new Set(spec.nodeNames);
   return [...view.nodes.values()].filter(
     (node) =>

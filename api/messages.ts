@@ -115,6 +115,10 @@ export interface RolloutSpec {
   drain?: DrainSpec;
   rebootTimeoutMs: number;
   gateTimeoutMs: number;
+  /** One worker before the control plane; absent: none. */
+  canaryWorkerFirst?: true;
+  /** Nodes that join later are upgraded, too; absent: they are left alone. */
+  newNodes?: 'Upgrade';
 }
 
 export interface RolloutInput {
@@ -151,6 +155,12 @@ export interface Plan {
   waves?: PlannedWave[];
   /** What a person should know of the control plane, such as a quorum that cannot be kept. */
   warning?: string;
+}
+
+/** Nodes that are left to upgrade at the end of a rollout, in the order of their turn; some of them may have joined since. */
+export interface JoinedNodes {
+  controlPlane: NodeRef[];
+  workers: NodeRef[];
 }
 
 /** A group of nodes that are upgraded under one budget. */

@@ -1,8 +1,9 @@
 import { allHandlersFinished, CancellationScope, condition, isCancellation, patched } from '@temporalio/workflow';
-import type { Plan, RolloutInput, RolloutResult, WaveResult } from '../api/messages.ts';
+import type { Plan, PlannedWave, RolloutInput, RolloutResult } from '../api/messages.ts';
 import type { PlaceAnswer } from '../activities/place.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
+import { JoinedLater, MOST_ROUNDS } from './joined-nodes.ts';
 import { RolloutControl } from './rollout-control.ts';
 import { RolloutRecord } from './rollout-record.ts';
 import { runWave, wavesOf } from './rollout-waves.ts';
@@ -69,23 +70,48 @@ class Rollout {
     if (record.total === 0) return record.end('Failed', noNodes(plan));
 
     showPhase(this.input.timing, 'Running');
+    const end = (await this.runWaves(waves, plan.warning)) ?? (await this.runJoined(plan));
+    return end ?? this.ended(plan, await this.learnLate());
+  }
+
+  /** Runs waves in their order; answers how the rollout ends where they end it. `warning` is said with the first. */
+  private async runWaves(waves: PlannedWave[], warning?: string): Promise<RolloutResult | undefined> {
+    const { record } = this;
     let group: string | undefined;
-    for (const planned of waves) {
+    for (const [n, planned] of waves.entries()) {
       if (group === 'control-plane' && planned.group === 'worker') {
         const barrier = await this.barrier();
         if (!barrier.open) return record.end('Failed', barrier.reason);
       }
       group = planned.group;
-      const result = await runWave(
-        this.input,
-        record,
-        this.control,
-        planned,
-        planned === waves[0] ? plan.warning : undefined,
-      );
-      if (result.stopped !== undefined) return this.stopped(result, await this.learnLate());
+      const result = await runWave(this.input, record, this.control, planned, n === 0 ? warning : undefined);
+      const [failed] = result.failed;
+      if (result.stopped !== undefined) return this.stopped(result.stopped, await this.learnLate());
+      // A worker that goes before the control plane is its canary.
+      if (group === 'worker' && waves[n + 1]?.group === 'control-plane' && failed !== undefined)
+        return this.stopped(
+          `node ${failed.name} ended as ${failed.verdict}: ${failed.message}`,
+          await this.learnLate(),
+        );
     }
-    return this.ended(plan, await this.learnLate());
+    return undefined;
+  }
+
+  /** Nodes that joined since the plan, where the strategy wants them, until a look finds no further one. */
+  private async runJoined(plan: Plan): Promise<RolloutResult | undefined> {
+    const { record } = this;
+    if (this.input.spec.newNodes !== 'Upgrade') return undefined;
+    const joined = new JoinedLater(plan);
+    for (let round = 1; round <= MOST_ROUNDS && record.failed.length === 0; round += 1) {
+      const version = record.version();
+      if (version === undefined) return undefined;
+      const waves = joined.waves(round, await this.acts.call.findJoined({ ...record.context, version }));
+      if (waves.length === 0) return undefined;
+      record.total += waves.reduce((total, { nodes }) => total + nodes.length, 0);
+      const end = await this.runWaves(waves);
+      if (end !== undefined) return end;
+    }
+    return undefined;
   }
 
   /** Its deadline does not count where a pause came into it: the wait begins anew when that is over. */
@@ -148,12 +174,12 @@ class Rollout {
     return `; left to a NodeOpUpgrade that was created later: ${named.join(', ')}${more}`;
   }
 
-  private stopped(result: WaveResult, late: string): RolloutResult {
+  private stopped(why: string, late: string): RolloutResult {
     const { record } = this;
     const ended = Object.values(record.state.verdicts).reduce((sum, count) => sum + count, 0) - this.left();
     const untouched = record.total - ended;
     const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
-    return record.end('Failed', `stopped: ${result.stopped}${late}${rest}${this.superseded()}${this.gone()}`);
+    return record.end('Failed', `stopped: ${why}${late}${rest}${this.superseded()}${this.gone()}`);
   }
 }
 

@@ -64,6 +64,7 @@ const smooth: Activities = {
   answerCheck: async () => ({ nodes: 0, kairosNodes: 0 }),
   confirmRequest: async () => ({ current: true, reason: '' }),
   planRollout: async () => ({ controlPlane: [], workers: [], leftAlone: [], maxUnavailable: 1 }),
+  findJoined: async () => ({ controlPlane: [], workers: [] }),
   reportRollout: async () => undefined,
   prePullImage: async ({ spec }) => targetOf(spec.image),
   waitForPlace: async () => ({ open: true }),
