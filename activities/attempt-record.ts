@@ -120,6 +120,7 @@ function stateOf(verdict: Verdict): NonNullable<KairosNodeOperatorStatus['upgrad
       return 'RolledBack';
     case 'Cancelled':
     case 'Skipped':
+    case 'Superseded':
       return 'Idle';
     case 'WrongVersion':
     case 'NeverRebooted':

@@ -1,8 +1,11 @@
 import { ApplicationFailure } from '@temporalio/common';
 import type { ClusterRef, NodeRef } from '../api/messages.ts';
 import type { KubeClient } from '../kube/client.ts';
+import type { NodeOpUpgrade } from '../api/types.ts';
+import { watchEtcdPods, watchHostedPods, type GuardedPod } from '../kube/guarded-pods.ts';
 import { watchKairosNodes, type KairosNodeView } from '../kube/kairos-nodes.ts';
 import { watchNodeLeases, type NodeLeaseView } from '../kube/node-leases.ts';
+import { watchNodeOpUpgrades } from '../kube/node-op-upgrades.ts';
 import { watchNodes, type NodeView } from '../kube/nodes.ts';
 import { watchOperatorPods, type PodView } from '../kube/pods.ts';
 import type { Reflector, ReflectorLog } from '../kube/reflector.ts';
@@ -18,6 +21,12 @@ export interface ClusterView {
   readonly kairosNodes: Reflector<KairosNodeView>;
   readonly pods: Reflector<PodView>;
   readonly outages: OutageIndex;
+  /** kubeadm's etcd, by its static pods; nothing where etcd runs otherwise. */
+  readonly etcdPods: Reflector<GuardedPod>;
+  /** The pods without which a rollout stands still, such as the operator's own. */
+  readonly hosted: readonly Reflector<GuardedPod>[];
+  /** The NodeOpUpgrades of the namespaces that are served, by `namespace/name`: who wants which nodes. */
+  readonly upgrades: Reflector<NodeOpUpgrade>;
   /** The Leases on Nodes that are shared with other tools; absent where that is turned off. */
   readonly leases?: NodeLeases;
   stop(): void;
@@ -40,17 +49,41 @@ export async function openClusterView(
   const nodes = watchNodes(client, log);
   const kairosNodes = watchKairosNodes(client, log);
   const pods = watchOperatorPods(client, 'everywhere', log);
+  const etcdPods = watchEtcdPods(client, log);
+  const hosted = watchHostedPods(client, log);
+  const upgrades = watchNodeOpUpgrades(client, namespaces, log);
   const outages = new OutageIndex(nodes);
   const leases =
     nodeLeaseNamespace === undefined
       ? undefined
       : { namespace: nodeLeaseNamespace, byName: watchNodeLeases(client, nodeLeaseNamespace, log) };
-  const reflectors = [nodes, kairosNodes, pods, ...(leases === undefined ? [] : [leases.byName])];
+  const reflectors = [
+    nodes,
+    kairosNodes,
+    pods,
+    etcdPods,
+    ...hosted,
+    upgrades,
+    ...(leases === undefined ? [] : [leases.byName]),
+  ];
   await Promise.all(reflectors.map((reflector) => reflector.synced(signal)));
   const stop = () => {
     for (const reflector of reflectors) reflector.stop();
   };
-  return { client, ref, namespaces, nodes, kairosNodes, pods, outages, ...(leases && { leases }), stop };
+  return {
+    client,
+    ref,
+    namespaces,
+    nodes,
+    kairosNodes,
+    pods,
+    outages,
+    etcdPods,
+    hosted,
+    upgrades,
+    ...(leases && { leases }),
+    stop,
+  };
 }
 
 /**

@@ -1,9 +1,27 @@
 import type { KubeClient } from '../kube/client.ts';
 import { readServerVersion } from '../kube/server-version.ts';
+import { closedQuorum, type ClosedGate } from '../policy/gates.ts';
+import { datastoreOf, quorumLost, type Datastore } from '../policy/quorum.ts';
 import type { ClusterView } from './cluster-view.ts';
 
 /** An API server of another version is one that was upgraded: that takes longer. */
 const ASK_AGAIN_MS = 60_000;
+
+/**
+ * The Quorum gate, closed or undefined: asked before a control-plane node is taken, and again, with the order of its own
+ * mark, once it is marked.
+ */
+export function closedByQuorum(view: ClusterView, node: string, order?: number): ClosedGate | undefined {
+  if (view.nodes.get(node)?.controlPlane !== true) return undefined;
+  const lost = quorumLost(readDatastore(view), node, view.outages.values(), order);
+  return lost === undefined ? undefined : closedQuorum(lost);
+}
+
+/** Where the cluster keeps its state, as the watches show it now. */
+export function readDatastore(view: ClusterView): Datastore {
+  const controlPlane = [...view.nodes.values()].filter((node) => node.controlPlane);
+  return datastoreOf(controlPlane, [...view.etcdPods.values()]);
+}
 
 const answers = new WeakMap<KubeClient, { version: string; atMs: number }>();
 

@@ -18,8 +18,9 @@ import { runsTarget } from '../policy/on-target.ts';
 import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt, verifiesFirst } from '../policy/recovery.ts';
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
+import { supersededBy, supersededText, type Winner } from '../policy/superseded.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
-import { controlPlaneVersions } from './control-plane.ts';
+import { closedByQuorum, controlPlaneVersions } from './control-plane.ts';
 import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
 import { closedLease } from './node-lease.ts';
 import { goneText, isGone } from './node-there.ts';
@@ -130,6 +131,17 @@ async function refusal(
   }
   if (spec.upgradeActive && !spec.force && runsTarget(kairos?.status, target.version))
     return { answer: 'Done', verdict: 'AlreadyOnTarget', message: `runs ${target.version} already: not touched` };
+  const superseded = readSuperseded(view, input, node);
+  if (superseded !== undefined) {
+    const { by } = superseded;
+    return {
+      answer: 'Done',
+      verdict: 'Superseded',
+      message: supersededText(node.name, superseded),
+      recorded: true,
+      supersededBy: by,
+    };
+  }
   const fit = release === undefined ? undefined : misfit(release, target.fields, spec.allowMisfit);
   if (fit !== undefined) {
     return {
@@ -142,6 +154,17 @@ async function refusal(
   const skew = skewRefusal(place.group, versions, node.kubeletVersion, target.fields['KAIROS_SOFTWARE_VERSION']);
   if (skew !== undefined) return { answer: 'Done', verdict: 'Failed', message: `${skew}; the node was not touched` };
   return undefined;
+}
+
+/**
+ * The NodeOpUpgrade that a node is left to, or undefined. Decided by the resources alone: it holds whatever the number of
+ * workers, and after the loss of Temporal's database. KairosNodes that were edited by hand are no rivals: the field that
+ * a person holds refuses whoever wants another image.
+ */
+export function readSuperseded(view: ClusterView, input: RolloutContext, node: NodeView): Winner | undefined {
+  const { request, spec } = input;
+  if (request.kind !== 'NodeOpUpgrade' || !spec.upgradeActive) return undefined;
+  return supersededBy(request, node, view.upgrades.values());
 }
 
 /** Which gate keeps a node from being taken out now, or undefined: the first of those that are closed. */
@@ -157,6 +180,8 @@ export function closedGate(
   if (leased !== undefined) return leased;
   const missing = imageMissing(view, input);
   if (missing !== undefined) return { gate: 'Image', reason: missing };
+  const lost = closedByQuorum(view, node.name);
+  if (lost !== undefined) return lost;
   const rivals = whoIsInTheWay(input.place, node.name, view.outages.values());
   return rivals === undefined ? undefined : closedBudget(rivals);
 }

@@ -5,6 +5,8 @@ import { drainNode } from './drain.ts';
 import { endNode, settleNode } from './end.ts';
 import { toFailure } from './failures.ts';
 import { checkGates } from './gates.ts';
+import { readHosting } from './hosting.ts';
+import { findJoined } from './joined.ts';
 import { readLateVerdicts } from './late-verdicts.ts';
 import { cordonNode, markNode } from './mark.ts';
 import { keepingLease } from './node-lease.ts';
@@ -39,10 +41,12 @@ export function createActivities(view: ClusterView) {
     answerCheck: step(answerCheck),
     confirmRequest: step(confirmRequest),
     planRollout: step(planRollout),
+    findJoined: step(findJoined),
     reportRollout: step(reportRollout, true),
     prePullImage: step(prePullImage),
     waitForPlace: step(waitForPlace),
     waitForControlPlane: step(waitForControlPlane),
+    readHosting: step(readHosting),
     checkGates: step(checkGates),
     markNode: step(markNode),
     cordonNode: inHand(cordonNode),

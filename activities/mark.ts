@@ -9,6 +9,7 @@ import { isOlder } from '../kube/raw-object.ts';
 import { whoIsInTheWay } from '../policy/budget.ts';
 import { closedBudget, closedReport, type ClosedGate } from '../policy/gates.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
+import { closedByQuorum } from './control-plane.ts';
 import { refusedByDrain } from './drain-refusal.ts';
 import { nodeClosed } from './gates.ts';
 import { giveLeaseBack, takeNodeLease } from './node-lease.ts';
@@ -44,7 +45,9 @@ export async function markNode(view: ClusterView, hand: Marking): Promise<MarkAn
   if (order < 0) return { outcome: 'Full', reason: `node ${hand.node.name} is gone` };
   const rivals = whoIsInTheWay(hand.place, hand.node.name, view.outages.values(), order);
   // Only who has the place takes the Lease that other tools look at; and without it the place is given up.
-  const closed = rivals === undefined ? await takeNodeLease(view, hand.node) : closedBudget(rivals);
+  const closed =
+    closedByQuorum(view, hand.node.name, order) ??
+    (rivals === undefined ? await takeNodeLease(view, hand.node) : closedBudget(rivals));
   if (closed === undefined) {
     const { notReadyBefore } = mark;
     return { outcome: 'Marked', ...(notReadyBefore && { notReadyBefore }) };

@@ -47,11 +47,13 @@ export class OutageIndex {
   private update(name: string, node: NodeView | undefined): void {
     if (node === undefined || (node.owner === undefined && node.ready && !node.unschedulable)) this.out.delete(name);
     else {
+      const held = node.owner?.startsWith(HELD_PREFIX) === true;
       this.out.set(name, {
         name,
         controlPlane: node.controlPlane,
         marked: node.owner !== undefined,
-        order: node.owner?.startsWith(HELD_PREFIX) === true ? 0 : (node.ownerOrder ?? 0),
+        ...(held && { held }),
+        order: held ? 0 : (node.ownerOrder ?? 0),
       });
     }
     for (const wake of this.waiters) wake();

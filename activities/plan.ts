@@ -4,11 +4,16 @@ import { MANAGED_LABEL } from '../api/names.ts';
 import { mayI, whoAmI } from '../kube/access-review.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { resolveBudget } from '../policy/budget.ts';
+import { withCanaryWorkerFirst } from '../policy/canary-worker.ts';
 import { drainOf } from '../policy/drain.ts';
-import { orderNodes } from '../policy/order.ts';
+import { orderNodes, type OrderedNode } from '../policy/order.ts';
+import { versionOf } from '../policy/release.ts';
+import { quorumWarning } from '../policy/quorum.ts';
 import { matches } from '../policy/selector.ts';
 import { composeWaves, rolloutFailures } from '../policy/waves.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
+import { readDatastore } from './control-plane.ts';
+import { hostedOn } from './hosting.ts';
 import { IdleAgents } from './idle-agents.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
@@ -21,7 +26,8 @@ const NOT_KAIROS = 'NotKairos: its agent has found nothing to report';
 const NO_REPORT = 'NoReport: it does not run Kairos, or its agent has not reported';
 
 /**
- * Which nodes the rollout upgrades, in which order and in which waves. Taken once: nodes that join later are not part of it. Waits until
+ * Which nodes the rollout upgrades, in which order and in which waves. Taken once: nodes that join later are looked for
+ * at the end, where the strategy wants them. Waits until
  * the agent of every selected Ready node has reported from the present boot, or has shown that the node does not run
  * Kairos; nodes that stay silent are named.
  * @throws ApplicationFailure `MayNotDeletePods`, not retried
@@ -31,7 +37,7 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
   await assertMayDelete(view, context);
   const idle = new IdleAgents(view);
   const silent = () =>
-    selected(view, context).filter(
+    selectNodes(view, context.spec).filter(
       (node) => node.ready && !idle.has(node) && view.kairosNodes.get(node.name)?.status.bootID !== node.bootID,
     );
   const allHaveReported = () => (silent().length === 0 ? true : undefined);
@@ -46,11 +52,14 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
   } catch (error) {
     if (!(error instanceof DeadlinePassed)) throw error;
   }
-  const all = selected(view, context);
+  const all = selectNodes(view, context.spec);
   const known = all.filter((node) => view.kairosNodes.get(node.name) !== undefined);
-  const { controlPlane, workers } = orderNodes(known);
+  const { controlPlane, workers } = orderNodes(known.map((node) => ({ ...node, ...turnOf(view, node) })));
   const ref = ({ name, uid }: NodeView) => ({ name, uid });
   const maxFailed = rolloutFailures(context.spec, { controlPlane, workers });
+  const datastore = readDatastore(view);
+  const warning = controlPlane.length > 0 || datastore.kind === 'NotVisible' ? quorumWarning(datastore) : undefined;
+  const waves = composeWaves({ controlPlane, workers }, context.spec);
   return {
     controlPlane: controlPlane.map(ref),
     workers: workers.map(ref),
@@ -58,8 +67,24 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
       .filter((node) => !known.includes(node))
       .map((node) => ({ name: node.name, reason: idle.has(node) ? NOT_KAIROS : NO_REPORT })),
     maxUnavailable: resolveBudget(context.spec.maxUnavailable, workers.length),
-    waves: composeWaves({ controlPlane, workers }, context.spec),
+    waves: context.spec.canaryWorkerFirst === true ? withCanaryWorkerFirst(waves) : waves,
     ...(maxFailed === undefined ? {} : { maxFailed }),
+    ...(warning !== undefined && { warning }),
+  };
+}
+
+/** What decides, beside its name, when the turn of a node is. Its host pods may move: each wave looks again. */
+export function turnOf(
+  view: ClusterView,
+  { name, labels }: Pick<NodeView, 'name' | 'labels'>,
+): Pick<OrderedNode, 'zone' | 'version' | 'host'> {
+  const release = view.kairosNodes.get(name)?.status.release;
+  const version = release === undefined ? undefined : versionOf(release);
+  const zone = labels['topology.kubernetes.io/zone'];
+  return {
+    host: hostedOn(view, name).length > 0,
+    ...(version !== undefined && { version }),
+    ...(zone !== undefined && { zone }),
   };
 }
 
@@ -74,7 +99,11 @@ async function assertMayDelete(view: ClusterView, { spec }: RolloutContext): Pro
   );
 }
 
-function selected(view: ClusterView, { spec }: RolloutContext): NodeView[] {
+/** The nodes that a spec selects, by labels, and by name where it says names. */
+export function selectNodes(
+  view: ClusterView,
+  spec: Pick<RolloutContext['spec'], 'nodeNames' | 'nodeSelector'>,
+): NodeView[] {
   const names = spec.nodeNames === undefined ? undefined : new Set(spec.nodeNames);
   return [...view.nodes.values()].filter(
     (node) =>

@@ -1,5 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common';
-import type { NodeRef, PulledInVain, RolloutContext, Target } from '../api/messages.ts';
+import type { NodeRef, PulledInVain, RolloutContext, RolloutSpec, Target } from '../api/messages.ts';
 import { isReason } from '../kube/errors.ts';
 import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import { createPod, deletePod, type ContainerView, type PodView } from '../kube/pods.ts';
@@ -7,11 +7,12 @@ import { formatDuration } from '../policy/duration.ts';
 import { pinnedReference } from '../policy/image-identity.ts';
 import { hopelessPull, type HopelessPull } from '../policy/pull-trouble.ts';
 import { pickReleaseFields, versionOf } from '../policy/release.ts';
-import { skewRefusal } from '../policy/skew.ts';
+import { canaryRefusal, skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { controlPlaneVersions } from './control-plane.ts';
 import { TRUSTED_BOOT_CONTAINER, prePullPod } from './manifests.ts';
 import { NodeGone, whileThere } from './node-there.ts';
+import { selectNodes } from './plan.ts';
 import { onTrustedBoot } from './trusted-boot.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
@@ -216,7 +217,7 @@ async function readTarget(view: ClusterView, { spec, node }: PrePull, pod: PodVi
   }
   const imageID = pod.containers.map((container) => container.imageID).find((found) => found !== undefined);
   const digest = /sha256:[0-9a-f]{64}/.exec(imageID ?? '')?.[0];
-  const refused = await refusedForAll(view, node, fields);
+  const refused = await refusedForAll(view, spec, node, fields);
   return {
     image: spec.image,
     pinned: pinnedReference(spec.image, imageID),
@@ -232,15 +233,19 @@ async function readTarget(view: ClusterView, { spec, node }: PrePull, pod: PodVi
 
 /**
  * Why the skew policy keeps the image from every worker, not only from this one. Workers are pulled for when the control
- * plane of their rollout is done, so nothing of it will change that.
+ * plane of their rollout is done, so nothing of it will change that; but for one that goes before it.
  */
 async function refusedForAll(
   view: ClusterView,
+  spec: RolloutSpec,
   node: NodeRef,
   fields: Record<string, string>,
 ): Promise<string | undefined> {
   const seen = sameNode(view, node);
   if (seen === undefined || seen.controlPlane) return undefined;
   const versions = await controlPlaneVersions(view);
-  return skewRefusal('worker', versions, seen.kubeletVersion, fields['KAIROS_SOFTWARE_VERSION']);
+  const kubernetes = fields['KAIROS_SOFTWARE_VERSION'];
+  const goesFirst = spec.canaryWorkerFirst === true && selectNodes(view, spec).some((node) => node.controlPlane);
+  const early = goesFirst ? canaryRefusal(versions, kubernetes) : undefined;
+  return early ?? skewRefusal('worker', versions, seen.kubeletVersion, kubernetes);
 }

@@ -124,6 +124,10 @@ export interface RolloutSpec {
   drain?: DrainSpec;
   rebootTimeoutMs: number;
   gateTimeoutMs: number;
+  /** One worker before the control plane; absent: none. */
+  canaryWorkerFirst?: true;
+  /** Nodes that join later are upgraded, too; absent: they are left alone. */
+  newNodes?: 'Upgrade';
 }
 
 export interface RolloutInput {
@@ -149,6 +153,7 @@ export interface CarriedRollout {
   /** How many nodes count as failed. */
   counted: number;
   gone: string[];
+  superseded?: SupersededNode[];
   targets: Record<string, Target>;
   wave?: string;
   paused?: { by: 'kubectl' | 'temporal'; reason: string; since: string };
@@ -179,6 +184,14 @@ export interface Plan {
   waves?: PlannedWave[];
   /** How many of its nodes may fail before no further one is started, all waves together. Absent: each wave says it. */
   maxFailed?: number;
+  /** What a person should know of the control plane, such as a quorum that cannot be kept. */
+  warning?: string;
+}
+
+/** Nodes that are left to upgrade at the end of a rollout, in the order of their turn; some of them may have joined since. */
+export interface JoinedNodes {
+  controlPlane: NodeRef[];
+  workers: NodeRef[];
 }
 
 /** A group of nodes that are upgraded under one budget. */
@@ -242,10 +255,18 @@ export interface WaveResult {
   counted?: number;
   /** Nodes that were deleted or replaced before anything was done to them; absent in histories of earlier versions. */
   gone?: string[];
+  /** The first 100 nodes that were left to another NodeOpUpgrade; absent where there are none. */
+  superseded?: SupersededNode[];
   /** Nodes that were not started because the wave stopped. */
   untouched: number;
   stopped?: string;
   targets: Record<string, Target>;
+}
+
+/** `by`: namespace/name of the NodeOpUpgrade that the node was left to. */
+export interface SupersededNode {
+  name: string;
+  by: string;
 }
 
 export interface FailedNode {
@@ -330,8 +351,11 @@ export type GateAnswer =
   | { answer: 'Go'; bootID: string; from?: string; takesOver?: string; recoveryOnly?: true }
   | { answer: 'Recover'; leftover: Leftover }
   | { answer: 'Wait'; reason: string }
-  /** `recorded`: its KairosNode says so already. `gone`: there is no such node any more, and nothing was done to it. */
-  | { answer: 'Done'; verdict: Verdict; message: string; recorded?: true; gone?: true };
+  /**
+   * `recorded`: its KairosNode says so already. `gone`: there is no such node any more, and nothing was done to it.
+   * `supersededBy`: the NodeOpUpgrade, as namespace/name, that it is left to.
+   */
+  | { answer: 'Done'; verdict: Verdict; message: string; recorded?: true; gone?: true; supersededBy?: string };
 
 export interface NodeResult {
   node: string;
@@ -345,6 +369,8 @@ export interface NodeResult {
   cancelled?: boolean;
   /** The node was deleted or replaced before anything was done to it: it is no part of the rollout any more. */
   gone?: true;
+  /** The NodeOpUpgrade, as namespace/name, that it is left to: nothing was done to it. */
+  supersededBy?: string;
   /** Ended as the strategy wants it (`onTimeout: Skip`): no reason to stop the others. */
   tolerated?: true;
   /** What was written, and how that ended; of a log that tells of a success only the last words. */

@@ -20,6 +20,8 @@ export const TRUSTED_BOOT_LABEL = 'kairos.io/trusted-boot';
 export const STEP_LABEL = 'kairos.io/upgrade-step';
 /** The label of the operator's pods, and of others that a drain leaves where they are, as it does those. */
 export const PART_OF_LABELS = ['app.kubernetes.io/part-of', 'kairos.io/part-of'] as const;
+/** The label, with the value `true`, of pods whose node is upgraded last, such as those of Temporal's database. */
+export const HOST_LAST_LABEL = 'kairos.io/host-last';
 /** The label that names the node of such a pod or Job (cut and hashed above 63 characters). */
 export const NODE_LABEL = 'kairos.io/node';
 /** The annotation with the full name of the node. */
@@ -39,9 +41,11 @@ export const KAIROS_GROUP = 'kairos.io';
 export const OPERATOR_GROUP = 'operator.kairos.io';
 export const API_VERSION = 'v1alpha1';
 
+/** A node that only runs etcd for k3s or RKE2 is upgraded with the control plane: one at a time, and first. */
 export const CONTROL_PLANE_LABELS = [
   'node-role.kubernetes.io/control-plane',
   'node-role.kubernetes.io/master',
+  'node-role.kubernetes.io/etcd',
 ] as const;
 
 /** Search attributes (keywords) that the watcher adds to Temporal at its start. */

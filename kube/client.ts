@@ -17,6 +17,8 @@ export interface KubeRequest {
   /** From the call to the last byte of the answer, waiting for a connection included. Default 8000. */
   deadlineMs?: number;
   signal?: AbortSignal;
+  /** The answer is a word, such as that of /readyz, and not JSON. */
+  plain?: true;
 }
 
 export interface WatchEvent {
@@ -85,6 +87,7 @@ async function call(access: ClusterAccess, request: KubeRequest): Promise<unknow
     contentType: CONTENT_TYPES[verb] ?? 'application/json',
     deadlineMs,
     signal,
+    plain: request.plain,
     repeatable: METHODS[verb] === 'GET',
   });
   return answer.body;

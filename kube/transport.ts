@@ -17,6 +17,8 @@ export interface Call {
   repeatable: boolean;
   /** Hand out the answer as a stream; the deadline then ends with the headers. */
   stream?: boolean;
+  /** The answer is a word, and not JSON. */
+  plain?: true | undefined;
 }
 
 export interface Answer {
@@ -56,8 +58,8 @@ async function receive(access: Access, call: Call, signal: AbortSignal): Promise
   signal.addEventListener('abort', destroy);
   try {
     const body = parsed(await text(response));
-    if (success && typeof body === 'object') return { body };
-    // The API server neither redirects nor speaks anything but JSON.
+    if (success && (typeof body === 'object' || call.plain === true)) return { body };
+    // The API server does not redirect, and of its resources it speaks in JSON.
     if (code < 400) throw unreachable(called, new Error(`something else answered, with code ${code}`));
     throw errorFromAnswer(called, { code, body, retryAfter: response.headers['retry-after'] });
   } finally {

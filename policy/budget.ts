@@ -6,6 +6,8 @@ export interface OutNode {
   controlPlane: boolean;
   /** Whether it carries an owner mark (held ones included). */
   marked: boolean;
+  /** It is kept out on purpose, in nobody's hand. */
+  held?: true;
   /** Position of its mark in the watch; 0 when it was there before the watch began. */
   order: number;
 }
@@ -31,13 +33,14 @@ export function whoIsInTheWay(
   out: Iterable<OutNode>,
   order?: number,
 ): string[] | undefined {
-  const before = [...out].filter((other) => other.name !== node && countsAgainst(other, order));
+  const before = [...out].filter((other) => other.name !== node && markedBefore(other, order));
   const rivals = place.group === 'control-plane' ? before.filter((other) => other.controlPlane) : before;
   const budget = place.group === 'control-plane' ? 1 : place.budget;
   return rivals.length < budget ? undefined : rivals.map((other) => other.name).sort();
 }
 
-function countsAgainst(other: OutNode, order: number | undefined): boolean {
+/** Whether a node that is out counts for one whose own mark has this order; without an order, every one does. */
+export function markedBefore(other: OutNode, order: number | undefined): boolean {
   if (order === undefined || !other.marked || order === 0) return true;
   return other.order < order;
 }

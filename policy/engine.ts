@@ -9,7 +9,8 @@ export type EngineState =
 
 export type EngineDecision =
   | { action: 'nothing' }
-  | { action: 'start'; attempt: number; retry?: string }
+  /** `nodeNames`: only these of the nodes that it selects, which joined later. */
+  | { action: 'start'; attempt: number; retry?: string; nodeNames?: string[] }
   | { action: 'cancel'; reason: string }
   | { action: 'pause'; reason: string }
   | { action: 'resume' }
@@ -22,8 +23,13 @@ export const isFinal = (phase: RolloutPhase | undefined) =>
  * What the watcher does about a NodeOpUpgrade, by what the resource says and how Temporal describes its workflow
  * (never by a list of workflows, which lags). What is done is said by the resource's status and generation: Temporal
  * forgets after its retention, and may lose its database.
+ * @param joined nodes that joined after its last attempt began, and that it is to upgrade, too
  */
-export function decideEngine(resource: NodeOpUpgrade | undefined, engine: EngineState): EngineDecision {
+export function decideEngine(
+  resource: NodeOpUpgrade | undefined,
+  engine: EngineState,
+  joined: readonly string[] = [],
+): EngineDecision {
   const wanted = resource?.metadata.deletionTimestamp === undefined ? resource : undefined;
   if (wanted === undefined) {
     return engine.state === 'Open'
@@ -34,26 +40,40 @@ export function decideEngine(resource: NodeOpUpgrade | undefined, engine: Engine
   const memo = engine.state !== 'NotFound' && engine.memo?.uid === wanted.metadata.uid ? engine.memo : undefined;
   const status = wanted.status?.rollout;
   const ended = status?.generation === wanted.metadata.generation && isFinal(status?.phase);
-  return ended ? afterEnd(wanted, status, engine, memo) : beforeEnd(wanted, status, engine, memo);
+  return ended ? afterEnd(wanted, status, engine, memo, joined) : beforeEnd(wanted, status, engine, memo);
 }
 
 const asks = (retry: string | undefined) => (retry === undefined ? {} : { retry });
 /** As much of the annotation as the status holds. */
 const retryOf = ({ metadata }: NodeOpUpgrade) => metadata.annotations?.[RETRY_ANNOTATION]?.slice(0, LONGEST_RETRY);
 
-/** The attempt of this generation has ended: only a new value of the annotation opens the next one. */
+/** The attempt of this generation has ended: a new value of the annotation opens the next one, or nodes that joined. */
 function afterEnd(
   wanted: NodeOpUpgrade,
   status: RolloutStatus,
   engine: EngineState,
   memo: RolloutMemo | undefined,
+  joined: readonly string[],
 ): EngineDecision {
   const retry = retryOf(wanted);
-  if (retry === undefined || retry === status.retry) return { action: 'nothing' };
+  if (retry === undefined || retry === status.retry) return forJoined(wanted, status, memo, joined);
   // The workflow that answered this value is closed, and said nothing.
   const answered = memo?.generation === status.generation && memo.retry === retry && memo.attempt > status.attempt;
   if (answered) return closedWorkflow(engine, wanted);
   return { action: 'start', attempt: Math.max(status.attempt, memo?.attempt ?? 0) + 1, ...asks(retry) };
+}
+
+/** An attempt for nodes that joined later, and for those only. The annotation that was answered stays answered. */
+function forJoined(
+  wanted: NodeOpUpgrade,
+  status: RolloutStatus,
+  memo: RolloutMemo | undefined,
+  joined: readonly string[],
+): EngineDecision {
+  // One that has begun since is closed, and said nothing: it is a person's to look at.
+  const begun = memo?.generation === status.generation && memo.attempt > status.attempt;
+  if (joined.length === 0 || begun) return { action: 'nothing' };
+  return { action: 'start', attempt: status.attempt + 1, nodeNames: [...joined], ...asks(retryOf(wanted)) };
 }
 
 /** Nothing says that this generation has ended: its workflow was never started, was lost, or could not say so. */

@@ -5,7 +5,8 @@ import { heldFor } from './recovery.ts';
  * What a node may have to wait for before it is taken out of service. docs/gates.md describes each. `WaveSoak` is not
  * asked of a node: it names the one that keeps the soak of its wave from ending.
  */
-export type Gate = 'WaveSoak' | 'Ready' | 'Owner' | 'Cordon' | 'Pressure' | 'Report' | 'Image' | 'Lease' | 'Budget';
+export type Gate =
+  'WaveSoak' | 'Ready' | 'Owner' | 'Cordon' | 'Pressure' | 'Report' | 'Image' | 'Lease' | 'Quorum' | 'Budget';
 
 /** A gate that is closed: which one, on whom or what it waits, since when, and what to type where that helps. */
 export interface ClosedGate {
@@ -75,6 +76,12 @@ export function closedReport(
 export const closedBudget = (rivals: readonly string[]): ClosedGate => ({
   gate: 'Budget',
   reason: `budget taken: out are ${rivals.slice(0, 5).join(', ')}${rivals.length > 5 ? ` and ${rivals.length - 5} more` : ''}`,
+});
+
+/** Etcd would lose its majority without the node: which members there are, and what is missing. */
+export const closedQuorum = (reason: string): ClosedGate => ({
+  gate: 'Quorum',
+  reason: `${reason}: kubectl get nodes -l node-role.kubernetes.io/control-plane`,
 });
 
 /** How a KairosNode says that its node waits. */

@@ -15,6 +15,7 @@ export function goesBack(verdict: Verdict, uncordonOnFailure: boolean | undefine
     case 'Succeeded':
     case 'AlreadyOnTarget':
     case 'Skipped':
+    case 'Superseded':
     case 'Cancelled':
       return true;
     case 'RolledBack':
@@ -55,11 +56,16 @@ export function keptOutText(
   return `It is kept out of service: ${asked ?? verdict}. When you know that it may serve: kubectl annotate node ${node} kairos.io/upgrade-owner- && kubectl uncordon ${node}`;
 }
 
+/** Whether a node with this verdict is one that the rollout is done with: not one that it gave up for others. */
+export const isDone = (verdict: Verdict): boolean =>
+  !isFailure(verdict) && verdict !== 'Cancelled' && verdict !== 'Superseded';
+
 /** Whether a verdict counts as a failure of the rollout. */
 export function isFailure(verdict: Verdict): boolean {
   switch (verdict) {
     case 'Succeeded':
     case 'AlreadyOnTarget':
+    case 'Superseded':
     case 'Cancelled':
       return false;
     case 'Skipped':

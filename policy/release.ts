@@ -124,6 +124,32 @@ export function sameVersion(a: string | undefined, b: string | undefined): boole
   return Boolean(a) && Boolean(b) && canonical(a ?? '') === canonical(b ?? '');
 }
 
+/**
+ * Orders versions, the oldest first: by the numbers of the Kairos version, a pre-release before its release and a build
+ * after it, then by the distribution of Kubernetes. Versions that are the same one are equal however they are written;
+ * what is no version, such as a bare commit, is older than any; one that is not known comes last.
+ */
+export function compareVersions(a: string | undefined, b: string | undefined): number {
+  if (a === undefined || b === undefined) return Number(a === undefined) - Number(b === undefined);
+  if (sameVersion(a, b)) return 0;
+  const [ofA, ofB] = [splitVersion(a), splitVersion(b)];
+  return compareBases(ofA.base, ofB.base) || natural(ofA.distribution ?? '', ofB.distribution ?? '') || natural(a, b);
+}
+
+function compareBases(a: string, b: string): number {
+  const [ofA, ofB] = [a, b].map((base) => {
+    const [, numbers = '', rest = ''] = /^v?(\d+(?:\.\d+)*)?(.*)$/.exec(base) ?? [];
+    return { numbers, stage: rest === '' ? 0 : /^[-.]?(alpha|beta|rc)/.test(rest) ? -1 : 1, rest };
+  });
+  if (ofA === undefined || ofB === undefined) return 0;
+  return natural(ofA.numbers, ofB.numbers) || ofA.stage - ofB.stage || natural(ofA.rest, ofB.rest);
+}
+
+/** Numbers in a text as numbers; different texts are never equal. */
+function natural(a: string, b: string): number {
+  return a.localeCompare(b, 'en', { numeric: true }) || (a < b ? -1 : Number(a > b));
+}
+
 function canonical(version: string): string {
   if (version.length > MAX_VERSION) return version;
   const { base, distribution } = splitVersion(version);

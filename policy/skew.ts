@@ -30,6 +30,18 @@ export function skewRefusal(
   return `Kubernetes 1.${wanted} in the image skips a minor after the control plane's 1.${from}: go through 1.${from + 1}`;
 }
 
+/**
+ * Why a worker may not go before the control plane with this image, or undefined: the minor of Kubernetes must stay what
+ * it is there, as a worker ahead of it is one too new for it, and one behind shows nothing.
+ * @param controlPlane as for {@link skewRefusal}
+ */
+export function canaryRefusal(controlPlane: readonly string[], image: string | undefined): string | undefined {
+  const wanted = minorOf(image);
+  const other = controlPlane.map(minorOf).find((minor) => minor !== undefined && minor !== wanted);
+  if (wanted === undefined || other === undefined) return undefined;
+  return `Kubernetes 1.${wanted} in the image is not the control plane's 1.${other}: a worker may go before the control plane only where the minor stays: take strategy.controlPlane.canaryWorkerFirst out`;
+}
+
 function workerRefusal(controlPlane: readonly number[], wanted: number): string | undefined {
   if (controlPlane.length === 0) return undefined;
   const lowest = Math.min(...controlPlane);

@@ -51,6 +51,8 @@ function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) 
     drain: resolveDrain(drain),
     rebootTimeoutMs: ms(reboot.timeout, STRATEGY_DEFAULTS.rebootTimeout),
     gateTimeoutMs: ms(gateTimeout, STRATEGY_DEFAULTS.gateTimeout),
+    ...(strategy.controlPlane?.canaryWorkerFirst === true ? { canaryWorkerFirst: true as const } : {}),
+    ...(strategy.newNodes === 'Upgrade' ? { newNodes: strategy.newNodes } : {}),
     ...(allowMisfit === undefined ? {} : { allowMisfit }),
     ...(strategy.waves === undefined ? {} : { waves: strategy.waves.map(resolveWave) }),
     ...(strategy.maxFailed === undefined ? {} : { maxFailed: strategy.maxFailed }),

@@ -10,7 +10,7 @@ import { correctedCounts, correctionsOf } from './corrections.ts';
 import { isFinal } from './engine.ts';
 import { waitsAtGate } from './gates.ts';
 import { byName } from './order.ts';
-import { isFailure } from './placement.ts';
+import { isDone, isFailure } from './placement.ts';
 
 const LISTED = 100;
 
@@ -44,16 +44,12 @@ export function summarize(
     number,
   ][];
   const sum = (failure: boolean) =>
-    written.reduce(
-      (all, [verdict, n]) => (isFailure(verdict) === failure && verdict !== 'Cancelled' ? all + n : all),
-      0,
-    );
+    written.reduce((all, [verdict, n]) => ((failure ? isFailure(verdict) : isDone(verdict)) ? all + n : all), 0);
   const count = (failure: boolean) =>
     ended.filter(
       ({ status }) =>
         status.lastAttempt !== undefined &&
-        status.lastAttempt.verdict !== 'Cancelled' &&
-        isFailure(status.lastAttempt.verdict) === failure,
+        (failure ? isFailure(status.lastAttempt.verdict) : isDone(status.lastAttempt.verdict)),
     ).length;
   const total = rollout?.total ?? 0;
   const done = Math.max(sum(false), count(false));

@@ -29,14 +29,23 @@ export function newsOfUntouched(
   const { generation, attempt } = rollout;
   const request = { kind: 'NodeOpUpgrade' as const, namespace, name, uid, generation, attempt };
   const was = before.status?.rollout;
-  const known = was?.attempt === attempt && was.generation === generation ? (was.failed ?? []) : [];
-  return (rollout.failed ?? []).slice(0, FAILED_SAID).flatMap((failed) => {
+  const earlier = was?.attempt === attempt && was.generation === generation ? was : undefined;
+  const key = `untouched/${uid}/${generation}/${attempt}`;
+  const isNew = (known: readonly { name: string }[] | undefined, node: string) =>
+    known?.some(({ name: other }) => other === node) !== true;
+  const failures = (rollout.failed ?? []).slice(0, FAILED_SAID).flatMap((failed) => {
     const node = nodeOf(failed.name);
-    if (node === undefined || known.some((one) => one.name === failed.name)) return [];
+    if (node === undefined || !isNew(earlier?.failed, failed.name)) return [];
     if (sameAttempt(node.status.lastAttempt?.request, request)) return [];
-    const key = `untouched/${uid}/${generation}/${attempt}`;
     return [{ node, notice: { key, ...verdictText(failed.name, failed.verdict, failed.message ?? '', request) } }];
   });
+  const left = (rollout.superseded ?? []).slice(0, FAILED_SAID).flatMap((superseded) => {
+    const node = nodeOf(superseded.name);
+    if (node === undefined || !isNew(earlier?.superseded, superseded.name)) return [];
+    const message = `${namespace}/${name} leaves it to ${superseded.by}, which was created later and wants another image`;
+    return [{ node, notice: { key, type: 'Normal' as const, reason: 'Superseded' as const, message } }];
+  });
+  return [...failures, ...left];
 }
 
 function noticesOfUpgrade(upgrade: NodeOpUpgrade): Notice[] {

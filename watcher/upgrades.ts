@@ -5,6 +5,7 @@ import { isReason } from '../kube/errors.ts';
 import { rolloutId } from '../kube/names.ts';
 import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upgrades.ts';
 import { decideEngine, pauseReason, type EngineDecision } from '../policy/engine.ts';
+import { joinedLater } from '../policy/joined.ts';
 import { resolveSpec, timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
 import { mustMayStart } from './may-start.ts';
@@ -20,7 +21,7 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, aga
   const workflowID = rolloutId(cluster.id, namespace, name);
   const resource = await readLive(context, namespace, name);
   const described = await engine.describe(workflowID);
-  const decision = decideEngine(resource, described);
+  const decision = decideEngine(resource, described, resource === undefined ? [] : joinedNow(context, resource));
   const about = { upgrade: key, workflow: workflowID };
   switch (decision.action) {
     case 'nothing':
@@ -72,7 +73,9 @@ async function recordEnd(
     paused: null,
     ...(retry === undefined ? {} : { retry }),
     // What an earlier attempt counted is not this one's.
-    ...(resource?.status?.rollout?.attempt === attempt ? {} : { verdicts: null, failed: null, wave: null }),
+    ...(resource?.status?.rollout?.attempt === attempt
+      ? {}
+      : { verdicts: null, failed: null, superseded: null, wave: null }),
   };
   try {
     await patchNodeOpUpgradeStatus(
@@ -86,6 +89,16 @@ async function recordEnd(
     if (!isReason(error, 'NotFound', 'Conflict')) throw error;
   }
 }
+
+/** Nodes that have joined, as the watches show them. */
+const joinedNow = ({ nodes, kairosNodes, upgrades }: WatcherContext, resource: NodeOpUpgrade): string[] =>
+  resource.spec.strategy?.newNodes === 'Upgrade'
+    ? joinedLater(
+        resource,
+        [...nodes.values()].map((node) => ({ ...node, status: kairosNodes.get(node.name)?.status })),
+        upgrades.values(),
+      )
+    : [];
 
 /** Decided on a live read: the watch may be behind, and a start cannot be taken back. */
 async function readLive(
@@ -104,7 +117,7 @@ async function readLive(
 function rolloutInput(
   { cluster, engine, nodes }: WatcherContext,
   resource: NodeOpUpgrade,
-  { attempt, retry }: { attempt: number; retry?: string },
+  { attempt, retry, nodeNames }: Extract<EngineDecision, { action: 'start' }>,
 ): RolloutInput {
   const { namespace = '', name, uid = '', generation = 1, annotations = {} } = resource.metadata;
   const paused = pauseReason(annotations);
@@ -119,7 +132,7 @@ function rolloutInput(
       attempt,
       ...(retry === undefined ? {} : { retry }),
     },
-    spec: resolveSpec(resource.spec),
+    spec: { ...resolveSpec(resource.spec), ...(nodeNames === undefined ? {} : { nodeNames }) },
     timing: timingFor(nodes.size, engine.searchAttributes),
     ...(paused === undefined ? {} : { paused }),
   };

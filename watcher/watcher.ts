@@ -56,11 +56,20 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
   const lookAtHeld = (name: string) => {
     if (heldFor(nodes.get(name)?.owner) !== undefined) wantRecovery(name);
   };
-  kairosNodes.onChange((name) => {
+  /** A node that joined, was labelled, or reports from another boot, may be one that a rollout which has ended is to upgrade, too. */
+  const wantJoined = () => {
+    for (const { metadata, spec } of upgrades.values())
+      if (spec.strategy?.newNodes === 'Upgrade') rollouts.add(`${metadata.namespace}/${metadata.name}`);
+  };
+  kairosNodes.onChange((name, now, before) => {
     wantDrift(name);
     lookAtHeld(name);
+    if (now?.status.bootID !== before?.status.bootID) wantJoined();
   });
-  nodes.onChange(lookAtHeld);
+  nodes.onChange((name, now, before) => {
+    lookAtHeld(name);
+    if (JSON.stringify(now?.labels) !== JSON.stringify(before?.labels)) wantJoined();
+  });
   await Promise.all([upgrades.synced(signal), kairosNodes.synced(signal), nodes.synced(signal)]);
   log.info({ cluster: context.cluster.id, upgrades: upgrades.size, nodes: nodes.size }, 'watcher runs');
 

@@ -33,8 +33,15 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
       (input.request.kind === 'KairosNode' || gate.verdict === 'Failed')
     )
       await call.settleNode({ ...input, verdict: gate.verdict, message: gate.message });
-    const { verdict, message, gone } = gate;
-    return { node: name, outcome: 'Ended', verdict, message, ...(gone && { gone }) };
+    const { verdict, message, gone, supersededBy } = gate;
+    return {
+      node: name,
+      outcome: 'Ended',
+      verdict,
+      message,
+      ...(gone && { gone }),
+      ...(supersededBy && { supersededBy }),
+    };
   }
 
   if (gate.answer === 'Recover') return finishLeftover(input, gate.leftover, show);

@@ -32,22 +32,27 @@ export async function goOnElsewhere(
   if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
   const { paused: _paused, ...again } = input;
   const goOn = makeContinueAsNewFunc<typeof rollout>({ workflowTaskTimeout: input.timing.workflowTaskMs });
-  await goOn({ ...again, carried: carry(record, { plan, left, group }) });
+  // Who was planned has to be known where nodes that joined later are looked for.
+  const known = input.spec.newNodes === 'Upgrade' ? {} : { controlPlane: [], workers: [] };
+  await goOn({ ...again, carried: carry(record, { plan: { ...plan, ...known }, left, group }) });
 }
 
 function carry(
-  { state, total, failed, counted, gone, targets }: RolloutRecord,
+  { state, total, failed, counted, gone, superseded, targets }: RolloutRecord,
   { plan, left, group }: { plan: Plan; left: PlannedWave[]; group: PlannedWave['group'] },
 ): CarriedRollout {
   const { paused, wave, verdicts } = state;
+  // It was said with the first wave.
+  const { warning: _warning, ...rest } = plan;
   return {
-    plan: { ...plan, controlPlane: [], workers: [], waves: left },
+    plan: { ...rest, waves: left },
     group,
     total,
     verdicts,
     failed,
     counted,
     gone,
+    ...(superseded.length === 0 ? {} : { superseded }),
     targets,
     ...(wave === undefined ? {} : { wave }),
     ...(paused === undefined ? {} : { paused }),
@@ -56,11 +61,12 @@ function carry(
 
 /** Takes up in a new run what the one before it handed over. */
 export function takeUp(record: RolloutRecord, carried: CarriedRollout): void {
-  const { total, verdicts, failed, counted, gone, targets, wave, paused } = carried;
+  const { total, verdicts, failed, counted, gone, superseded = [], targets, wave, paused } = carried;
   record.total = total;
   record.counted = counted;
   record.failed.push(...failed);
   record.gone.push(...gone);
+  record.superseded.push(...superseded);
   record.targets = targets;
   Object.assign(record.state, { phase: 'Running', verdicts });
   if (wave !== undefined) record.state.wave = wave;

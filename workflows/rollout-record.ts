@@ -1,6 +1,13 @@
 import { CancellationScope, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { LateVerdict } from '../activities/late-verdicts.ts';
-import type { RolloutContext, RolloutInput, RolloutResult, Target, WaveResult } from '../api/messages.ts';
+import type {
+  RolloutContext,
+  RolloutInput,
+  RolloutResult,
+  SupersededNode,
+  Target,
+  WaveResult,
+} from '../api/messages.ts';
 import type { RolloutPhase, RolloutStatus } from '../api/types.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import type { PauseMessage, ResumeMessage, RolloutState } from './messages.ts';
@@ -18,6 +25,8 @@ export class RolloutRecord {
   readonly failed: WaveResult['failed'] = [];
   /** Nodes of the plan that were deleted or replaced before anything was done to them: they do not count. */
   readonly gone: string[] = [];
+  /** Nodes that were left to another NodeOpUpgrade. */
+  readonly superseded: SupersededNode[] = [];
   targets: Record<string, Target> = {};
   total = 0;
   /** How many nodes count against the failure budget. */
@@ -43,8 +52,9 @@ export class RolloutRecord {
     }
     this.failed.push(...result.failed);
     this.counted += result.counted ?? 0;
+    this.superseded.push(...(result.superseded ?? []));
     this.gone.push(...(result.gone ?? []));
-    this.total -= result.gone?.length ?? 0;
+    this.total -= (result.gone?.length ?? 0) + (result.verdicts['Superseded'] ?? 0);
     this.targets = result.targets;
   }
 
@@ -131,6 +141,7 @@ export class RolloutRecord {
       total: this.total,
       verdicts: state.verdicts,
       failed: this.failed.slice(0, 100),
+      ...(this.superseded.length === 0 ? {} : { superseded: this.superseded.slice(0, 100) }),
       ...(retry === undefined ? {} : { retry }),
       ...(paused === undefined ? {} : { paused }),
       ...(state.wave === undefined ? {} : { wave: state.wave }),

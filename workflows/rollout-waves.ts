@@ -19,18 +19,21 @@ export function wavesOf(plan: Plan): PlannedWave[] {
 
 /**
  * Runs one wave to its end, and adds what it did to the record. Throws CancelledFailure after a cancel, then too.
- * `maxFailed`: how many nodes of the whole rollout may fail, where the plan says it.
+ * `maxFailed`: how many nodes of the whole rollout may fail, where the plan says it. `warning` is said with its beginning.
  */
 export async function runWave(
   input: RolloutInput,
   record: RolloutRecord,
   control: RolloutControl,
   planned: PlannedWave,
-  maxFailed?: number,
+  { maxFailed, warning }: { maxFailed?: number | undefined; warning?: string | undefined } = {},
 ): Promise<WaveResult> {
   const { name, nodes, group, budget, segment } = planned;
   record.state.wave = name;
-  await record.report('Running', `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once`);
+  await record.report(
+    'Running',
+    `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once${warning === undefined ? '' : `; ${warning}`}`,
+  );
   const paused = record.state.paused?.reason;
   const child = await startChild(wave, {
     workflowId: waveWorkflowID(record.context.rolloutID, input.request, name),

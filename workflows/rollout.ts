@@ -6,20 +6,22 @@ import {
   isCancellation,
   patched,
 } from '@temporalio/workflow';
-import type { FailedNode, Plan, RolloutInput, RolloutResult } from '../api/messages.ts';
+import type { FailedNode, Plan, PlannedWave, RolloutInput, RolloutResult } from '../api/messages.ts';
 import type { PlaceAnswer } from '../activities/place.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
+import { JoinedLater, MOST_ROUNDS } from './joined-nodes.ts';
 import { goOnElsewhere, takeUp } from './rollout-carry.ts';
 import { RolloutControl } from './rollout-control.ts';
+import { endOf, endOfStopped, noNodes } from './rollout-end.ts';
 import { RolloutRecord } from './rollout-record.ts';
 import { runWave, soakAfter, wavesOf } from './rollout-waves.ts';
 import { showPhase } from './search-attributes.ts';
 
 /**
  * Removes one drift from a set of nodes: plan, then the control plane one node at a time behind a barrier, then the
- * workers. Always ends, and writes how it ended into the resource before it closes: the resource outlives Temporal's
- * retention.
+ * waves of the workers. Always ends, and writes how it ended into the resource before it closes: the resource outlives
+ * Temporal's retention.
  */
 export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   const run = new Rollout(input);
@@ -73,21 +75,8 @@ class Rollout {
     if ('phase' in plan) return plan;
 
     showPhase(input.timing, 'Running');
-    const waves = wavesOf(plan);
-    let group: string | undefined = input.carried?.group;
-    for (const [index, planned] of waves.entries()) {
-      if (group === 'control-plane' && planned.group === 'worker') {
-        const barrier = await this.barrier();
-        if (!barrier.open) return record.end('Failed', barrier.reason);
-      }
-      group = planned.group;
-      const result = await runWave(input, record, this.control, planned, plan.maxFailed);
-      if (result.stopped !== undefined) return this.stopped(result.stopped, await this.learnLate());
-      const unsteady = await soakAfter(input, record, planned);
-      if (unsteady !== undefined) return this.stopped(unsteady, await this.learnLate());
-      await goOnElsewhere(input, record, { plan, left: waves.slice(index + 1), group: planned.group });
-    }
-    return this.ended(plan, await this.learnLate());
+    const end = (await this.runWaves(plan, wavesOf(plan))) ?? (await this.runJoined(plan));
+    return end ?? endOf(record, plan, await this.learnLate());
   }
 
   /** What is to be done; or the end, where nothing is. */
@@ -100,6 +89,48 @@ class Rollout {
     const plan = await wait.planRollout(record.context);
     record.total = wavesOf(plan).reduce((total, { nodes }) => total + nodes.length, 0);
     return record.total === 0 ? record.end('Failed', noNodes(plan)) : plan;
+  }
+
+  /** Runs waves in their order; answers how the rollout ends where one of them ends it. */
+  private async runWaves(plan: Plan, waves: PlannedWave[]): Promise<RolloutResult | undefined> {
+    const { record, input } = this;
+    let group: string | undefined = input.carried?.group;
+    let { warning } = plan;
+    for (const [index, planned] of waves.entries()) {
+      if (group === 'control-plane' && planned.group === 'worker') {
+        const barrier = await this.barrier();
+        if (!barrier.open) return record.end('Failed', barrier.reason);
+      }
+      group = planned.group;
+      const result = await runWave(input, record, this.control, planned, { maxFailed: plan.maxFailed, warning });
+      warning = undefined;
+      const left = waves.slice(index + 1);
+      const stopped = result.stopped ?? canaryFailure(planned, left, result.failed) ?? (await this.soakAfter(planned));
+      if (stopped !== undefined) return endOfStopped(record, stopped, await this.learnLate());
+      await goOnElsewhere(input, record, { plan, left, group: planned.group });
+    }
+    return undefined;
+  }
+
+  private soakAfter(planned: PlannedWave): Promise<string | undefined> {
+    return soakAfter(this.input, this.record, planned);
+  }
+
+  /** Nodes that joined since the plan, where the strategy wants them, until a look finds no further one. */
+  private async runJoined(plan: Plan): Promise<RolloutResult | undefined> {
+    const { record } = this;
+    if (this.input.spec.newNodes !== 'Upgrade') return undefined;
+    const joined = new JoinedLater(plan);
+    for (let round = 1; round <= MOST_ROUNDS && record.failed.length === 0; round += 1) {
+      const version = record.version();
+      if (version === undefined) return undefined;
+      const waves = joined.waves(round, await this.acts.call.findJoined({ ...record.context, version }));
+      if (waves.length === 0) return undefined;
+      record.total += waves.reduce((total, { nodes }) => total + nodes.length, 0);
+      const end = await this.runWaves(plan, waves);
+      if (end !== undefined) return end;
+    }
+    return undefined;
   }
 
   /** Its deadline does not count where a pause came into it: the wait begins anew when that is over. */
@@ -122,59 +153,14 @@ class Rollout {
     const nodes = record.failed.map(({ name, verdict }) => ({ name, verdict }));
     return record.correct(await this.acts.call.readLateVerdicts({ context: record.context, nodes }));
   }
-
-  private ended(plan: Plan, late: string): RolloutResult {
-    const { record } = this;
-    const { failed, total } = record;
-    if (total === 0) return record.end('Failed', `no node is left to upgrade${this.gone()}${leftAlone(plan)}`);
-    if (failed.length === 0)
-      return record.end(
-        'Completed',
-        `${total} of ${total} nodes run ${record.version() ?? 'the target'}${late}${this.gone()}${leftAlone(plan)}`,
-      );
-    return record.end(
-      'Failed',
-      `${failed.length} of ${total} nodes did not reach the target: ${namesOf(failed)}${late}${this.gone()}${leftAlone(plan)}`,
-    );
-  }
-
-  /** Names what went before its turn, for the end of a message. */
-  private gone(): string {
-    const { gone } = this.record;
-    if (gone.length === 0) return '';
-    const more = gone.length > 5 ? ` and ${gone.length - 5} more` : '';
-    return `; gone before their turn: ${gone.slice(0, 5).join(', ')}${more}`;
-  }
-
-  private stopped(why: string, late: string): RolloutResult {
-    const { record } = this;
-    const { failed } = record;
-    const ended = Object.values(record.state.verdicts).reduce((sum, count) => sum + count, 0);
-    const untouched = record.total - ended;
-    const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
-    const list = failed.length < 2 ? '' : `; failed: ${namesOf(failed)}`;
-    return record.end('Failed', `stopped: ${why}${list}${late}${rest}${this.gone()}`);
-  }
 }
 
-const namesOf = (failed: readonly FailedNode[]) => {
-  const named = failed.slice(0, 5).map((node) => `${node.name} (${node.verdict})`);
-  return failed.length > 5 ? `${named.join(', ')} and ${failed.length - 5} more` : named.join(', ');
-};
-
-/** Names what was selected but not upgraded, for the end of a message. */
-const leftAlone = (plan: Plan) =>
-  plan.leftAlone.length === 0
-    ? ''
-    : `; left alone: ${plan.leftAlone
-        .slice(0, 5)
-        .map((node) => `${node.name} (${node.reason})`)
-        .join(', ')}`;
-
-const noNodes = (plan: Plan) =>
-  plan.leftAlone.length === 0
-    ? 'no node matches spec.nodeSelector: compare it with kubectl get nodes --show-labels'
-    : `no node to upgrade: ${plan.leftAlone
-        .slice(0, 5)
-        .map((node) => `${node.name}: ${node.reason}`)
-        .join('; ')}`;
+/** A worker that goes before the control plane is its canary: its failure stops the rollout whatever the budget says. */
+function canaryFailure(
+  { group }: PlannedWave,
+  [next]: readonly PlannedWave[],
+  [failed]: readonly FailedNode[],
+): string | undefined {
+  if (group !== 'worker' || next?.group !== 'control-plane' || failed === undefined) return undefined;
+  return `node ${failed.name} ended as ${failed.verdict}: ${failed.message}`;
+}

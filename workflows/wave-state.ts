@@ -1,5 +1,13 @@
 import { CancellationScope, patched, setCurrentDetails } from '@temporalio/workflow';
-import type { NodeRef, NodeResult, PrecedingPart, Target, WaveInput, WaveResult } from '../api/messages.ts';
+import type {
+  NodeRef,
+  NodeResult,
+  PrecedingPart,
+  SupersededNode,
+  Target,
+  WaveInput,
+  WaveResult,
+} from '../api/messages.ts';
 import type { Verdict } from '../api/types.ts';
 import { countsAsFailed, exceededBudget } from '../policy/failure-budget.ts';
 import { isAnotherImage } from '../policy/image-identity.ts';
@@ -14,6 +22,8 @@ const LISTED = 100;
 export interface Pulled {
   node: NodeRef;
   target: Target;
+  /** It carries the operator, or what that runs on: it was set aside until nothing else is left. */
+  host?: true;
 }
 
 /** What a wave knows while it runs; of a larger one, what this part of it does. */
@@ -22,6 +32,9 @@ export class WaveState {
   readonly nodes: readonly NodeRef[];
   readonly waiting: NodeRef[];
   readonly pulled: Pulled[] = [];
+  /** Nodes that carry the operator, or what it runs on: one by one, when all others have ended. */
+  private readonly hosts: Pulled[] = [];
+  private hostInHand = false;
   readonly context;
   /** The waits that hold no node: they end when the wave stops. */
   readonly ahead = new CancellationScope();
@@ -35,6 +48,7 @@ export class WaveState {
   private readonly verdicts: Record<string, number> = {};
   private readonly failures: WaveResult['failed'] = [];
   private readonly gone: string[] = [];
+  private readonly superseded: SupersededNode[] = [];
   private readonly targets: Record<string, Target>;
   private readonly input: WaveInput;
   private preceding: PrecedingPart | undefined;
@@ -60,13 +74,43 @@ export class WaveState {
   }
 
   mayStart(): boolean {
-    return this.pulled.length > 0 && this.paused === undefined && this.stopped === undefined;
+    if (this.isHeldUp() || this.hostInHand) return false;
+    return this.pulled.length > 0 || this.isHostsTurn();
+  }
+
+  isHeldUp(): boolean {
+    return this.paused !== undefined || this.stopped !== undefined;
+  }
+
+  /** The next node that may start, or undefined. */
+  next(): Pulled | undefined {
+    if (!this.mayStart()) return undefined;
+    return this.pulled.shift() ?? this.hosts.shift();
+  }
+
+  /** Keeps a node until nothing else is left to start, and nothing else is in hand. */
+  setAside({ node, target }: Pulled): void {
+    this.hosts.push({ node, target, host: true });
+  }
+
+  /** While it runs nothing else is started. */
+  async alone<T>(run: () => Promise<T>): Promise<T> {
+    this.hostInHand = true;
+    try {
+      return await run();
+    } finally {
+      this.hostInHand = false;
+    }
+  }
+
+  private isHostsTurn(): boolean {
+    return this.hosts.length > 0 && this.waiting.length + this.pulling + this.pulled.length + this.running === 0;
   }
 
   /** Whether no node will become ready any more: nothing to pull, nothing pulled, nothing that may come back. */
   isOver(): boolean {
     if (this.stopped !== undefined) return true;
-    return this.waiting.length + this.pulling + this.pulled.length + this.running === 0;
+    return this.waiting.length + this.pulling + this.pulled.length + this.hosts.length + this.running === 0;
   }
 
   /**
@@ -119,7 +163,8 @@ export class WaveState {
     // A node that was cancelled by itself past the point of no return has its verdict: no reason to stop the others.
     if (result.cancelled && CancellationScope.current().consideredCancelled) this.stop('cancelled');
     const withdrawn = result.cancelled === true && verdict === 'Cancelled';
-    if (!withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget') this.fail(result, verdict);
+    if (result.supersededBy !== undefined) this.leave(result.node, result.supersededBy);
+    else if (!withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget') this.fail(result, verdict);
     this.show();
   }
 
@@ -164,6 +209,11 @@ export class WaveState {
     this.stop(first ? said : `${exceeded}; the last: ${said}`);
   }
 
+  /** A node that a newer NodeOpUpgrade wants: no failure, of the control plane neither. */
+  private leave(name: string, by: string): void {
+    if (this.superseded.length < LISTED) this.superseded.push({ name, by });
+  }
+
   /** Which failure budget is exceeded, or undefined. */
   private exceeded(): string | undefined {
     const { failures, spec } = this.input;
@@ -198,6 +248,7 @@ export class WaveState {
     for (const [verdict, count] of Object.entries(next?.verdicts ?? {}))
       verdicts[verdict] = (verdicts[verdict] ?? 0) + count;
     const gone = [...this.gone, ...(next?.gone ?? [])];
+    const superseded = [...this.superseded, ...(next?.superseded ?? [])].slice(0, LISTED);
     const stopped = this.stopped ?? next?.stopped;
     return {
       verdicts,
@@ -205,6 +256,7 @@ export class WaveState {
       counted: this.counted + (next?.counted ?? 0),
       untouched: this.open + (next?.untouched ?? this.input.nodes.length - this.nodes.length),
       ...(gone.length === 0 ? {} : { gone }),
+      ...(superseded.length === 0 ? {} : { superseded }),
       targets: { ...next?.targets, ...this.targets },
       ...(stopped === undefined ? {} : { stopped }),
     };

@@ -21,6 +21,7 @@ import {
   type WaveInput,
   type WaveResult,
 } from '../api/messages.ts';
+import type { PlaceAnswer } from '../activities/place.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import { pauseSignal, resumeSignal } from './messages.ts';
@@ -150,7 +151,7 @@ async function runLane(input: WaveInput, state: WaveState): Promise<void> {
     } finally {
       state.idle -= 1;
     }
-    const next = state.mayStart() ? state.pulled.shift() : undefined;
+    const next = state.next();
     if (next === undefined) {
       if (state.isOver()) return;
       // Another lane was quicker: all that wait are woken for one node.
@@ -158,11 +159,32 @@ async function runLane(input: WaveInput, state: WaveState): Promise<void> {
     }
     state.running += 1;
     try {
-      await upgradeOrQueue(input, state, next);
+      if (next.host === true) await state.alone(() => upgradeOrQueue(input, state, next));
+      // Where nothing is asked nothing is waited for either: earlier histories have their commands in that order.
+      else if (!asksHosting(input) || !(await setAside(input, state, next))) await upgradeOrQueue(input, state, next);
     } finally {
       state.running -= 1;
     }
   }
+}
+
+const asksHosting = (input: WaveInput) => input.nodes.length > 1 && patched('hosts-last');
+
+/**
+ * Whether a node is not to be started now: it carries the operator, or what that runs on, and others are left; or the
+ * wave was held up while that was asked. Asked as late as that, since those pods move with every drain.
+ */
+async function setAside(input: WaveInput, state: WaveState, next: Pulled): Promise<boolean> {
+  try {
+    const { pods } = await activitiesFor(input.timing).ask.readHosting({ ...state.context, node: next.node });
+    if (pods.length > 0) state.setAside(next);
+    else if (state.isHeldUp()) state.pulled.unshift(next);
+    else return false;
+  } catch (error) {
+    if (!isCancellation(error)) throw error;
+    state.stop('cancelled');
+  }
+  return true;
 }
 
 async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled): Promise<void> {
@@ -178,7 +200,7 @@ async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled):
       wait.waitForPlace({ ...context, ...next, place: input.place, reason: result.message }),
     );
     if (place.open) state.pulled.push(next);
-    else state.end({ node: result.node, outcome: 'Ended', verdict: 'Skipped', message: place.reason });
+    else state.end(withoutPlace(result.node, place));
   } catch (error) {
     const over = CancellationScope.current().consideredCancelled || state.stopped !== undefined;
     // Ended by a pause, which may be over meanwhile; and an attempt that fails after its cancel is not repeated.
@@ -187,6 +209,15 @@ async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled):
     else throw error;
   }
 }
+
+/** How a node ends that got no place: nobody was let in, or it is left to somebody else. */
+const withoutPlace = (node: string, { reason, supersededBy }: Extract<PlaceAnswer, { open: false }>): NodeResult => ({
+  node,
+  outcome: 'Ended',
+  verdict: supersededBy === undefined ? 'Skipped' : 'Superseded',
+  message: reason,
+  ...(supersededBy === undefined ? {} : { supersededBy }),
+});
 
 async function upgradeOne(input: WaveInput, state: WaveState, { node, target }: Pulled): Promise<NodeResult> {
   const run = (recover: boolean) =>

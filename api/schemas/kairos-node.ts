@@ -14,6 +14,7 @@ export const VERDICTS = [
   'UpgradeFailed',
   'Failed',
   'Skipped',
+  'Superseded',
   'Cancelled',
 ] as const;
 

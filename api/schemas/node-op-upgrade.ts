@@ -113,6 +113,13 @@ const paused = z
   })
   .describe('Why no further node is started. Absent when the rollout is not paused.');
 
+const supersededNode = z
+  .object({
+    name: z.string().max(253).describe('Name of the node.'),
+    by: z.string().max(317).describe('Namespace and name of the NodeOpUpgrade that it was left to.'),
+  })
+  .describe('A node that another NodeOpUpgrade wants with another image, and that was not touched.');
+
 export const rolloutStatus = z
   .object({
     workflowID: z.string().max(1000).describe('Workflow id of the rollout: look it up in the Temporal UI.'),
@@ -130,6 +137,10 @@ export const rolloutStatus = z
     failed: mapList(failedNode, 'name')
       .max(100)
       .describe('The first 100 nodes that did not reach the target.')
+      .optional(),
+    superseded: mapList(supersededNode, 'name')
+      .max(100)
+      .describe('The first 100 nodes that were left to a NodeOpUpgrade that was created later.')
       .optional(),
     startedAt: time().optional().describe('When the rollout started.'),
     finishedAt: time().optional().describe('When the rollout ended.'),

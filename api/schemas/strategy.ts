@@ -20,6 +20,23 @@ export const strategy = z
         'How many nodes of the rollout may fail before no further node is started: a number, or a percentage of its nodes (rounded down). Nodes in flight are finished, and the rollout ends as Failed. A failed control-plane node stops it in any case. Default 0, but for waves with a maxFailed of their own.',
       )
       .optional(),
+    controlPlane: z
+      .object({
+        canaryWorkerFirst: z
+          .boolean()
+          .describe(
+            'Whether one worker is upgraded before the control plane, in a wave of its own. Only where the image has the minor version of Kubernetes that the control plane runs: otherwise the rollout is refused at the first pull. Without control-plane nodes in the selection nothing changes. Default false: the first control-plane node is the canary of the control plane.',
+          )
+          .optional(),
+      })
+      .describe('The control plane, which goes one node at a time and before the workers.')
+      .optional(),
+    newNodes: z
+      .enum(['Ignore', 'Upgrade'])
+      .describe(
+        'What is done about nodes that match the selector and join after the plan was made. Ignore: nothing. Upgrade: they are upgraded at the end of the rollout, in waves named joined-1 and so on; after a rollout that completed, the next attempt opens when the agent of such a node reports another version. Default Ignore.',
+      )
+      .optional(),
     soak: duration()
       .describe(
         'How long a node must stay Ready without a break after its reboot before it goes back to service. Default 30s.',

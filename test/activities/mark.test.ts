@@ -22,6 +22,8 @@ class World {
   bootID = 'boot-1';
   reportedFrom = 'boot-1';
   leaseHolder: string | undefined;
+  /** What the watch has of control-plane nodes. */
+  seen: { name: string; controlPlane: true; ready: boolean; labels: object; kubeletVersion: string }[] = [];
   readonly requests: string[] = [];
 
   readonly #client = {
@@ -35,10 +37,13 @@ class World {
     ref: HAND.cluster,
     client: this.#client as unknown as KubeClient,
     nodes: {
+      get: () => this.seen.find(({ name }) => name === 'n-1'),
+      values: () => this.seen,
       waitFor: async (_name: string, decide: (node: object) => unknown) =>
         decide({ uid: 'uid-1', resourceVersion: String(this.version), owner: this.owner, ownerOrder: 1 }),
     },
     outages: { values: () => [] },
+    etcdPods: { values: () => [] },
     kairosNodes: { get: () => ({ status: { bootID: this.reportedFrom } }) },
     leases: { namespace: 'medik8s-leases', byName: { get: () => undefined } },
   } as unknown as ClusterView;
@@ -113,6 +118,20 @@ describe('a node is marked', () => {
     expect(await world.mark()).toMatchObject({ outcome: 'Full', reason: expect.stringMatching(words) });
     expect(world.owner).toBe(before);
     expect(world.leaseHolder).toBeUndefined();
+  });
+
+  it('not for long where etcd would lose its majority: the mark is taken back', async () => {
+    const labels = { 'node-role.kubernetes.io/etcd': 'true' };
+    world.seen = ['n-1', 'n-2', 'n-3'].map((name) => {
+      return { name, controlPlane: true, ready: name !== 'n-2', labels, kubeletVersion: 'v1.33.9+k3s1' };
+    });
+    expect(await world.mark()).toMatchObject({
+      outcome: 'Full',
+      reason: expect.stringMatching(/etcd would lose its majority.* n-2 is not Ready: kubectl get nodes/),
+    });
+    expect(world).toMatchObject({ owner: undefined, leaseHolder: undefined });
+    world.seen.forEach((node) => (node.ready = true));
+    expect(await world.mark()).toEqual({ outcome: 'Marked' });
   });
 
   it('not for long where another tool was quicker: the mark is taken back', async () => {

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import { OutageIndex } from '../../activities/outage-index.ts';
 import { waitForPlace } from '../../activities/place.ts';
-import type { KairosNodeStatus } from '../../api/types.ts';
+import type { KairosNodeStatus, NodeOpUpgrade } from '../../api/types.ts';
 import type { NodeView } from '../../kube/nodes.ts';
 import type { Reflector } from '../../kube/reflector.ts';
 import { HAND, MINUTE, SECOND, elapse } from './step-world.ts';
@@ -37,6 +37,7 @@ function waiting() {
   const status: KairosNodeStatus = { bootID: 'boot-1' };
   const writes: { status: Record<string, unknown> }[] = [];
   const pods = new Map<string, unknown>();
+  const upgrades: NodeOpUpgrade[] = [];
   const listeners: ((name: string, node: NodeView | undefined) => void)[] = [];
   const reflector = {
     get: (name: string) => nodes.get(name),
@@ -76,10 +77,11 @@ function waiting() {
       waitFor: (_name: unknown, _decide: unknown, signal: AbortSignal) =>
         new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
     },
+    upgrades: { values: () => upgrades },
     outages: new OutageIndex(reflector),
   } as unknown as ClusterView;
   const beats: unknown[] = [];
-  const said = { beats, answer: undefined as unknown, writes, status, pods };
+  const said = { beats, answer: undefined as unknown, writes, status, pods, upgrades };
   const now = (change: Partial<NodeView>, rollout?: string) => {
     if (rollout === undefined) delete status.inHand;
     else status.inHand = { rollout } as NonNullable<KairosNodeStatus['inHand']>;
@@ -186,6 +188,30 @@ describe('the wait for a place', () => {
     await elapse(60 * MINUTE);
     expect(said.status.message).toMatch(/^Skipped: waited for its place in vain: node n-1 is not Ready/);
     expect(said.status).not.toHaveProperty('step');
+  });
+
+  it('is over where a NodeOpUpgrade that was created later wants the node with another image, and says which', async () => {
+    const { said, now, begin } = waiting();
+    now({ owner: HAND.workflowID, unschedulable: true }, HERS);
+    begin();
+    await elapse(3 * SECOND);
+    const upgrade = (uid: string, image: string, minute: number): NodeOpUpgrade => ({
+      apiVersion: 'operator.kairos.io/v1alpha1',
+      kind: 'NodeOpUpgrade',
+      metadata: { namespace: 'ns', name: `up-${uid}`, uid, creationTimestamp: `2026-03-01T10:0${minute}:00Z` },
+      spec: { image },
+    });
+    said.upgrades.push(upgrade('u', 'i', 1), upgrade('same', 'i', 2));
+    await elapse(3 * SECOND);
+    expect(said.answer).toBeUndefined();
+    said.upgrades.push(upgrade('other', 'j', 3));
+    await elapse(2 * SECOND);
+    expect(said.answer).toEqual({
+      open: false,
+      reason: 'node n-1 is left to NodeOpUpgrade ns/up-other, which was created later and wants j: not touched',
+      supersededBy: 'ns/up-other',
+    });
+    expect(said.writes).toEqual([]);
   });
 
   it('makes the pod again that keeps the image, should somebody delete it', async () => {

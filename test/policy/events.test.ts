@@ -370,6 +370,23 @@ describe('what is said about a NodeOpUpgrade', () => {
     expect(newsOfUntouched(undefined, now, of)).toEqual([]);
   });
 
+  it('also tells of a node that it leaves to a newer NodeOpUpgrade, once, and to which', () => {
+    const node = { ...ended('Succeeded', 'an earlier attempt', {}), name: 'worker-1' };
+    const now = upgrade({ superseded: [{ name: 'worker-1', by: 'ns/v5' }] });
+    const of = (name: string) => (name === 'worker-1' ? node : undefined);
+    expect(newsOfUntouched(upgrade({}), now, of)).toEqual([
+      {
+        node,
+        notice: expect.objectContaining({
+          type: 'Normal',
+          reason: 'Superseded',
+          message: 'fleet/v4 leaves it to ns/v5, which was created later and wants another image',
+        }),
+      },
+    ]);
+    expect(newsOfUntouched(now, now, of)).toEqual([]);
+  });
+
   it('stays short where hundreds of nodes fail', () => {
     const failed = Array.from({ length: 100 }, (_, n) => ({ name: `w-${n}`, verdict: 'Lost' as const }));
     expect(tale(upgrade({ phase: 'Failed', message: 'x', failed, finishedAt })).length).toBeLessThanOrEqual(11);

@@ -9,6 +9,7 @@ type Row = [verdict: Verdict, unset: boolean, always: boolean, never: boolean, f
 const PLACES: Row[] = [
   ['Succeeded', true, true, true, false],
   ['AlreadyOnTarget', true, true, true, false],
+  ['Superseded', true, true, true, false],
   ['Cancelled', true, true, true, false],
   ['Skipped', true, true, true, true],
   ['RolledBack', true, true, false, true],

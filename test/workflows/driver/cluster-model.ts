@@ -40,7 +40,11 @@ const FAULTS: { [S in Step]?: Fault[] } = {
   planRollout: [passing],
   reportRollout: [passing],
   prePullImage: [passing, final, answer({ ...targetOf('registry.example/kairos:v2'), digest: 'sha256:2' })],
-  waitForPlace: [passing, answer({ open: false, reason: 'waited in vain' })],
+  waitForPlace: [
+    passing,
+    answer({ open: false, reason: 'waited in vain' }),
+    answer({ open: false, reason: 'left to ns/newer', supersededBy: 'ns/newer' }),
+  ],
   waitForControlPlane: [passing, answer({ open: false, reason: 'cp-9 is out' })],
   checkGates: [
     answer({ answer: 'Wait', reason: 'not Ready' }),
@@ -48,6 +52,7 @@ const FAULTS: { [S in Step]?: Fault[] } = {
     final,
     answer({ answer: 'Done', verdict: 'Failed', message: 'does not fit' }),
     answer({ answer: 'Done', verdict: 'AlreadyOnTarget', message: 'runs v2' }),
+    answer({ answer: 'Done', verdict: 'Superseded', message: 'left', recorded: true, supersededBy: 'ns/newer' }),
   ],
   markNode: [answer({ outcome: 'Full', reason: 'budget taken' }), passing, final],
   cordonNode: [passing, final],

@@ -1,0 +1,70 @@
+import type { FailedNode, Plan, RolloutResult } from '../api/messages.ts';
+import type { RolloutRecord } from './rollout-record.ts';
+
+/** How many of a list of nodes a message names. */
+const NAMED = 5;
+
+/** How a rollout ends that has run all of its waves. `late`: what is to be said of evidence that came late. */
+export function endOf(record: RolloutRecord, plan: Plan, late: string): RolloutResult {
+  const { failed, total } = record;
+  const rest = `${superseded(record)}${gone(record)}${leftAlone(plan)}`;
+  if (total === 0 && failed.length === 0 && leftToOthers(record) > 0)
+    return record.end('Cancelled', `no node was touched${rest}`);
+  if (total === 0) return record.end('Failed', `no node is left to upgrade${gone(record)}${leftAlone(plan)}`);
+  if (failed.length === 0)
+    return record.end('Completed', `${total} of ${total} nodes run ${record.version() ?? 'the target'}${late}${rest}`);
+  return record.end(
+    'Failed',
+    `${failed.length} of ${total} nodes did not reach the target: ${namesOf(failed)}${late}${rest}`,
+  );
+}
+
+/** How a rollout ends that starts nothing any more, and why. */
+export function endOfStopped(record: RolloutRecord, why: string, late: string): RolloutResult {
+  const { failed } = record;
+  const ended = Object.values(record.state.verdicts).reduce((sum, count) => sum + count, 0) - leftToOthers(record);
+  const untouched = record.total - ended;
+  const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
+  const list = failed.length < 2 ? '' : `; failed: ${namesOf(failed)}`;
+  return record.end('Failed', `stopped: ${why}${list}${late}${rest}${superseded(record)}${gone(record)}`);
+}
+
+/** Why a rollout has nothing to do. */
+export const noNodes = (plan: Plan): string =>
+  plan.leftAlone.length === 0
+    ? 'no node matches spec.nodeSelector: compare it with kubectl get nodes --show-labels'
+    : `no node to upgrade: ${plan.leftAlone
+        .slice(0, NAMED)
+        .map((node) => `${node.name}: ${node.reason}`)
+        .join('; ')}`;
+
+const namesOf = (failed: readonly FailedNode[]) =>
+  `${failed
+    .slice(0, NAMED)
+    .map(({ name, verdict }) => `${name} (${verdict})`)
+    .join(', ')}${more(failed.length)}`;
+
+const more = (count: number) => (count > NAMED ? ` and ${count - NAMED} more` : '');
+
+/** Names what went before its turn. */
+const gone = ({ gone: names }: RolloutRecord) =>
+  names.length === 0 ? '' : `; gone before their turn: ${names.slice(0, NAMED).join(', ')}${more(names.length)}`;
+
+const leftToOthers = ({ state }: RolloutRecord) => state.verdicts['Superseded'] ?? 0;
+
+/** Names what was left to other NodeOpUpgrades, and to which. */
+function superseded(record: RolloutRecord): string {
+  const count = leftToOthers(record);
+  if (count === 0) return '';
+  const named = record.superseded.slice(0, NAMED).map(({ name, by }) => `${name} (to ${by})`);
+  return `; left to a NodeOpUpgrade that was created later: ${named.join(', ')}${more(count)}`;
+}
+
+/** Names what was selected but not upgraded. */
+const leftAlone = (plan: Plan) =>
+  plan.leftAlone.length === 0
+    ? ''
+    : `; left alone: ${plan.leftAlone
+        .slice(0, NAMED)
+        .map((node) => `${node.name} (${node.reason})`)
+        .join(', ')}`;
