@@ -10,7 +10,7 @@ export async function playScenario(stand: Stand, scenario: Scenario, signal: Abo
   const theatre = new Theatre(stand, signal);
   const own = await theatre.shown(() => scenario.play(theatre));
   console.log('');
-  const invariants = [...own, ...always(theatre)];
+  const invariants = [...own, ...always(theatre, scenario.heldBack)];
   const held = printInvariants(invariants);
   return {
     exitCode: held ? 0 : 1,

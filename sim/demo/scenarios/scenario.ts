@@ -12,6 +12,8 @@ export interface Scenario {
   readonly workers: number;
   /** What the registry holds; the machines run the first one. */
   readonly images: readonly [SimulatedImage, ...SimulatedImage[]];
+  /** Nodes that it leaves out of service on purpose. */
+  readonly heldBack?: readonly string[];
   /** Plays it to its end. What is checked of every scenario is not among the answers. */
   play(theatre: Theatre): Promise<Invariant[]>;
 }
