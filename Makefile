@@ -30,6 +30,10 @@ demo: tools build ## upgrade a simulated cluster before your eyes (NODES=12, KEE
 scenarios: node_modules/.package-lock.json ## the names of the scenarios of the demo, one a line
 	@node sim/demo/scenarios/list.ts
 
+.PHONY: test-scenarios
+test-scenarios: tools build ## all scenarios of the demo, one after the other (minutes)
+	@node sim/demo/scenarios/all.ts
+
 .PHONY: crds
 crds: node_modules/.package-lock.json ## generate the CRDs from the schemas
 	node tools/generate-crds.ts
