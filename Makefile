@@ -23,8 +23,16 @@ build: node_modules/.package-lock.json ## build the programs and the workflow bu
 	@node tools/build.ts
 
 .PHONY: demo
-demo: tools build ## upgrade a simulated cluster before your eyes (NODES=12, KEEP=1; CHAOS=1 SEED=7; BAD_IMAGE=1 or mend)
+demo: tools build ## upgrade a simulated cluster before your eyes (NODES=12, KEEP=1; CHAOS=1 SEED=7; BAD_IMAGE=1 or mend; SCENARIO=name)
 	@node sim/demo/main.ts
+
+.PHONY: scenarios
+scenarios: node_modules/.package-lock.json ## the names of the scenarios of the demo, one a line
+	@node sim/demo/scenarios/list.ts
+
+.PHONY: test-scenarios
+test-scenarios: tools build ## all scenarios of the demo, one after the other (minutes)
+	@node sim/demo/scenarios/all.ts
 
 .PHONY: crds
 crds: node_modules/.package-lock.json ## generate the CRDs from the schemas

@@ -4,6 +4,7 @@ import { MENDED, showBadImage } from './bad-image.ts';
 import type { DemoOptions, Story } from './options.ts';
 import { resultLine } from './report.ts';
 import { readSample, startStand, type CleanUp } from './stand.ts';
+import { playScenario } from './scenarios/play.ts';
 import { upgradeCluster } from './upgrade.ts';
 
 const OLD_IMAGE = 'quay.io/kairos/hadron:v0.0.4-standard-amd64-generic-v4.0.2-k3sv1.32.11-k3s1';
@@ -51,9 +52,11 @@ async function demonstrate(
     `Temporal UI: ${temporal.uiUrl}\ntemporal:    --address ${temporal.address}\nkubectl:     export KUBECONFIG=${kubeconfig}\n`,
   );
   const outcome =
-    story.kind === 'bad-image'
-      ? await showBadImage(stand, options, story.mend, signal)
-      : await upgradeCluster(stand, options, signal, cleanUp);
+    story.kind === 'scenario'
+      ? await playScenario(stand, story.scenario, signal)
+      : story.kind === 'bad-image'
+        ? await showBadImage(stand, options, story.mend, signal)
+        : await upgradeCluster(stand, options, signal, cleanUp);
   console.log(`\n${resultLine(outcome)}`);
   if (options.keep && !signal.aborted) {
     console.log(`\nEverything stays up until Ctrl-C. Temporal UI: ${temporal.uiUrl}`);
@@ -62,7 +65,8 @@ async function demonstrate(
   return outcome.exitCode;
 }
 
-function imagesFor(story: Story): [SimulatedImage, ...SimulatedImage[]] {
+function imagesFor(story: Story): readonly [SimulatedImage, ...SimulatedImage[]] {
+  if (story.kind === 'scenario') return story.scenario.images;
   const { image } = readSample().upgrade.spec;
   const old = kairosImage(OLD_IMAGE, 'v4.0.2', { kubernetes: 'v1.32.11+k3s1' });
   if (story.kind !== 'bad-image') return [old, kairosImage(image, 'v4.0.3')];

@@ -1,4 +1,6 @@
 import { randomInt } from 'node:crypto';
+import { SCENARIOS } from './scenarios/index.ts';
+import type { Scenario } from './scenarios/scenario.ts';
 
 /** What a person may ask of the demo, by environment variables. */
 export interface DemoOptions {
@@ -14,7 +16,9 @@ export type Story =
   /** Every part is killed again and again meanwhile. */
   | { readonly kind: 'chaos'; readonly seed: number }
   /** The new image does not boot; `mend`: then one under another tag does. */
-  | { readonly kind: 'bad-image'; readonly mend: boolean };
+  | { readonly kind: 'bad-image'; readonly mend: boolean }
+  /** A story of its own, on a cluster of its own. */
+  | { readonly kind: 'scenario'; readonly scenario: Scenario };
 
 type Environment = Record<string, string | undefined>;
 
@@ -23,14 +27,33 @@ const LARGEST_SEED = 2 ** 32 - 1;
 
 /**
  * Reads NODES (all of them, default 12; three are control plane, one below four nodes), KEEP=1, CHAOS=1 with SEED (any
- * without it), BAD_IMAGE=1 and BAD_IMAGE=mend.
+ * without it), BAD_IMAGE=1 and BAD_IMAGE=mend, and SCENARIO with the name of one, which has nodes of its own.
  * @throws Error that says what to write
  */
 export function readDemoOptions(env: Environment): DemoOptions {
+  const scenario = readScenario(env);
+  if (scenario !== undefined) {
+    const { controlPlane, workers } = scenario;
+    return { controlPlane, workers, keep: readKeep(env), story: { kind: 'scenario', scenario } };
+  }
   const nodes = wholeNumber(env, 'NODES', 1, MOST, '12') ?? 12;
   const controlPlane = nodes < 4 ? 1 : 3;
-  const keep = choice(env, 'KEEP', { '1': true }, 'write KEEP=1 to leave everything up at the end') ?? false;
-  return { controlPlane, workers: nodes - controlPlane, keep, story: readStory(env) };
+  return { controlPlane, workers: nodes - controlPlane, keep: readKeep(env), story: readStory(env) };
+}
+
+const readKeep = (env: Environment) =>
+  choice(env, 'KEEP', { '1': true }, 'write KEEP=1 to leave everything up at the end') ?? false;
+
+function readScenario(env: Environment): Scenario | undefined {
+  const name = env['SCENARIO'] ?? '';
+  if (name === '') return undefined;
+  const scenario = SCENARIOS.find((one) => one.name === name);
+  if (scenario === undefined)
+    throw new Error(`SCENARIO=${name}: write one of ${SCENARIOS.map((one) => one.name).join(', ')}`);
+  const other = ['NODES', 'CHAOS', 'BAD_IMAGE', 'SEED'].find((key) => !['', '0'].includes(env[key] ?? ''));
+  if (other !== undefined)
+    throw new Error(`${other}=${env[other]}: a scenario has nodes and troubles of its own: leave ${other} out`);
+  return scenario;
 }
 
 function readStory(env: Environment): Story {

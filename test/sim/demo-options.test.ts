@@ -31,6 +31,12 @@ describe('the options of the demo', () => {
     expect(readDemoOptions(env).story).toEqual(story);
   });
 
+  it('take the nodes of a scenario from the scenario', () => {
+    const { controlPlane, workers, keep, story } = readDemoOptions({ SCENARIO: 'single-node', KEEP: '1', CHAOS: '0' });
+    expect([controlPlane, workers, keep]).toEqual([1, 0, true]);
+    expect(story).toMatchObject({ kind: 'scenario', scenario: { name: 'single-node' } });
+  });
+
   it('choose a seed where none is given', () => {
     const { story } = readDemoOptions({ CHAOS: '1' });
     expect(story.kind === 'chaos' && Number.isInteger(story.seed)).toBe(true);
@@ -49,6 +55,12 @@ describe('the options of the demo', () => {
     [{ CHAOS: '1', SEED: 'abc' }, /^SEED=abc: write a whole number from 0 to 4294967295, such as SEED=7$/],
     [{ CHAOS: '1', SEED: '4294967296' }, /^SEED=4294967296: write a whole number/],
     [{ SEED: '7' }, /^SEED=7 .*write CHAOS=1 SEED=7$/],
+    [{ SCENARIO: 'nothing' }, /^SCENARIO=nothing: write one of canary-failure, .*single-node$/],
+    [
+      { SCENARIO: 'single-node', NODES: '3' },
+      /^NODES=3: a scenario has nodes and troubles of its own: leave NODES out$/,
+    ],
+    [{ SCENARIO: 'single-node', CHAOS: '1' }, /^CHAOS=1: .*leave CHAOS out$/],
     [{ CHAOS: '1', BAD_IMAGE: '1' }, /^CHAOS and BAD_IMAGE are two demos: write one of them$/],
   ])('refuse %j and say what to write', (env, message) => {
     expect(() => readDemoOptions(env)).toThrow(message);
