@@ -37,6 +37,7 @@ const ASKED_AT_ONCE = 10;
 export async function soakWave(view: ClusterView, input: WaveSoakInput): Promise<PlaceAnswer> {
   assertCluster(view, input.cluster);
   const soak = new WaveSoak(view, input);
+  const stop = soak.watch();
   try {
     return await waitInActivity(
       undefined,
@@ -44,8 +45,14 @@ export async function soakWave(view: ClusterView, input: WaveSoakInput): Promise
       () => soak.says,
     );
   } finally {
+    stop();
     await soak.showNone();
   }
+}
+
+interface Broken {
+  node: NodeRef;
+  text: string;
 }
 
 class WaveSoak {
@@ -58,7 +65,10 @@ class WaveSoak {
   /** Since when nothing has broken, and in which boot each node is. */
   private begun: { atMs: number; bootIDs: ReadonlyMap<string, string> } | undefined;
   /** What broke last. */
-  private last: { node: NodeRef; text: string } | undefined;
+  private last: Broken | undefined;
+  /** The nodes that are not Ready now, by name. */
+  private readonly notReady = new Map<string, Broken>();
+  private wake: () => void = () => undefined;
   private shown: { node: NodeRef; status: GateStatus } | undefined;
   /** Until when nothing is judged, because nobody has seen the nodes for a while. */
   private blindUntilMs = 0;
@@ -70,6 +80,12 @@ class WaveSoak {
     this.uids = new Map(this.nodes.map(({ name, uid }) => [name, uid]));
   }
 
+  /** Hears of every change of the nodes, so that nothing is missed that is over at the next look. Returns its end. */
+  watch(): () => void {
+    for (const { name } of this.nodes) this.hear(name, this.view.nodes.get(name));
+    return this.view.nodes.onChange((name, now) => this.hear(name, now));
+  }
+
   async answer(signal: AbortSignal): Promise<PlaceAnswer> {
     const { waveSoakMs, spec, wave } = this.input;
     if (this.nodes.length === 0) return { open: true };
@@ -78,12 +94,14 @@ class WaveSoak {
     for (;;) {
       const before = contactMs;
       contactMs = this.view.nodes.contactMs();
-      if (contactMs < before) this.wasBlind();
-      const broken = this.brokenNow();
+      if (contactMs < before || contactMs === 0) this.wasBlind();
+      const [broken] = this.notReady.values();
       if (broken === undefined) this.begun ??= this.begin();
       else this.breaks(broken);
-      const leftMs = this.begun === undefined ? Infinity : this.begun.atMs + waveSoakMs - Date.now();
-      if (leftMs <= 0 && (await this.ask(signal))) return { open: true };
+      const { begun } = this;
+      const leftMs = begun === undefined ? Infinity : begun.atMs + waveSoakMs - Date.now();
+      // Something may break while they are being asked for.
+      if (leftMs <= 0 && (await this.ask(signal)) && this.begun === begun) return { open: true };
       if (Date.now() >= Math.max(dueMs, this.blindUntilMs) && this.last !== undefined)
         return {
           open: false,
@@ -113,14 +131,18 @@ class WaveSoak {
     this.says = 'the API server was away: the soak begins anew';
   }
 
-  /** What is to be said of the first node that is not Ready, or has rebooted. Costs what is out, not what there is. */
-  private brokenNow(): { node: NodeRef; text: string } | undefined {
-    for (const { name } of this.view.outages.values()) {
-      const node = this.uids.has(name) ? this.view.nodes.get(name) : undefined;
-      const broken = node === undefined ? undefined : this.brokenText(node);
-      if (node !== undefined && broken !== undefined) return { node: { name, uid: node.uid }, text: broken };
+  private hear(name: string, now: NodeView | undefined): void {
+    if (!this.uids.has(name)) return;
+    const text = now === undefined ? undefined : this.brokenText(now);
+    if (now === undefined || text === undefined) this.notReady.delete(name);
+    else {
+      const broken = { node: { name, uid: now.uid }, text };
+      if (now.ready) this.notReady.delete(name);
+      else this.notReady.set(name, broken);
+      this.begun = undefined;
+      this.last = broken;
     }
-    return undefined;
+    this.wake();
   }
 
   private brokenText({ name, uid, ready, bootID, notReadySince }: NodeView): string | undefined {
@@ -132,7 +154,7 @@ class WaveSoak {
     return known === undefined || known === bootID ? undefined : `node ${name} has rebooted: look at its console`;
   }
 
-  private breaks(broken: { node: NodeRef; text: string }): void {
+  private breaks(broken: Broken): void {
     this.begun = undefined;
     this.last = broken;
     this.says = broken.text;
@@ -166,18 +188,18 @@ class WaveSoak {
     }
   }
 
-  /** Until a Node changes, or for so long. */
+  /** Until a node of the wave changes, or for so long. */
   private async untilNews(ms: number, signal: AbortSignal): Promise<void> {
     const over = new AbortController();
-    const either = AbortSignal.any([signal, over.signal]);
-    const steady = this.begun !== undefined;
-    const news = () => ((this.brokenNow() === undefined) === steady ? undefined : true);
-    const waits: Promise<unknown>[] = [this.view.outages.waitFor(news, either), pause(ms, either)];
+    const heard = new Promise<void>((resolve) => {
+      this.wake = resolve;
+    });
+    const waited = pause(ms, AbortSignal.any([signal, over.signal]));
     try {
-      await Promise.race(waits);
+      await Promise.race([heard, waited]);
     } finally {
-      over.abort(new Error('looked'));
-      await Promise.allSettled(waits);
+      over.abort(new Error('heard'));
+      await Promise.allSettled([waited]);
     }
   }
 }

@@ -51,13 +51,17 @@ export async function wave(input: WaveInput): Promise<WaveResult> {
 
   const most = Math.min(input.place.budget, state.nodes.length);
   const lanes = Array.from({ length: Math.min(state.lanes, most) }, () => runLane(input, state));
+  const later: Promise<void>[] = [];
   const next = state.nodes.length < input.nodes.length ? runNextPart(input, state) : undefined;
   const ended = await Promise.allSettled([
     pullAhead(input, state),
     ...lanes,
     ...(next === undefined ? [] : [next]),
-    ...(input.goesOn === undefined ? [] : [openLanes(input, state, most - lanes.length), tellOfStop(state)]),
+    ...(input.goesOn === undefined
+      ? []
+      : [openLanes(input, state, { first: lanes.length, most, later }), tellOfStop(state)]),
   ]);
+  ended.push(...(await Promise.allSettled(later)));
   const failed = ended.find((lane) => lane.status === 'rejected' && !isCancellation(lane.reason));
   if (failed?.status === 'rejected') throw failed.reason;
   // Cancelled or not: a workflow that closes as cancelled has no result, and what was done would be lost with it.
@@ -120,22 +124,26 @@ const leftOut = ({ name }: NodeRef, answer: PulledInVain): NodeResult => ({
   ...answer,
 });
 
-/** Opens more lanes, `more` at most, as the parts of the wave before this one leave their places; ends with them. */
-async function openLanes(input: WaveInput, state: WaveState, more: number): Promise<void> {
-  const first = Math.min(state.lanes, Math.min(input.place.budget, state.nodes.length));
-  const opened: Promise<void>[] = [];
+/** Opens more lanes, up to `most`, as the parts of the wave before this one leave their places. */
+async function openLanes(
+  input: WaveInput,
+  state: WaveState,
+  { first, most, later }: { first: number; most: number; later: Promise<void>[] },
+): Promise<void> {
+  const count = () => first + later.length;
   try {
-    while (opened.length < more && !state.isOver()) {
-      await condition(() => state.lanes > first + opened.length || state.isOver());
-      while (opened.length < more && state.lanes > first + opened.length) opened.push(runLane(input, state));
+    while (count() < most && !state.isOver()) {
+      await condition(() => state.lanes > count() || state.isOver());
+      while (count() < Math.min(most, state.lanes)) {
+        const lane = runLane(input, state);
+        // Its end is looked at with that of the others.
+        lane.catch(() => undefined);
+        later.push(lane);
+      }
     }
   } catch (error) {
     if (isCancellation(error)) state.stop('cancelled');
     throw error;
-  } finally {
-    const ended = await Promise.allSettled(opened);
-    const failed = ended.find((lane) => lane.status === 'rejected' && !isCancellation(lane.reason));
-    if (failed?.status === 'rejected') throw failed.reason;
   }
 }
 

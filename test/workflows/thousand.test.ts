@@ -1,5 +1,6 @@
 import { Context } from '@temporalio/activity';
 import { describe, expect, it, jest } from '@jest/globals';
+import { SEGMENT_NODES, composeWaves } from '../../policy/waves.ts';
 import { startDriver } from './driver/driver.ts';
 import { nodeID, nodes } from './driver/inputs.ts';
 
@@ -47,5 +48,44 @@ describe('a wave of 1,000 nodes, 50 at once', () => {
     process.stdout.write(
       `100 nodes: ${JSON.stringify(small.figures)}\n1,000 nodes: ${JSON.stringify(large.figures)}\n`,
     );
+  });
+});
+
+describe('a wave that goes on in parts', () => {
+  it('costs a part so little for a node that one of the largest has no history that is too long', async () => {
+    const world = await startDriver({
+      before: ({ activity, node = 'w-0' }) =>
+        LONG.has(activity) ? Context.current().sleep(60_000 + 10 * Number(node.slice(2))) : undefined,
+    });
+    const wave = world.wave({
+      nodes: nodes(250),
+      place: { group: 'worker', budget: 20 },
+      spec: { prePullAhead: 20 },
+      wave: { segment: 100 },
+    });
+    expect(await wave.result()).toMatchObject({ verdicts: { Succeeded: 250 }, failed: [], untouched: 0 });
+    const parts = world.engine.runs.filter(({ identity }) => identity.type === 'wave');
+    expect(parts.map(({ id }) => id.split('/').at(-1))).toEqual(['workers', 'workers.2', 'workers.3']);
+    const events = parts.map(({ history }, part) => history.length / (part < 2 ? 100 : 50));
+    process.stdout.write(`events for a node in parts: ${events.join(', ')}\n`);
+    for (const ofNode of events) expect(ofNode * SEGMENT_NODES).toBeLessThan(40_000);
+  });
+
+  it('has an input and a plan that are not too large for 5,000 nodes with long names', () => {
+    const workers = Array.from({ length: 5_000 }, (_, index) => ({
+      name: `ip-10-0-${index}.eu-central-1.compute.internal`.padEnd(63, 'x'),
+      uid: `${String(index).padStart(8, '0')}-0000-4000-8000-000000000000`,
+      labels: {},
+    }));
+    const spec = { maxUnavailable: '5%', stopOnFailure: true };
+    const waves = composeWaves({ controlPlane: [], workers }, spec);
+    expect(waves.map(({ nodes: of, segment }) => [of.length, segment])).toEqual([
+      [1, undefined],
+      [4_999, SEGMENT_NODES],
+    ]);
+    const refs = workers.map(({ name, uid }) => ({ name, uid }));
+    const plan = { controlPlane: [], workers: refs, leftAlone: [], maxUnavailable: 250, waves };
+    // A server refuses what has more than 2 MB.
+    expect(JSON.stringify(plan).length).toBeLessThan(1_500_000);
   });
 });

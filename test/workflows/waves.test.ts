@@ -102,7 +102,7 @@ describe('the failure budget', () => {
       },
     });
     expect(await rollout.result()).toMatchObject({ verdicts: { RolledBack: 1, Succeeded: 2 } });
-    expect(world.script.nodes('markNode').sort()).toEqual(['b-1', 'b-2', 'b-3']);
+    expect(new Set(world.script.nodes('markNode'))).toEqual(new Set(['b-1', 'b-2', 'b-3']));
   });
 
   it('does not count what the strategy skips, nor a node that a person took out', async () => {
@@ -200,7 +200,7 @@ describe('the soak of a wave', () => {
     const { world, rollout } = await rolloutOf(planOf(waves()), [], { soakWave: soaking });
     await world.until('it soaks', () => world.script.nodes('soakWave').length === 1);
     world.cancel(rollout);
-    await expect(rollout.result()).rejects.toThrow();
+    await expect(rollout.result()).rejects.toThrow('Canceled');
     expect(rollout.status).toBe('Canceled');
     expect(world.script.inputs('reportRollout').at(-1)).toMatchObject({ final: true, status: { phase: 'Cancelled' } });
   });
@@ -266,7 +266,7 @@ describe('a rollout whose history is long', () => {
     const { world, rollout } = await slowly({ timing });
     await world.advance('30h');
     world.cancel(rollout);
-    await expect(rollout.result()).rejects.toThrow();
+    await expect(rollout.result()).rejects.toThrow('Canceled');
     expect(rollout.status).toBe('Canceled');
     expect(world.script.inputs('reportRollout').at(-1)).toMatchObject({
       final: true,
