@@ -7,6 +7,7 @@ import { watchNodes, type NodeView } from '../kube/nodes.ts';
 import { watchOperatorPods, type PodView } from '../kube/pods.ts';
 import type { Reflector, ReflectorLog } from '../kube/reflector.ts';
 import { OutageIndex } from './outage-index.ts';
+import { firstOf } from './waiting.ts';
 
 /** The worker's shared view of the cluster: one watch of each kind for all nodes in hand, projected to what steps need. */
 export interface ClusterView {
@@ -76,13 +77,9 @@ export function sameNode(view: ClusterView, node: NodeRef): NodeView | undefined
  * be out, or of a KairosNode. Rejects with the signal's reason.
  */
 export async function untilSeen<R>(view: ClusterView, decide: () => R | undefined, signal: AbortSignal): Promise<R> {
-  const ended = new AbortController();
-  const either = AbortSignal.any([signal, ended.signal]);
-  const waits = [view.outages.waitFor(decide, either), view.kairosNodes.waitFor(undefined, decide, either)];
-  try {
-    return await Promise.race(waits);
-  } finally {
-    ended.abort(new Error('answered'));
-    await Promise.allSettled(waits);
-  }
+  return firstOf<R>(
+    signal,
+    (either) => view.outages.waitFor(decide, either),
+    (either) => view.kairosNodes.waitFor(undefined, decide, either),
+  );
 }

@@ -5,7 +5,7 @@ import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { rebootPod } from './manifests.ts';
 import { createPodToFinish, podToFinish } from './served-namespace.ts';
 import { showStep } from './step-status.ts';
-import { pause, waitInActivity } from './waiting.ts';
+import { firstOf, pause, waitInActivity } from './waiting.ts';
 
 export type RebootAnswer = { outcome: 'BootChanged' } | { outcome: 'NeverRebooted' };
 
@@ -78,15 +78,11 @@ async function untilItLeftByPod(
   pod: ReturnType<typeof rebootPod>,
   signal: AbortSignal,
 ): Promise<true> {
-  const left = new AbortController();
-  const either = AbortSignal.any([signal, left.signal]);
-  const waits = [untilItLeft(view, hand, either), keepPod(view, hand, pod, either)];
-  try {
-    return await Promise.race(waits);
-  } finally {
-    left.abort(new Error('answered'));
-    await Promise.allSettled(waits);
-  }
+  return firstOf<true>(
+    signal,
+    (either) => untilItLeft(view, hand, either),
+    (either) => keepPod(view, hand, pod, either),
+  );
 }
 
 /** Never resolves. A pod that kubelet has ended is deleted first; one that did its work and failed at nothing stays. */

@@ -6,7 +6,7 @@ import { KubeError, isReason } from '../kube/errors.ts';
 import { type JobView, createJob, deleteJob, readJob } from '../kube/jobs.ts';
 import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import type { PodView } from '../kube/pods.ts';
-import { readNode } from '../kube/nodes.ts';
+import { type NodeView, readNode } from '../kube/nodes.ts';
 import { formatDuration } from '../policy/duration.ts';
 import { takenFromUs } from '../policy/ownership.ts';
 import { judgeGone } from '../policy/verdict.ts';
@@ -19,7 +19,7 @@ import { isGone } from './node-there.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 import { inHandOf, showStep } from './step-status.ts';
 import { onTrustedBoot } from './trusted-boot.ts';
-import { pause, waitInActivity } from './waiting.ts';
+import { firstOf, pause, waitInActivity } from './waiting.ts';
 
 export type WriteAnswer =
   | { outcome: 'Written' }
@@ -216,32 +216,23 @@ interface Writing {
 
 async function waitForWriter(view: ClusterView, writing: Writing, signal: AbortSignal): Promise<Ended> {
   const { hand, job } = writing;
-  const ended = new AbortController();
-  const either = AbortSignal.any([signal, ended.signal]);
-  const bootChanged = view.nodes.waitFor<Ended>(
-    hand.node.name,
-    (node) => (node?.uid === hand.node.uid && node.bootID === hand.bootID ? undefined : { outcome: 'BootChanged' }),
-    either,
+  const leftBoot = (node: NodeView | undefined): Ended | undefined =>
+    node?.uid === hand.node.uid && node.bootID === hand.bootID ? undefined : { outcome: 'BootChanged' };
+  const writerEnd = (): Ended | undefined => {
+    for (const pod of podsOf(view, job)) {
+      const answer = writeOutcome(hand.node.name, endOf(pod));
+      // It did nothing, since the machine is in another boot: the Node is about to say so.
+      if (answer !== undefined && answer.outcome !== 'AnotherBoot') return { ...answer, pod: endOf(pod) };
+    }
+    return undefined;
+  };
+  return firstOf<Ended>(
+    signal,
+    (either) => view.pods.waitFor(undefined, writerEnd, either),
+    (either) => view.nodes.waitFor(hand.node.name, leftBoot, either),
+    (either) => untilGone(view, job, either),
+    (either) => saySlow(view, writing, either),
   );
-  const writer = view.pods.waitFor<Ended>(
-    undefined,
-    () => {
-      for (const pod of podsOf(view, job)) {
-        const answer = writeOutcome(hand.node.name, endOf(pod));
-        // It did nothing, since the machine is in another boot: the Node is about to say so.
-        if (answer !== undefined && answer.outcome !== 'AnotherBoot') return { ...answer, pod: endOf(pod) };
-      }
-      return undefined;
-    },
-    either,
-  );
-  const waits = [writer, bootChanged, untilGone(view, job, either), saySlow(view, writing, either)];
-  try {
-    return await Promise.race(waits);
-  } finally {
-    ended.abort(new Error('answered'));
-    await Promise.allSettled(waits);
-  }
 }
 
 const podsOf = (view: ClusterView, { uid }: JobOfNode) =>

@@ -118,6 +118,7 @@ export class ListWatch {
         signal,
       });
       if (isOlder(metadata.resourceVersion, version)) throw oldAnswer(path, metadata.resourceVersion, version);
+      this.#heard();
     } catch (error) {
       const isUnknown =
         error instanceof KubeError && error.causes.some(({ reason }) => reason === 'ResourceVersionTooLarge');

@@ -54,6 +54,8 @@ export class StepWorld {
   watching = true;
   /** Refuses the creation of anything whose path or name includes it. */
   forbidden: string | undefined;
+  /** How often the watches of an idle cluster bring a word of the API server, which then sends bookmarks only. */
+  wordEveryMs = 1;
   #contactSinceMs: number | undefined = Date.now() - 60 * MINUTE;
   #version = 1;
   readonly #objects = new Map<string, RawObject>();
@@ -64,7 +66,11 @@ export class StepWorld {
   readonly view: ClusterView;
 
   constructor() {
-    const contact = () => (this.#contactSinceMs === undefined ? 0 : Date.now() - this.#contactSinceMs);
+    const contact = () => {
+      if (this.#contactSinceMs === undefined) return 0;
+      const sinceMs = Date.now() - this.#contactSinceMs;
+      return sinceMs - (sinceMs % this.wordEveryMs);
+    };
     this.view = {
       client: {
         request: (request: Request) => this.#answer(request),
