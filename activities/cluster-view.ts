@@ -6,6 +6,7 @@ import { watchNodeLeases, type NodeLeaseView } from '../kube/node-leases.ts';
 import { watchNodes, type NodeView } from '../kube/nodes.ts';
 import { watchOperatorPods, type PodView } from '../kube/pods.ts';
 import type { Reflector, ReflectorLog } from '../kube/reflector.ts';
+import { NodePods } from './node-pods.ts';
 import { OutageIndex } from './outage-index.ts';
 import { firstOf } from './waiting.ts';
 
@@ -19,6 +20,8 @@ export interface ClusterView {
   readonly kairosNodes: Reflector<KairosNodeView>;
   readonly pods: Reflector<PodView>;
   readonly outages: OutageIndex;
+  /** All pods of the nodes in hand. */
+  readonly nodePods: NodePods;
   /** The Leases on Nodes that are shared with other tools; absent where that is turned off. */
   readonly leases?: NodeLeases;
   stop(): void;
@@ -48,10 +51,11 @@ export async function openClusterView(
       : { namespace: nodeLeaseNamespace, byName: watchNodeLeases(client, nodeLeaseNamespace, log) };
   const reflectors = [nodes, kairosNodes, pods, ...(leases === undefined ? [] : [leases.byName])];
   await Promise.all(reflectors.map((reflector) => reflector.synced(signal)));
+  const nodePods = new NodePods(client);
   const stop = () => {
-    for (const reflector of reflectors) reflector.stop();
+    for (const reflector of [...reflectors, nodePods]) reflector.stop();
   };
-  return { client, ref, namespaces, nodes, kairosNodes, pods, outages, ...(leases && { leases }), stop };
+  return { client, ref, namespaces, nodes, kairosNodes, pods, outages, nodePods, ...(leases && { leases }), stop };
 }
 
 /**

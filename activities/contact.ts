@@ -74,22 +74,15 @@ export interface LiveLook {
  */
 export async function lookNow(view: ClusterView, hand: NodeInHand, signal: AbortSignal): Promise<LiveLook> {
   for (;;) {
-    const look = await lookOnce(view, hand);
-    if (look !== undefined) return look;
-    await pause(LOOK_AGAIN_MS, signal);
-    await untilInContact(view, contactNeededMs(hand), signal);
-  }
-}
-
-/** As {@link lookNow}, but undefined where the API server does not answer now. */
-export async function lookOnce(view: ClusterView, hand: NodeInHand): Promise<LiveLook | undefined> {
-  try {
-    const node = await orNone(readNode(view.client, hand.node.name));
-    const report = (await orNone(readKairosNode(view.client, hand.node.name)))?.status;
-    return { ...(node === undefined ? {} : { node }), ...(report === undefined ? {} : { report }) };
-  } catch (error) {
-    if (!(error instanceof KubeError && error.retryable)) throw error;
-    return undefined;
+    try {
+      const node = await orNone(readNode(view.client, hand.node.name));
+      const report = (await orNone(readKairosNode(view.client, hand.node.name)))?.status;
+      return { ...(node === undefined ? {} : { node }), ...(report === undefined ? {} : { report }) };
+    } catch (error) {
+      if (!(error instanceof KubeError && error.retryable)) throw error;
+      await pause(LOOK_AGAIN_MS, signal);
+      await untilInContact(view, contactNeededMs(hand), signal);
+    }
   }
 }
 

@@ -1,7 +1,8 @@
 import type { NodeInHand } from '../api/messages.ts';
 import type { AttemptEvidence, Verdict } from '../api/types.ts';
 import { KubeError } from '../kube/errors.ts';
-import { listPodsOnNode, watchPodsOnNode, type PodView } from '../kube/pods.ts';
+import { type NodeView, readNode } from '../kube/nodes.ts';
+import { listPodsOnNode, type PodView } from '../kube/pods.ts';
 import type { Reflector } from '../kube/reflector.ts';
 import { formatDuration } from '../policy/duration.ts';
 import {
@@ -13,7 +14,7 @@ import {
   type Trouble,
 } from '../policy/soak.ts';
 import { resolveSoakChecks } from '../policy/strategy.ts';
-import { answerInTime, askedAtMs, contactNeededMs, lookNow, lookOnce, untilInContact } from './contact.ts';
+import { answerInTime, askedAtMs, contactNeededMs, lookNow, orNone, untilInContact } from './contact.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { showStep } from './step-status.ts';
 import { type Judged, evidenceNow, judgeSeen, untilJudged } from './verify.ts';
@@ -47,11 +48,11 @@ const MARGIN_MS = 1000;
 export async function soakNode(view: ClusterView, hand: NodeInHand): Promise<SoakAnswer> {
   assertCluster(view, hand.cluster);
   await showStep(view, hand, 'Soak', `must stay Ready for ${formatDuration(hand.spec.soakMs)}`);
-  const pods = watchPodsOnNode(view.client, hand.node.name);
+  const { pods, close } = view.nodePods.open(hand.node.name);
   try {
     return await waitInActivity(undefined, (signal) => new Soak(view, hand, pods, signal).answer());
   } finally {
-    pods.stop();
+    close();
   }
 }
 
@@ -178,12 +179,14 @@ class Soak {
   /** Not what a watch says that may hang: a soak is over when the API server has been asked. */
   private async ask(bootID: string, signal: AbortSignal): Promise<'Steady' | Judged | undefined> {
     const { view, hand } = this;
-    const look = await lookOnce(view, hand);
-    if (look === undefined) {
+    let node: NodeView | undefined;
+    try {
+      node = await orNone(readNode(view.client, hand.node.name));
+    } catch (error) {
+      if (!(error instanceof KubeError && error.retryable)) throw error;
       await this.beginAfterOutage(bootID, signal);
       return undefined;
     }
-    const { node } = look;
     // One that is gone is about to be seen as such.
     if (node?.uid !== hand.node.uid) return undefined;
     const broken = !node.ready || node.bootID !== bootID ? 'NotReady' : await this.troubleNow();

@@ -17,7 +17,8 @@ import { askedAtMs, lookNow, orNone } from './contact.ts';
 import { type WriteStep, writeJob, writeJobName } from './manifests.ts';
 import { isGone } from './node-there.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
-import { inHandOf, showStep } from './step-status.ts';
+import { inHandOf, showStep, stepChange } from './step-status.ts';
+import { rebootText } from './reboot.ts';
 import { onTrustedBoot } from './trusted-boot.ts';
 import { firstOf, pause, waitInActivity } from './waiting.ts';
 
@@ -131,7 +132,7 @@ async function writeOnce(
   const ended = await waitForWriter(view, { hand, step, job }, signal);
   switch (ended.outcome) {
     case 'Written':
-      await keepRecord(view, hand, writeRecord(step, hand.bootID, ended.pod), true);
+      await keepWritten(view, hand, writeRecord(step, hand.bootID, ended.pod));
       return { outcome: 'Written' };
     case 'BootChanged':
       return leftItsBoot(view, hand, step, job);
@@ -174,21 +175,30 @@ async function leftItsBoot(
   return { outcome: 'BootChanged', gone: judgeGone(hand.node.name).message };
 }
 
-/** Keeps how a write ended, and with it what is in the recovery system now. Repeating it changes nothing but a time. */
-async function keepRecord(view: ClusterView, hand: NodeInHand, record: WriteRecord, written = false): Promise<void> {
-  const writes = withRecord(view.kairosNodes.get(hand.node.name)?.status.inHand?.writes, record);
-  const { image, digest, version } = hand.target;
-  const recovery = {
-    image,
-    version,
-    ...defined({ digest }),
-    writtenAt: new Date().toISOString(),
-    rollout: hand.rolloutID,
-  };
-  await patchWhereThere(view, hand, {
-    inHand: { ...inHandOf(hand), writes },
-    ...(written && record.step === 'recovery' ? { recovery } : {}),
-  });
+/** Keeps how a write ended. Repeating it changes nothing. */
+async function keepRecord(view: ClusterView, hand: NodeInHand, record: WriteRecord): Promise<void> {
+  await patchWhereThere(view, hand, { inHand: { ...inHandOf(hand), writes: withEarlier(view, hand, record) } });
+}
+
+const withEarlier = (view: ClusterView, { node }: NodeInHand, record: WriteRecord) =>
+  withRecord(view.kairosNodes.get(node.name)?.status.inHand?.writes, record);
+
+/**
+ * Keeps how a write ended that succeeded, and with it what comes of it, in one write: what is in the recovery system now;
+ * or that the node reboots, which is the next step. Repeating it changes nothing but a time.
+ */
+async function keepWritten(view: ClusterView, hand: NodeInHand, record: WriteRecord): Promise<void> {
+  const writes = withEarlier(view, hand, record);
+  if (record.step === 'recovery') {
+    const { image, digest, version } = hand.target;
+    const writtenAt = new Date().toISOString();
+    const recovery = { image, version, ...defined({ digest }), writtenAt, rollout: hand.rolloutID };
+    await patchWhereThere(view, hand, { inHand: { ...inHandOf(hand), writes }, recovery });
+    return;
+  }
+  const now = view.kairosNodes.get(hand.node.name)?.status;
+  const change = stepChange(now, hand, 'Reboot', rebootText(hand));
+  await patchWhereThere(view, hand, { ...change, inHand: { ...inHandOf(hand), writes } });
 }
 
 /** A KairosNode that is gone stops no upgrade. */

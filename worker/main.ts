@@ -22,7 +22,7 @@ async function main(program: Program): Promise<void> {
     throw new Error(`${WORKFLOW_BUNDLE} is missing: run make build`);
   });
   const temporal = readTemporalSettings();
-  const client = observedClient(openCluster(), program.metrics);
+  const client = observedClient(openCluster(), program.metrics, program.contact);
   installRuntime(log);
   const [{ cluster, namespaces }, link] = await Promise.all([
     waitForAccess(client, workerNeeds(settings), program, stop).then(async (namespaces) => ({
