@@ -53,7 +53,7 @@ export async function waitForPlace(view: ClusterView, input: PlaceInput): Promis
     if (!answer.open) message = `Skipped: ${answer.reason}`;
     return answer;
   } finally {
-    await status.clear(message);
+    await waitInActivity(undefined, (signal) => status.clear(message, signal));
   }
 }
 

@@ -9,7 +9,7 @@ import { observedClient } from '../process/observed-client.ts';
 import { runProgram, type Program } from '../process/program.ts';
 import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { WORKFLOW_BUNDLE } from './bundle-path.ts';
-import { keepRemovingPulls } from './leftover-pulls.ts';
+import { keepRemovingLeftovers } from './leftovers.ts';
 import { observedActivities } from './metrics.ts';
 import { workerNeeds } from './rights.ts';
 import { installRuntime, runWorker } from './run-worker.ts';
@@ -47,7 +47,7 @@ async function main(program: Program): Promise<void> {
   const { namespace, address } = temporal;
   log.info({ cluster: cluster.id, taskQueue: queue, temporal: address, namespace, namespaces }, 'worker runs');
   readiness.has('worker');
-  void keepRemovingPulls(view, () => link.connection, namespace, program);
+  void keepRemovingLeftovers(view, () => link.connection, namespace, program);
   try {
     await runWorker(
       {
