@@ -9,7 +9,9 @@ import { watchNodeOpUpgrades } from '../kube/node-op-upgrades.ts';
 import { watchNodes, type NodeView } from '../kube/nodes.ts';
 import { watchOperatorPods, type PodView } from '../kube/pods.ts';
 import type { Reflector, ReflectorLog } from '../kube/reflector.ts';
+import { NodePods } from './node-pods.ts';
 import { OutageIndex } from './outage-index.ts';
+import { firstOf } from './waiting.ts';
 
 /** The worker's shared view of the cluster: one watch of each kind for all nodes in hand, projected to what steps need. */
 export interface ClusterView {
@@ -27,6 +29,8 @@ export interface ClusterView {
   readonly hosted: readonly Reflector<GuardedPod>[];
   /** The NodeOpUpgrades of the namespaces that are served, by `namespace/name`: who wants which nodes. */
   readonly upgrades: Reflector<NodeOpUpgrade>;
+  /** All pods of the nodes in hand. */
+  readonly nodePods: NodePods;
   /** The Leases on Nodes that are shared with other tools; absent where that is turned off. */
   readonly leases?: NodeLeases;
   stop(): void;
@@ -67,8 +71,9 @@ export async function openClusterView(
     ...(leases === undefined ? [] : [leases.byName]),
   ];
   await Promise.all(reflectors.map((reflector) => reflector.synced(signal)));
+  const nodePods = new NodePods(client);
   const stop = () => {
-    for (const reflector of reflectors) reflector.stop();
+    for (const reflector of [...reflectors, nodePods]) reflector.stop();
   };
   return {
     client,
@@ -78,6 +83,7 @@ export async function openClusterView(
     kairosNodes,
     pods,
     outages,
+    nodePods,
     etcdPods,
     hosted,
     upgrades,
@@ -109,13 +115,9 @@ export function sameNode(view: ClusterView, node: NodeRef): NodeView | undefined
  * be out, or of a KairosNode. Rejects with the signal's reason.
  */
 export async function untilSeen<R>(view: ClusterView, decide: () => R | undefined, signal: AbortSignal): Promise<R> {
-  const ended = new AbortController();
-  const either = AbortSignal.any([signal, ended.signal]);
-  const waits = [view.outages.waitFor(decide, either), view.kairosNodes.waitFor(undefined, decide, either)];
-  try {
-    return await Promise.race(waits);
-  } finally {
-    ended.abort(new Error('answered'));
-    await Promise.allSettled(waits);
-  }
+  return firstOf<R>(
+    signal,
+    (either) => view.outages.waitFor(decide, either),
+    (either) => view.kairosNodes.waitFor(undefined, decide, either),
+  );
 }

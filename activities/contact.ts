@@ -5,11 +5,12 @@ import { isReason, KubeError } from '../kube/errors.ts';
 import { readKairosNode } from '../kube/kairos-nodes.ts';
 import { type NodeView, readNode } from '../kube/nodes.ts';
 import type { ClusterView } from './cluster-view.ts';
-import { pause } from './waiting.ts';
+import { firstOf, pause } from './waiting.ts';
 
 /** A node that came back tells the API server within its lease, its agent shortly after. */
 const CONTACT_MS = 120_000;
 const LOOK_AGAIN_MS = 1000;
+const LOOK_AT_LEAST_MS = 50;
 /** Timers hold at most 2^31-1 ms. */
 const LONGEST_PAUSE_MS = 2_000_000_000;
 
@@ -40,31 +41,25 @@ export async function answerInTime<T>(
   due: Due,
   wait: (signal: AbortSignal) => Promise<T>,
 ): Promise<T | undefined> {
-  const answered = new AbortController();
-  const signal = AbortSignal.any([due.signal, answered.signal]);
-  const waits = [wait(signal), untilOverdue(view, hand, { ...due, signal })];
-  try {
-    return (await Promise.race(waits)) ?? undefined;
-  } finally {
-    answered.abort(new Error('answered'));
-    await Promise.allSettled(waits);
-  }
+  return firstOf<T | undefined>(due.signal, wait, (signal) => untilOverdue(view, hand, { ...due, signal }));
 }
 
 async function untilOverdue(
   view: ClusterView,
   hand: NodeInHand,
   { atMs, signal, contactMs = contactNeededMs(hand) }: Due,
-): Promise<void> {
+): Promise<undefined> {
   for (let left = atMs - Date.now(); left > 0; left = atMs - Date.now())
     await pause(Math.min(left, LONGEST_PAUSE_MS), signal);
   await untilInContact(view, contactMs, signal);
+  return undefined;
 }
 
-async function untilInContact(view: ClusterView, neededMs: number, signal: AbortSignal): Promise<void> {
+/** Until the contact with the API server has been unbroken for so long, as the watches tell; nothing is asked of it. */
+export async function untilInContact(view: ClusterView, neededMs: number, signal: AbortSignal): Promise<void> {
   // both: a node that is Ready is judged by what its agent has not said
   while (Math.min(view.nodes.contactMs(), view.kairosNodes.contactMs()) < neededMs)
-    await pause(Math.min(LOOK_AGAIN_MS, neededMs / 4), signal);
+    await pause(Math.max(LOOK_AT_LEAST_MS, Math.min(LOOK_AGAIN_MS, neededMs / 4)), signal);
 }
 
 /** What the API server has of a node at this moment; nothing is older than the question. */

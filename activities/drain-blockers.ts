@@ -49,10 +49,14 @@ export class BlockerList {
     if (shown) this.#write();
   }
 
-  /** Nothing keeps it any more, however the drain ended. What cannot be written now is taken back by the next step. */
-  async end(): Promise<void> {
+  /**
+   * Nothing keeps it any more, however the drain ended. `goesOn`: the next step is shown at once, and takes back what is
+   * listed; so it does with what cannot be written now.
+   */
+  async end(goesOn: boolean): Promise<void> {
     this.#ended.abort(new Error('the drain has ended'));
     await this.#writing;
+    if (goesOn) return;
     const nothingShown = this.#written === '' ? this.#seen.size === 0 : this.#written === JSON.stringify(NO_BLOCKERS);
     if (nothingShown) return;
     this.#blockers.clear();
@@ -65,6 +69,8 @@ export class BlockerList {
 
   /** Best effort: what keeps a pod must not fail for want of telling it. */
   async #writeAll(): Promise<void> {
+    // Where nothing is left to list, the drain ends as a rule.
+    if (this.#blockers.size === 0) await pause(AT_MOST_EVERY_MS, this.#ended.signal).catch(() => undefined);
     while (!this.#ended.signal.aborted) {
       const shown = this.#shown();
       const now = JSON.stringify(shown);

@@ -1,7 +1,7 @@
 import { Context } from '@temporalio/activity';
 import type { NodeInHand } from '../api/messages.ts';
 import type { DrainRecord } from '../api/types.ts';
-import { type PodView, deletePod, watchPodsOnNode } from '../kube/pods.ts';
+import { type PodView, deletePod } from '../kube/pods.ts';
 import type { Reflector } from '../kube/reflector.ts';
 import { blockerText } from '../policy/drain-blockers.ts';
 import { type LeftPod, decideRung } from '../policy/drain-ladder.ts';
@@ -15,7 +15,7 @@ import { canMoveElsewhere } from './drain-refusal.ts';
 import { DrainVolumes } from './drain-volumes.ts';
 import { type HoldEnd, untilHoldEnds } from './hold.ts';
 import { showStep } from './step-status.ts';
-import { beforeDeadline, waitInActivity } from './waiting.ts';
+import { beforeDeadline, firstOf, waitInActivity } from './waiting.ts';
 
 export type DrainAnswer =
   | { outcome: 'Drained'; drain?: DrainRecord }
@@ -36,7 +36,7 @@ interface Memory {
  * Disruption budgets are honoured; what holds a pod is listed in the KairosNode as long as it does. At the deadline
  * `strategy.drain.onTimeout` decides. A person who uncordons the node, or takes our mark away, ends the drain at once.
  *
- * One list of the node's pods, then a watch; repeating it moves what is left, and its deadlines count from the first
+ * The node's pods are those of the list that was made before it was marked, and of the watch from there; repeating it moves what is left, and its deadlines count from the first
  * attempt. Where no other node could take a pod, nothing is evicted: the pods would only wait for this node.
  */
 export async function drainNode(view: ClusterView, hand: NodeInHand): Promise<DrainAnswer> {
@@ -50,14 +50,16 @@ export async function drainNode(view: ClusterView, hand: NodeInHand): Promise<Dr
   const record = earlierRecord(view, hand);
   await showStep(view, withRecord(hand, record), 'Drain', 'moving its pods to other nodes');
   const drain = new Drain(view, hand, record, Context.current().info.heartbeatDetails as Memory | undefined);
+  let answer: DrainAnswer | undefined;
   try {
-    return await waitInActivity(
+    answer = await waitInActivity(
       undefined,
       (signal) => drain.run(signal),
       () => drain.memory,
     );
+    return answer;
   } finally {
-    await drain.end();
+    await drain.end(answer?.outcome === 'Drained');
   }
 }
 
@@ -75,6 +77,7 @@ class Drain {
   readonly #hand: NodeInHand;
   readonly #options;
   readonly #pods: Reflector<PodView>;
+  readonly #closePods: () => void;
   readonly #blockers: BlockerList;
   readonly #volumes: DrainVolumes;
   readonly #mover: PodMover;
@@ -86,7 +89,9 @@ class Drain {
     this.#view = view;
     this.#hand = hand;
     this.#options = drainOf(hand.spec);
-    this.#pods = watchPodsOnNode(view.client, hand.node.name);
+    const { pods, close } = view.nodePods.open(hand.node.name);
+    this.#pods = pods;
+    this.#closePods = close;
     this.#blockers = new BlockerList(view, hand);
     this.#volumes = new DrainVolumes(view.client, hand.node.name, memory?.claims ?? {});
     this.#goneAtMs = memory?.goneAtMs;
@@ -107,28 +112,23 @@ class Drain {
     };
   }
 
-  async end(): Promise<void> {
-    this.#pods.stop();
-    await this.#blockers.end();
+  async end(goesOn: boolean): Promise<void> {
+    this.#closePods();
+    await this.#blockers.end(goesOn);
   }
 
   /** The drain, and beside it an eye on the node: whichever ends first. */
   async run(signal: AbortSignal): Promise<DrainAnswer> {
-    const ended = new AbortController();
-    const either = AbortSignal.any([signal, ended.signal]);
-    const ends: [Promise<DrainAnswer>, Promise<HoldEnd>] = [
-      this.#drain(either),
-      untilHoldEnds(this.#view, this.#hand, either),
-    ];
     try {
-      const first = await Promise.race(ends);
+      const first = await firstOf<DrainAnswer | HoldEnd>(
+        signal,
+        (either) => this.#drain(either),
+        (either) => untilHoldEnds(this.#view, this.#hand, either),
+      );
       return first.outcome === 'Taken' ? this.#givenUp('Failed', first.message) : first;
     } catch (error) {
       if (error instanceof EvictionRefused) return this.#givenUp('Failed', error.message);
       throw error;
-    } finally {
-      ended.abort(new Error('the drain has ended'));
-      await Promise.allSettled(ends);
     }
   }
 

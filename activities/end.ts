@@ -1,6 +1,6 @@
 import { HELD_PREFIX, NODE_NAME_ANNOTATION, NODE_UID_ANNOTATION, STEP_LABEL } from '../api/names.ts';
 import type { NodeInHand, NodeRef, NodeResult, RolloutContext, Target } from '../api/messages.ts';
-import type { AttemptEvidence, Verdict, WriteRecord } from '../api/types.ts';
+import type { AttemptEvidence, Step, Verdict, WriteRecord } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { deleteJob } from '../kube/jobs.ts';
 import { applyKairosNodeSpec, readKairosNode } from '../kube/kairos-nodes.ts';
@@ -12,10 +12,11 @@ import { versionOf } from '../policy/release.ts';
 import { shortRecords } from '../policy/write-record.ts';
 import { forgetAttempt, recordAttempt } from './attempt-record.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
-import { writeJobName } from './manifests.ts';
+import { rebootPod, writeJobName } from './manifests.ts';
 import { giveLeaseBack } from './node-lease.ts';
 import { goneText } from './node-there.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
+import { isOfHand } from './step-status.ts';
 
 /**
  * How a node ends. `unrecorded`: it settles nothing, the node is to be tried again. `verified`: it runs what it should,
@@ -45,6 +46,7 @@ export async function endNode(view: ClusterView, end: NodeEnd): Promise<NodeResu
   const place = await placeNode(view, end);
   // After the node has its mark off, or says that it is held: until then other tools keep away from it.
   if (place !== 'Gone') await giveLeaseBack(view, hand.node);
+  view.nodePods.forget(hand.node.name);
   await cleanUp(view, hand, place, writes);
   const release = view.kairosNodes.get(hand.node.name)?.status.release;
   const to = release === undefined ? undefined : versionOf(release);
@@ -101,8 +103,13 @@ function withDrain(message: string, { drain }: NodeInHand): string {
   return drain === undefined || drain.outcome === 'NothingEvicted' ? message : `${message}; pods: ${drain.message}`;
 }
 
-/** What was written in this attempt. Read live: a write may have ended a moment ago. Late evidence keeps what was known. */
+/**
+ * What was written in this attempt. A watch that shows a later step of it shows the records, too, which were kept before;
+ * else it is read live, as a write may have ended a moment ago. Late evidence keeps what was known.
+ */
 async function recordsOf(view: ClusterView, hand: NodeInHand): Promise<WriteRecord[]> {
+  const seen = recordsSeen(view, hand);
+  if (seen !== undefined) return seen;
   try {
     const { inHand, lastAttempt } = (await readKairosNode(view.client, hand.node.name)).status;
     if (inHand?.writes !== undefined) return inHand.writes;
@@ -114,6 +121,14 @@ async function recordsOf(view: ClusterView, hand: NodeInHand): Promise<WriteReco
   }
 }
 
+const AFTER_WRITE: ReadonlySet<Step> = new Set(['Reboot', 'Verify', 'Soak'] as const);
+
+function recordsSeen(view: ClusterView, hand: NodeInHand): WriteRecord[] | undefined {
+  const now = view.kairosNodes.get(hand.node.name)?.status;
+  if (now?.step === undefined || !AFTER_WRITE.has(now.step) || !isOfHand(now, hand)) return undefined;
+  return now.inHand?.writes;
+}
+
 /**
  * Uncordons only what carries our mark; what is kept out keeps a mark that says why. A node that somebody uncordoned
  * before its image was touched is in service, and is kept out by no mark. One that is gone is not there to be placed, and
@@ -121,9 +136,13 @@ async function recordsOf(view: ClusterView, hand: NodeInHand): Promise<WriteReco
  */
 async function placeNode(view: ClusterView, end: NodeEnd): Promise<Place> {
   const { hand } = end;
+  // The write holds only for the version that was looked at: what the watch shows is enough where it shows our mark.
+  const seen = sameNode(view, hand.node);
+  let known = seen?.owner === hand.workflowID ? seen : undefined;
   for (;;) {
     try {
-      const node = await readNode(view.client, hand.node.name);
+      const node = known ?? (await readNode(view.client, hand.node.name));
+      known = undefined;
       if (node.uid !== hand.node.uid) return 'Gone';
       if (node.owner !== hand.workflowID) return heldFor(node.owner) === undefined ? 'Left' : 'KeptOut';
       const owner = markAfter(end, isUncordoned(view, hand, node));
@@ -183,6 +202,23 @@ async function cleanUp(
       : writes.map(({ step, bootID = hand.bootID }) => writeJobName({ ...hand, bootID }, step));
   const left = written.filter((job) => place === 'Gone' || ours.every((pod) => pod.owner?.name !== job));
   await Promise.all(left.map((job) => removeJob(view, hand.request.namespace, job)));
+  // Made right before the API server went away, a pod may not be in the watch yet.
+  const reboots = writes.flatMap(({ step, bootID = hand.bootID }) =>
+    step === 'upgrade' ? [rebootPod({ ...hand, bootID }).metadata] : [],
+  );
+  const unseen = reboots.filter((pod) => ours.every(({ name }) => name !== pod.name));
+  await Promise.all(unseen.map((pod) => removeByName(view, pod)));
+}
+
+async function removeByName(
+  view: ClusterView,
+  { namespace, name }: { namespace: string; name: string },
+): Promise<void> {
+  try {
+    await deletePod(view.client, namespace, name, { gracePeriodSeconds: 0 });
+  } catch (error) {
+    if (!goesWithItsNamespace(view, namespace, error)) throw error;
+  }
 }
 
 async function removeJob(view: ClusterView, namespace: string, name: string): Promise<void> {

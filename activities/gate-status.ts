@@ -1,11 +1,15 @@
 import type { NodeRef, RolloutContext } from '../api/messages.ts';
 import type { KairosNodeStatus } from '../api/types.ts';
-import { isReason } from '../kube/errors.ts';
+import { isReason, KubeError } from '../kube/errors.ts';
 import { patchKairosNodeStatus, readKairosNode, type KairosNodeView } from '../kube/kairos-nodes.ts';
-import { gateIn, waitingText, type ClosedGate } from '../policy/gates.ts';
+import { gateIn, waitingText, waitsAtGate, type ClosedGate } from '../policy/gates.ts';
+import type { KubeClient } from '../kube/client.ts';
 import type { ClusterView } from './cluster-view.ts';
+import { pause } from './waiting.ts';
 
-const CLEAR_ATTEMPTS = 5;
+/** So often a change that comes in between is met. */
+const CONFLICTS = 5;
+const AGAIN_MS = 1000;
 
 /** Whether a rollout has the node in hand: then its KairosNode says what that does. */
 const isInHand = ({ inHand, upgradeState }: KairosNodeStatus) => inHand !== undefined || upgradeState === 'InProgress';
@@ -55,24 +59,38 @@ export class GateStatus {
     }
   }
 
-  /** The wait is over: nothing is left of it but, where given, what came of it. Never rejects. */
-  async clear(message: string | null): Promise<void> {
+  /**
+   * The wait is over: nothing is left of it but, where given, what came of it. An API server that is away is waited for,
+   * as nobody else takes back what is shown; whatever else goes wrong is let be. Rejects only with the signal's reason.
+   */
+  async clear(message: string | null, signal: AbortSignal): Promise<void> {
     const seen = this.#view.kairosNodes.get(this.#context.node.name)?.status;
     if (!this.#shown && seen?.step !== 'Gate' && message === null) return;
-    for (let attempt = 1; attempt <= CLEAR_ATTEMPTS; attempt++) {
+    for (let conflicts = 0; conflicts < CONFLICTS;) {
       try {
         const now = await readKairosNode(this.#view.client, this.#context.node.name);
         if (isInHand(now.status) || (now.status.step !== 'Gate' && message === null)) return;
-        await this.#clearNow(now, message);
+        await clearGate(this.#view.client, now, message);
         return;
       } catch (error) {
-        if (!isReason(error, 'Conflict')) return;
+        if (isReason(error, 'Conflict')) conflicts += 1;
+        else if (error instanceof KubeError && error.retryable) await pause(AGAIN_MS, signal);
+        else return;
       }
     }
   }
+}
 
-  async #clearNow({ name, resourceVersion }: KairosNodeView, message: string | null): Promise<void> {
-    const change = { step: null, stepSince: null, message: message?.slice(0, 4000) ?? null };
-    await patchKairosNodeStatus(this.#view.client, name, change, resourceVersion);
-  }
+/** The rollout for which a node waits at a gate, as its KairosNode says. */
+export const waitsFor = ({ status }: KairosNodeView): string | undefined =>
+  waitsAtGate(status) ? status.rollout : undefined;
+
+/** Takes back that a node waits at a gate. Rejects with `Conflict` where its KairosNode is not as it was seen. */
+export async function clearGate(
+  client: KubeClient,
+  { name, resourceVersion }: KairosNodeView,
+  message: string | null = null,
+): Promise<void> {
+  const change = { step: null, stepSince: null, message: message?.slice(0, 4000) ?? null };
+  await patchKairosNodeStatus(client, name, change, resourceVersion);
 }

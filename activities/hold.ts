@@ -13,21 +13,23 @@ export type HoldEnd =
   | { outcome: 'Taken'; message: string };
 
 /**
- * Resolves when a node that we cordoned, and whose image was not touched yet, is not ours any more. It is read once,
- * since the watch may lag behind our own cordon as well as behind a person's uncordon; then the shared watch wakes it,
- * of which nothing older counts than that read. Rejects with the signal's reason.
+ * Resolves when a node that we cordoned, and whose image was not touched yet, is not ours any more, as the shared watch
+ * tells. It may lag behind our own cordon: nothing older counts than the version that carries it. Where that is not
+ * known (the Node was cordoned by an earlier version of this operator) it is read once. Rejects with the signal's reason.
  */
 export async function untilHoldEnds(view: ClusterView, hand: NodeInHand, signal: AbortSignal): Promise<HoldEnd> {
-  const live = await orNone(readNode(view.client, hand.node.name));
+  const untilSeenToEnd = (version: string) =>
+    view.nodes.waitFor<HoldEnd>(
+      hand.node.name,
+      (node) => (node !== undefined && isOlder(node.resourceVersion, version) ? undefined : endOf(node)),
+      signal,
+    );
   const endOf = (node: NodeView | undefined): HoldEnd | undefined => {
     if (node?.uid !== hand.node.uid || node.bootID !== hand.bootID) return { outcome: 'BootChanged' };
     const taken = takenFromUs(node, hand.workflowID, true);
     return taken === undefined ? undefined : { outcome: 'Taken', message: `${taken}; its image was not touched` };
   };
-  const isOld = (node: NodeView | undefined) =>
-    node !== undefined && live !== undefined && isOlder(node.resourceVersion, live.resourceVersion);
-  return (
-    endOf(live) ??
-    view.nodes.waitFor<HoldEnd>(hand.node.name, (node) => (isOld(node) ? undefined : endOf(node)), signal)
-  );
+  if (hand.cordonedVersion !== undefined) return untilSeenToEnd(hand.cordonedVersion);
+  const live = await orNone(readNode(view.client, hand.node.name));
+  return endOf(live) ?? untilSeenToEnd(live?.resourceVersion ?? '');
 }

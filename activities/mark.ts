@@ -36,6 +36,17 @@ export type MarkAnswer =
  */
 export async function markNode(view: ClusterView, hand: Marking): Promise<MarkAnswer> {
   assertCluster(view, hand.cluster);
+  let isMarked = false;
+  try {
+    const answer = await markOrRefuse(view, hand);
+    isMarked = answer.outcome === 'Marked';
+    return answer;
+  } finally {
+    if (!isMarked) view.nodePods.forget(hand.node.name);
+  }
+}
+
+async function markOrRefuse(view: ClusterView, hand: Marking): Promise<MarkAnswer> {
   const mark = await failWhereGone(view, hand.node, () => writeMark(view, hand));
   if ('refused' in mark) return { outcome: 'Full', reason: mark.refused };
   if ('cannotDrain' in mark) return { outcome: 'Refused', message: mark.cannotDrain };
@@ -66,15 +77,19 @@ function orderOf(node: NodeView | undefined, hand: NodeInHand, version: string):
 }
 
 /**
- * Decided on a fresh read and written only to that version: a node cordoned by somebody meanwhile is not claimed.
- * Answers the version that carries the mark.
+ * Written only to the version that it was decided on: a node cordoned by somebody meanwhile is not claimed. What the
+ * watch shows is enough to go on, as the write fails where that is not the present version; what speaks against the
+ * mark is read afresh first. Answers the version that carries the mark.
  */
 async function writeMark(
   view: ClusterView,
   hand: Marking,
 ): Promise<{ refused: string } | { cannotDrain: string } | { version: string; notReadyBefore?: string[] }> {
+  const seen = sameNode(view, hand.node);
+  let known = seen !== undefined && mayBeMarked(view, hand, seen) ? seen : undefined;
   for (;;) {
-    const node = await readNode(view.client, hand.node.name);
+    const node = known ?? (await readNode(view.client, hand.node.name));
+    known = undefined;
     if (node.uid !== hand.node.uid) return { refused: `node ${node.name} was replaced by another one` };
     if (node.owner === hand.workflowID) {
       // The first run of this step has not written yet: the mark is one that a lost workflow left behind.
@@ -82,10 +97,9 @@ async function writeMark(
         ? { version: node.resourceVersion }
         : { refused: `node ${node.name} carries the mark of an earlier run` };
     }
-    const takesOver = hand.takesOver !== undefined && node.owner === hand.takesOver;
-    const closed = nodeClosed(node, takesOver) ?? (takesOver ? undefined : staleNow(view, hand, node));
+    const closed = closedForMark(view, hand, node);
     if (closed !== undefined) return { refused: closed.reason };
-    const pods = hand.drains === true ? await listPodsOnNode(view.client, node.name) : undefined;
+    const pods = hand.drains === true ? await view.nodePods.list(node.name) : undefined;
     const cannotDrain = pods && refusedByDrain(view, hand, pods);
     if (cannotDrain !== undefined) return { cannotDrain };
     try {
@@ -96,6 +110,14 @@ async function writeMark(
       if (!isReason(error, 'Conflict')) throw error;
     }
   }
+}
+
+const mayBeMarked = (view: ClusterView, hand: NodeInHand, node: NodeView) =>
+  node.owner !== hand.workflowID && closedForMark(view, hand, node) === undefined;
+
+function closedForMark(view: ClusterView, hand: NodeInHand, node: NodeView): ClosedGate | undefined {
+  const takesOver = hand.takesOver !== undefined && node.owner === hand.takesOver;
+  return nodeClosed(node, takesOver) ?? (takesOver ? undefined : staleNow(view, hand, node));
 }
 
 /**
@@ -121,6 +143,12 @@ async function takeMarkBack(view: ClusterView, hand: NodeInHand): Promise<void> 
   }
 }
 
+/** `version`: of the Node, with our cordon; absent in older histories. */
+interface CordonAnswer {
+  notReadyBefore: string[];
+  version?: string;
+}
+
 /**
  * Stamps what the node should run, then cordons it. The stamp comes first: a field that somebody else holds means the
  * node is refused before it is disrupted. Both writes may be repeated. Answers which of its pods did not work before.
@@ -128,23 +156,22 @@ async function takeMarkBack(view: ClusterView, hand: NodeInHand): Promise<void> 
  * @throws ApplicationFailure `MarkLost` (not retried) when the node does not carry our mark any more, `NodeGone` (not
  *   retried) when it is not there any more
  */
-export async function cordonNode(view: ClusterView, hand: NodeInHand): Promise<{ notReadyBefore: string[] }> {
+export async function cordonNode(view: ClusterView, hand: NodeInHand): Promise<CordonAnswer> {
   assertCluster(view, hand.cluster);
   await showStep(view, hand, 'Cordon', `cordoning, to upgrade to ${hand.target.version}`);
   return failWhereGone(view, hand.node, async () => {
     await stampSpec(view, hand);
     const notReadyBefore =
       hand.notReadyBefore ?? podsNotReady(view, hand, await listPodsOnNode(view.client, hand.node.name));
-    await cordon(view, hand);
-    return { notReadyBefore };
+    return { notReadyBefore, version: await cordon(view, hand) };
   });
 }
 
 /**
- * Cordons only the version that carries our mark: of a workflow that was terminated an attempt may still be running,
+ * Cordons only the version that carries our mark, and answers the one that is cordoned: of a workflow that was terminated an attempt may still be running,
  * and must not cordon a node that has been given back meanwhile.
  */
-async function cordon(view: ClusterView, hand: NodeInHand): Promise<void> {
+async function cordon(view: ClusterView, hand: NodeInHand): Promise<string> {
   const isOurs = (node: NodeView | undefined) => node?.uid === hand.node.uid && node.owner === hand.workflowID;
   const seen = sameNode(view, hand.node);
   let node = seen !== undefined && isOurs(seen) ? seen : await readNode(view.client, hand.node.name);
@@ -155,8 +182,8 @@ async function cordon(view: ClusterView, hand: NodeInHand): Promise<void> {
         'MarkLost',
       );
     try {
-      await writeNode(view.client, node.name, { unschedulable: true, resourceVersion: node.resourceVersion });
-      return;
+      const { resourceVersion } = node;
+      return (await writeNode(view.client, node.name, { unschedulable: true, resourceVersion })).resourceVersion;
     } catch (error) {
       if (!isReason(error, 'Conflict')) throw error;
       node = await readNode(view.client, hand.node.name);
@@ -168,11 +195,9 @@ async function stampSpec(view: ClusterView, hand: NodeInHand): Promise<void> {
   if (hand.request.kind === 'KairosNode') return;
   const source = { rollout: hand.rolloutID, uid: hand.request.uid, generation: hand.request.generation };
   try {
-    await applyKairosNodeSpec(view.client, hand.node.name, {
-      version: hand.target.version,
-      image: hand.target.image,
-      source,
-    });
+    const { version, image } = hand.target;
+    const seenUID = view.kairosNodes.get(hand.node.name)?.uid;
+    await applyKairosNodeSpec(view.client, hand.node.name, { version, image, source }, seenUID);
   } catch (error) {
     if (!(error instanceof KubeError) || error.reason !== 'Conflict' || error.causes.length === 0) throw error;
     const held = error.causes.map((cause) => cause.message).join('; ');

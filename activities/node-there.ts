@@ -3,6 +3,7 @@ import type { NodeRef } from '../api/messages.ts';
 import { isReason } from '../kube/errors.ts';
 import { readNode } from '../kube/nodes.ts';
 import { type ClusterView, sameNode } from './cluster-view.ts';
+import { firstOf } from './waiting.ts';
 
 /** Thrown inside a wait when its node was deleted or replaced; never leaves an activity. */
 export class NodeGone extends Error {
@@ -49,15 +50,7 @@ export async function whileThere<T>(
   signal: AbortSignal,
   wait: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const ended = new AbortController();
-  const either = AbortSignal.any([signal, ended.signal]);
-  const waits = [wait(either), untilGone(view, node, either)];
-  try {
-    return await Promise.race(waits);
-  } finally {
-    ended.abort(new NodeGone(node.name));
-    await Promise.allSettled(waits);
-  }
+  return firstOf<T>(signal, wait, (either) => untilGone(view, node, either));
 }
 
 async function untilGone(view: ClusterView, node: NodeRef, signal: AbortSignal): Promise<never> {

@@ -7,7 +7,7 @@ import { type ClusterView, assertCluster, sameNode, untilSeen } from './cluster-
 import { GateStatus } from './gate-status.ts';
 import { closedGate, endedBefore, readSuperseded } from './gates.ts';
 import { ImageKeeper } from './pre-pull.ts';
-import { DeadlinePassed, pause, waitInActivity } from './waiting.ts';
+import { DeadlinePassed, firstOf, pause, waitInActivity } from './waiting.ts';
 
 /** How long a node that was refused a moment ago is left alone, where nothing is seen that refuses it. */
 const UNSEEN_MS = 1000;
@@ -63,7 +63,7 @@ export async function waitForPlace(view: ClusterView, input: PlaceInput): Promis
     if (!answer.open) message = `Skipped: ${answer.reason}`;
     return answer;
   } finally {
-    await status.clear(message);
+    await waitInActivity(undefined, (signal) => status.clear(message, signal));
   }
 }
 
@@ -148,15 +148,11 @@ async function untilOpen(
 ): Promise<void> {
   const decide = () => (closed() === undefined ? true : undefined);
   while (decide() === undefined) {
-    const over = new AbortController();
-    const either = AbortSignal.any([signal, over.signal]);
-    const waits = [untilSeen(view, decide, either), pause(LOOK_MS, either)];
-    try {
-      await Promise.race(waits);
-    } finally {
-      over.abort(new Error('looked'));
-      await Promise.allSettled(waits);
-    }
+    await firstOf<unknown>(
+      signal,
+      (either) => untilSeen(view, decide, either),
+      (either) => pause(LOOK_MS, either),
+    );
     if (decide() === undefined) look();
   }
 }

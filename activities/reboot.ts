@@ -5,7 +5,7 @@ import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { rebootPod } from './manifests.ts';
 import { createPodToFinish, podToFinish } from './served-namespace.ts';
 import { showStep } from './step-status.ts';
-import { pause, waitInActivity } from './waiting.ts';
+import { firstOf, pause, waitInActivity } from './waiting.ts';
 
 export type RebootAnswer = { outcome: 'BootChanged' } | { outcome: 'NeverRebooted' };
 
@@ -17,6 +17,9 @@ const MADE_AGAIN = 20;
 /** Timers hold at most 2^31-1 ms; a try is shorter than that, or as good as endless. */
 const LONGEST_PAUSE_MS = 2_000_000_000;
 
+/** What is shown of a node that reboots; also with the end of the write that comes before. */
+export const rebootText = ({ target }: NodeInHand) => `rebooting into ${target.version}`;
+
 /**
  * Asks for the reboot by a small pod that reboots only in the boot that it was made for, so it may be made again as
  * often as one likes. How that pod ends says nothing: only a new boot id on the Node does. One that is deleted or evicted
@@ -27,7 +30,7 @@ const LONGEST_PAUSE_MS = 2_000_000_000;
  */
 export async function rebootNode(view: ClusterView, hand: NodeInHand): Promise<RebootAnswer> {
   assertCluster(view, hand.cluster);
-  await showStep(view, hand, 'Reboot', `rebooting into ${hand.target.version}`);
+  await showStep(view, hand, 'Reboot', rebootText(hand));
   return waitInActivity(undefined, async (signal) => {
     const tryMs = hand.spec.rebootTimeoutMs / TRIES;
     // A worker that was away goes on with the try that it is time for.
@@ -78,15 +81,11 @@ async function untilItLeftByPod(
   pod: ReturnType<typeof rebootPod>,
   signal: AbortSignal,
 ): Promise<true> {
-  const left = new AbortController();
-  const either = AbortSignal.any([signal, left.signal]);
-  const waits = [untilItLeft(view, hand, either), keepPod(view, hand, pod, either)];
-  try {
-    return await Promise.race(waits);
-  } finally {
-    left.abort(new Error('answered'));
-    await Promise.allSettled(waits);
-  }
+  return firstOf<true>(
+    signal,
+    (either) => untilItLeft(view, hand, either),
+    (either) => keepPod(view, hand, pod, either),
+  );
 }
 
 /** Never resolves. A pod that kubelet has ended is deleted first; one that did its work and failed at nothing stays. */

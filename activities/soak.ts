@@ -1,7 +1,8 @@
 import type { NodeInHand } from '../api/messages.ts';
 import type { AttemptEvidence, Verdict } from '../api/types.ts';
 import { KubeError } from '../kube/errors.ts';
-import { listPodsOnNode, watchPodsOnNode, type PodView } from '../kube/pods.ts';
+import { type NodeView, readNode } from '../kube/nodes.ts';
+import { listPodsOnNode, type PodView } from '../kube/pods.ts';
 import type { Reflector } from '../kube/reflector.ts';
 import { formatDuration } from '../policy/duration.ts';
 import {
@@ -13,11 +14,11 @@ import {
   type Trouble,
 } from '../policy/soak.ts';
 import { resolveSoakChecks } from '../policy/strategy.ts';
-import { answerInTime, askedAtMs, contactNeededMs, lookNow } from './contact.ts';
+import { answerInTime, askedAtMs, contactNeededMs, lookNow, orNone, untilInContact } from './contact.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { showStep } from './step-status.ts';
 import { type Judged, evidenceNow, judgeSeen, untilJudged } from './verify.ts';
-import { pause, waitInActivity } from './waiting.ts';
+import { firstOf, pause, waitInActivity } from './waiting.ts';
 
 /**
  * `verdict`: what the node turned out to be, where that is known better than Lost, and `evidence` what for. `note`: what a person should know of
@@ -47,11 +48,11 @@ const MARGIN_MS = 1000;
 export async function soakNode(view: ClusterView, hand: NodeInHand): Promise<SoakAnswer> {
   assertCluster(view, hand.cluster);
   await showStep(view, hand, 'Soak', `must stay Ready for ${formatDuration(hand.spec.soakMs)}`);
-  const pods = watchPodsOnNode(view.client, hand.node.name);
+  const { pods, close } = view.nodePods.open(hand.node.name);
   try {
     return await waitInActivity(undefined, (signal) => new Soak(view, hand, pods, signal).answer());
   } finally {
-    pods.stop();
+    close();
   }
 }
 
@@ -59,8 +60,8 @@ export async function soakNode(view: ClusterView, hand: NodeInHand): Promise<Soa
 type Break = 'NotReady' | Trouble;
 
 class Soak {
-  /** Since when nothing has broken, in which boot, and from where restarts are counted. */
-  private begun: { atMs: number; bootID: string; restarts: Restarts } | undefined;
+  /** Since when nothing has broken, how long that has to last, in which boot, and from where restarts are counted. */
+  private begun: { atMs: number; forMs: number; bootID: string; restarts: Restarts } | undefined;
   private lastBreak: Break | undefined;
   private shown = '';
   private readonly firstBootID: string | undefined;
@@ -84,7 +85,8 @@ class Soak {
     const { soakMs, rebootTimeoutMs } = hand.spec;
     const nodeDueMs = askedAtMs() + soakMs + rebootTimeoutMs;
     const podsDueMs = askedAtMs() + soakMs + this.checks.timeoutMs;
-    for (let dueMs = Math.min(nodeDueMs, podsDueMs); ; dueMs = Math.max(nodeDueMs, podsDueMs)) {
+    let isLast = false;
+    for (let dueMs = Math.min(nodeDueMs, podsDueMs); ;) {
       // A worker that comes late to it, or was away meanwhile, has to see a whole soak before it says no.
       const contactMs = contactNeededMs(hand) + soakMs + 2 * MARGIN_MS;
       const due = { atMs: Math.max(dueMs, Date.now() + soakMs + 2 * MARGIN_MS), signal, contactMs };
@@ -102,10 +104,22 @@ class Soak {
         await pause(MARGIN_MS, signal);
         continue;
       }
-      const broken = node.ready ? ((await this.troubleNow()) ?? this.lastBreak) : 'NotReady';
-      if (broken !== undefined && broken !== 'NotReady') {
-        if (Date.now() >= podsDueMs) return { ...this.unhealthy(broken), evidence: evidenceNow(hand, look) };
-      } else if (Date.now() >= nodeDueMs) return { ...this.unsteady(node.ready), evidence: evidenceNow(hand, look) };
+      const now = node.ready ? await this.troubleNow() : 'NotReady';
+      // Nothing is broken at this moment: the soak that is under way is seen to its end. Only where that breaks, too,
+      // is it said to have broken.
+      const broken = now ?? (isLast ? this.lastBreak : undefined);
+      if (broken === undefined) {
+        isLast = true;
+        this.lastBreak = undefined;
+        continue;
+      }
+      const itsDueMs = broken === 'NotReady' ? nodeDueMs : podsDueMs;
+      if (Date.now() >= itsDueMs) {
+        const evidence = evidenceNow(hand, look);
+        return { ...(broken === 'NotReady' ? this.unsteady(node.ready) : this.unhealthy(broken)), evidence };
+      }
+      isLast = false;
+      dueMs = itsDueMs;
     }
   }
 
@@ -146,9 +160,12 @@ class Soak {
         await this.untilSeen(() => keyOf(this.brokenNow()) !== keyOf(broken), signal);
         continue;
       }
-      const begun = (this.begun ??= this.begin(node.bootID));
-      await this.show(undefined);
-      const leftMs = begun.atMs + hand.spec.soakMs - Date.now();
+      if (this.begun === undefined) {
+        this.begun = this.begin(node.bootID, hand.spec.soakMs);
+        await this.show(undefined);
+      }
+      const { begun } = this;
+      const leftMs = begun.atMs + begun.forMs - Date.now();
       if (leftMs > 0) {
         await this.untilSeen(() => this.brokenNow() !== undefined, signal, leftMs);
         continue;
@@ -162,7 +179,14 @@ class Soak {
   /** Not what a watch says that may hang: a soak is over when the API server has been asked. */
   private async ask(bootID: string, signal: AbortSignal): Promise<'Steady' | Judged | undefined> {
     const { view, hand } = this;
-    const { node } = await lookNow(view, hand, signal);
+    let node: NodeView | undefined;
+    try {
+      node = await orNone(readNode(view.client, hand.node.name));
+    } catch (error) {
+      if (!(error instanceof KubeError && error.retryable)) throw error;
+      await this.beginAfterOutage(bootID, signal);
+      return undefined;
+    }
     // One that is gone is about to be seen as such.
     if (node?.uid !== hand.node.uid) return undefined;
     const broken = !node.ready || node.bootID !== bootID ? 'NotReady' : await this.troubleNow();
@@ -174,8 +198,20 @@ class Soak {
     return judged === undefined || judged.verdict === 'Succeeded' ? 'Steady' : judged;
   }
 
-  private begin(bootID: string) {
-    return { atMs: Date.now(), bootID, restarts: restartsOf(this.pods.values()) };
+  private begin(bootID: string, forMs: number) {
+    return { atMs: Date.now(), forMs, bootID, restarts: restartsOf(this.pods.values()) };
+  }
+
+  /**
+   * What the Node says right after an outage of the API server was written before it: a soak is only seen from then on,
+   * and for as long as it takes until a node that is silent is not called Ready any more.
+   */
+  private async beginAfterOutage(bootID: string, signal: AbortSignal): Promise<void> {
+    this.begun = undefined;
+    await pause(MARGIN_MS, signal);
+    await untilInContact(this.view, 1, signal);
+    this.begun = this.begin(bootID, Math.max(this.hand.spec.soakMs, contactNeededMs(this.hand)));
+    await this.show('Away');
   }
 
   private async breaks(broken: Break): Promise<void> {
@@ -207,40 +243,34 @@ class Soak {
     }
   }
 
-  /** Says what the soak waits for, once for each pod. */
-  private async show(broken: Break | undefined): Promise<void> {
+  /** Says what the soak waits for, once for each pod, and when it begins anew. */
+  private async show(broken: Break | 'Away' | undefined): Promise<void> {
     const key = keyOf(broken);
     if (key === this.shown) return;
     this.shown = key;
-    const soak = `must stay Ready for ${formatDuration(this.hand.spec.soakMs)}`;
+    const soak = `must stay Ready for ${formatDuration(this.begun?.forMs ?? this.hand.spec.soakMs)}`;
     const since = new Date().toISOString();
+    const begun = `, begun anew at ${since}${broken === 'Away' ? ', as the API server was away' : ''}`;
     const now =
-      broken === undefined
-        ? `, begun anew at ${since}`
+      broken === undefined || broken === 'Away'
+        ? begun
         : `: waits since ${since}, ${broken === 'NotReady' ? 'it is not Ready' : broken.text}`;
     await showStep(this.view, this.hand, 'Soak', `${soak}${now}`);
   }
 
   /** Until it is so, as the watches of Nodes and pods tell, or until the time is over. */
   private async untilSeen(isSo: () => boolean, signal: AbortSignal, leftMs?: number): Promise<void> {
-    const seen = new AbortController();
-    const either = AbortSignal.any([signal, seen.signal]);
     const decide = () => (isSo() ? true : undefined);
-    const waits: Promise<unknown>[] = [
-      this.view.nodes.waitFor(this.hand.node.name, decide, either),
-      this.pods.waitFor(undefined, decide, either),
-      ...(leftMs === undefined ? [] : [pause(leftMs, either)]),
-    ];
-    try {
-      await Promise.race(waits);
-    } finally {
-      seen.abort(new Error('answered'));
-      await Promise.allSettled(waits);
-    }
+    await firstOf<unknown>(
+      signal,
+      (either) => this.view.nodes.waitFor(this.hand.node.name, decide, either),
+      (either) => this.pods.waitFor(undefined, decide, either),
+      ...(leftMs === undefined ? [] : [(either: AbortSignal) => pause(leftMs, either)]),
+    );
   }
 }
 
-function keyOf(broken: Break | 'Gone' | undefined): string {
+function keyOf(broken: Break | 'Gone' | 'Away' | undefined): string {
   return broken === undefined || typeof broken === 'string' ? (broken ?? '') : broken.key;
 }
 

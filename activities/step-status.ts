@@ -42,7 +42,44 @@ export const NO_BLOCKERS = { blockers: null, blockedPods: null } satisfies Block
 
 /** A drain that was killed could not take its blockers back: the next step does. Its next attempt takes them up. */
 const leftBlockers = (now: KairosNodeStatus | undefined, step: Step): Blockers =>
-  now?.blockers === undefined || step === 'Drain' ? {} : NO_BLOCKERS;
+  // A drain that ended well leaves them to the write that follows, which the watch may not have shown yet.
+  step === 'Upgrade' || (now?.blockers !== undefined && step !== 'Drain') ? NO_BLOCKERS : {};
+
+/** Whether what a KairosNode says is of this attempt, in this workflow. */
+export function isOfHand(now: KairosNodeStatus | undefined, hand: NodeInHand): now is KairosNodeStatus {
+  return (
+    now?.workflowID === hand.workflowID &&
+    now.upgradeState === 'InProgress' &&
+    now.inHand?.startedAt === hand.startedAt &&
+    now.inHand.recoveredAt === hand.recoveredAt
+  );
+}
+
+const isAtStep = (now: KairosNodeStatus | undefined, hand: NodeInHand, step: Step): now is KairosNodeStatus =>
+  isOfHand(now, hand) && now.step === step;
+
+/**
+ * What a KairosNode is told of a step, for writes that tell more than that. `now`: what it says so far. The time at
+ * which the step began stays where it is in it already.
+ */
+export function stepChange(
+  now: KairosNodeStatus | undefined,
+  hand: NodeInHand,
+  step: Step,
+  message: string,
+  blockers?: Blockers,
+): KairosNodeStatusChange {
+  return {
+    upgradeState: 'InProgress',
+    step,
+    message,
+    rollout: hand.rolloutID,
+    workflowID: hand.workflowID,
+    inHand: inHandOf(hand),
+    ...(isAtStep(now, hand, step) ? {} : { stepSince: new Date().toISOString() }),
+    ...(blockers ?? leftBlockers(now, step)),
+  };
+}
 
 /**
  * Writes to the KairosNode which step its node is in: one write a step, by the activity that does the step. Repeating
@@ -58,25 +95,10 @@ export async function showStep(
 ): Promise<void> {
   if (sameNode(view, hand.node) === undefined) return;
   const now = view.kairosNodes.get(hand.node.name)?.status;
-  const same =
-    now?.step === step &&
-    now.workflowID === hand.workflowID &&
-    now.upgradeState === 'InProgress' &&
-    now.inHand?.startedAt === hand.startedAt &&
-    now.inHand.recoveredAt === hand.recoveredAt;
-  const told = same && now.inHand?.drain?.message === hand.drain?.message;
+  const told = isAtStep(now, hand, step) && now.inHand?.drain?.message === hand.drain?.message;
   if (told && now.message === message && blockers === undefined) return;
   try {
-    await patchKairosNodeStatus(view.client, hand.node.name, {
-      upgradeState: 'InProgress',
-      step,
-      message,
-      rollout: hand.rolloutID,
-      workflowID: hand.workflowID,
-      inHand: inHandOf(hand),
-      ...(same ? {} : { stepSince: new Date().toISOString() }),
-      ...(blockers ?? leftBlockers(now, step)),
-    });
+    await patchKairosNodeStatus(view.client, hand.node.name, stepChange(now, hand, step, message, blockers));
   } catch (error) {
     if (!isReason(error, 'NotFound')) throw error;
   }

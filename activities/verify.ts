@@ -8,7 +8,7 @@ import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { readByPod } from './evidence-pod.ts';
 import { untilItLeft, wasForced } from './reboot.ts';
 import { showStep } from './step-status.ts';
-import { waitInActivity } from './waiting.ts';
+import { firstOf, waitInActivity } from './waiting.ts';
 
 /** `bootID`: the boot that was judged; empty where the node is gone. `evidence`: what it was judged by. */
 export type Judged = Judgement & { bootID: string; evidence?: AttemptEvidence };
@@ -65,23 +65,17 @@ async function judgeLate(view: ClusterView, hand: NodeInHand, { atMs, signal }: 
     'Verify',
     'its agent has not reported from the new boot: a pod reads the node in its place',
   );
-  const ended = new AbortController();
-  const either = AbortSignal.any([signal, ended.signal]);
-  const podDue = { atMs: atMs + hand.spec.rebootTimeoutMs / 3, signal: either };
-  const waits = [
-    untilJudged(view, hand, either),
-    readByPod(view, hand, bootID, podDue).then((reading) => {
+  return firstOf(
+    signal,
+    (either) => untilJudged(view, hand, either),
+    async (either) => {
+      const podDue = { atMs: atMs + hand.spec.rebootTimeoutMs / 3, signal: either };
+      const reading = await readByPod(view, hand, bootID, podDue);
       const { report } = reading;
       const read = report === undefined ? evidence : { ...evidence, report };
       return judgedBy(read, judgeByPod(evidence, waitedFor(hand), reading), 'pod');
-    }),
-  ];
-  try {
-    return await Promise.race(waits);
-  } finally {
-    ended.abort(new Error('answered'));
-    await Promise.allSettled(waits);
-  }
+    },
+  );
 }
 
 /** What the watches have evidence for, if anything. */
@@ -95,15 +89,11 @@ export function judgeSeen(view: ClusterView, hand: NodeInHand): Judged | undefin
 export async function untilJudged(view: ClusterView, hand: NodeInHand, signal: AbortSignal): Promise<Judged> {
   const { name } = hand.node;
   const decide = () => judgeSeen(view, hand);
-  const ended = new AbortController();
-  const either = AbortSignal.any([signal, ended.signal]);
-  const waits = [view.nodes.waitFor(name, decide, either), view.kairosNodes.waitFor(name, decide, either)];
-  try {
-    return await Promise.race(waits);
-  } finally {
-    ended.abort(new Error('answered'));
-    await Promise.allSettled(waits);
-  }
+  return firstOf(
+    signal,
+    (either) => view.nodes.waitFor(name, decide, either),
+    (either) => view.kairosNodes.waitFor(name, decide, either),
+  );
 }
 
 function judgeNow(hand: NodeInHand, look: LiveLook): Judged | undefined {

@@ -55,6 +55,22 @@ export async function waitInActivity<T>(
 }
 
 /**
+ * The answer of the wait that ends first. The signal of the others is aborted then, and they are over when this resolves.
+ * Rejects with what the first one to end throws, and with the reason of `signal`.
+ */
+export async function firstOf<T>(signal: AbortSignal, ...waits: ((signal: AbortSignal) => Promise<T>)[]): Promise<T> {
+  const answered = new AbortController();
+  const either = AbortSignal.any([signal, answered.signal]);
+  const running = waits.map((wait) => wait(either));
+  try {
+    return await Promise.race(running);
+  } finally {
+    answered.abort(new Error('answered'));
+    await Promise.allSettled(running);
+  }
+}
+
+/**
  * The answer of a part of a wait, or undefined when `atMs` came first; the part is then over, too. Rejects with what it
  * throws, and with the signal's reason.
  */

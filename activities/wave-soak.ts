@@ -46,7 +46,7 @@ export async function soakWave(view: ClusterView, input: WaveSoakInput): Promise
     );
   } finally {
     stop();
-    await soak.showNone();
+    await waitInActivity(undefined, (signal) => soak.showNone(signal));
   }
 }
 
@@ -70,6 +70,7 @@ class WaveSoak {
   private readonly notReady = new Map<string, Broken>();
   private wake: () => void = () => undefined;
   private shown: { node: NodeRef; status: GateStatus } | undefined;
+  private signal = AbortSignal.abort();
   /** Until when nothing is judged, because nobody has seen the nodes for a while. */
   private blindUntilMs = 0;
 
@@ -87,6 +88,7 @@ class WaveSoak {
   }
 
   async answer(signal: AbortSignal): Promise<PlaceAnswer> {
+    this.signal = signal;
     const { waveSoakMs, spec, wave } = this.input;
     if (this.nodes.length === 0) return { open: true };
     const dueMs = Math.max(askedAtMs() + waveSoakMs + spec.gateTimeoutMs, Date.now() + waveSoakMs + MARGIN_MS);
@@ -112,13 +114,18 @@ class WaveSoak {
   }
 
   /** The wait is over: nothing is shown of it. */
-  async showNone(): Promise<void> {
-    await this.shown?.status.clear(null);
+  async showNone(signal: AbortSignal): Promise<void> {
+    await this.shown?.status.clear(null, signal);
+  }
+
+  /** What was shown is taken back beside the wait, which says on its own what it is for. */
+  private showAnother(): void {
+    void this.showNone(this.signal).catch(() => undefined);
   }
 
   private begin() {
     this.says = `soaks since ${new Date().toISOString()}`;
-    void this.showNone();
+    this.showAnother();
     this.shown = undefined;
     const seen = this.nodes.map(({ name }) => [name, this.view.nodes.get(name)?.bootID ?? ''] as const);
     return { atMs: Date.now(), bootIDs: new Map(seen) };
@@ -159,7 +166,7 @@ class WaveSoak {
     this.last = broken;
     this.says = broken.text;
     if (this.shown?.node.name !== broken.node.name) {
-      void this.showNone();
+      this.showAnother();
       this.shown = { node: broken.node, status: new GateStatus(this.view, { ...this.input, node: broken.node }) };
     }
     const reason = `${broken.text}; the soak of wave ${this.input.wave} begins anew when it is well`;

@@ -6,7 +6,7 @@ import { KubeError, isReason } from '../kube/errors.ts';
 import { type JobView, createJob, deleteJob, readJob } from '../kube/jobs.ts';
 import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import type { PodView } from '../kube/pods.ts';
-import { readNode } from '../kube/nodes.ts';
+import { type NodeView, readNode } from '../kube/nodes.ts';
 import { formatDuration } from '../policy/duration.ts';
 import { takenFromUs } from '../policy/ownership.ts';
 import { judgeGone } from '../policy/verdict.ts';
@@ -17,9 +17,10 @@ import { askedAtMs, lookNow, orNone } from './contact.ts';
 import { type WriteStep, writeJob, writeJobName } from './manifests.ts';
 import { isGone } from './node-there.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
-import { inHandOf, showStep } from './step-status.ts';
+import { inHandOf, showStep, stepChange } from './step-status.ts';
+import { rebootText } from './reboot.ts';
 import { onTrustedBoot } from './trusted-boot.ts';
-import { pause, waitInActivity } from './waiting.ts';
+import { firstOf, pause, waitInActivity } from './waiting.ts';
 
 export type WriteAnswer =
   | { outcome: 'Written' }
@@ -131,7 +132,7 @@ async function writeOnce(
   const ended = await waitForWriter(view, { hand, step, job }, signal);
   switch (ended.outcome) {
     case 'Written':
-      await keepRecord(view, hand, writeRecord(step, hand.bootID, ended.pod), true);
+      await keepWritten(view, hand, writeRecord(step, hand.bootID, ended.pod));
       return { outcome: 'Written' };
     case 'BootChanged':
       return leftItsBoot(view, hand, step, job);
@@ -174,21 +175,30 @@ async function leftItsBoot(
   return { outcome: 'BootChanged', gone: judgeGone(hand.node.name).message };
 }
 
-/** Keeps how a write ended, and with it what is in the recovery system now. Repeating it changes nothing but a time. */
-async function keepRecord(view: ClusterView, hand: NodeInHand, record: WriteRecord, written = false): Promise<void> {
-  const writes = withRecord(view.kairosNodes.get(hand.node.name)?.status.inHand?.writes, record);
-  const { image, digest, version } = hand.target;
-  const recovery = {
-    image,
-    version,
-    ...defined({ digest }),
-    writtenAt: new Date().toISOString(),
-    rollout: hand.rolloutID,
-  };
-  await patchWhereThere(view, hand, {
-    inHand: { ...inHandOf(hand), writes },
-    ...(written && record.step === 'recovery' ? { recovery } : {}),
-  });
+/** Keeps how a write ended. Repeating it changes nothing. */
+async function keepRecord(view: ClusterView, hand: NodeInHand, record: WriteRecord): Promise<void> {
+  await patchWhereThere(view, hand, { inHand: { ...inHandOf(hand), writes: withEarlier(view, hand, record) } });
+}
+
+const withEarlier = (view: ClusterView, { node }: NodeInHand, record: WriteRecord) =>
+  withRecord(view.kairosNodes.get(node.name)?.status.inHand?.writes, record);
+
+/**
+ * Keeps how a write ended that succeeded, and with it what comes of it, in one write: what is in the recovery system now;
+ * or that the node reboots, which is the next step. Repeating it changes nothing but a time.
+ */
+async function keepWritten(view: ClusterView, hand: NodeInHand, record: WriteRecord): Promise<void> {
+  const writes = withEarlier(view, hand, record);
+  if (record.step === 'recovery') {
+    const { image, digest, version } = hand.target;
+    const writtenAt = new Date().toISOString();
+    const recovery = { image, version, ...defined({ digest }), writtenAt, rollout: hand.rolloutID };
+    await patchWhereThere(view, hand, { inHand: { ...inHandOf(hand), writes }, recovery });
+    return;
+  }
+  const now = view.kairosNodes.get(hand.node.name)?.status;
+  const change = stepChange(now, hand, 'Reboot', rebootText(hand));
+  await patchWhereThere(view, hand, { ...change, inHand: { ...inHandOf(hand), writes } });
 }
 
 /** A KairosNode that is gone stops no upgrade. */
@@ -216,32 +226,23 @@ interface Writing {
 
 async function waitForWriter(view: ClusterView, writing: Writing, signal: AbortSignal): Promise<Ended> {
   const { hand, job } = writing;
-  const ended = new AbortController();
-  const either = AbortSignal.any([signal, ended.signal]);
-  const bootChanged = view.nodes.waitFor<Ended>(
-    hand.node.name,
-    (node) => (node?.uid === hand.node.uid && node.bootID === hand.bootID ? undefined : { outcome: 'BootChanged' }),
-    either,
+  const leftBoot = (node: NodeView | undefined): Ended | undefined =>
+    node?.uid === hand.node.uid && node.bootID === hand.bootID ? undefined : { outcome: 'BootChanged' };
+  const writerEnd = (): Ended | undefined => {
+    for (const pod of podsOf(view, job)) {
+      const answer = writeOutcome(hand.node.name, endOf(pod));
+      // It did nothing, since the machine is in another boot: the Node is about to say so.
+      if (answer !== undefined && answer.outcome !== 'AnotherBoot') return { ...answer, pod: endOf(pod) };
+    }
+    return undefined;
+  };
+  return firstOf<Ended>(
+    signal,
+    (either) => view.pods.waitFor(undefined, writerEnd, either),
+    (either) => view.nodes.waitFor(hand.node.name, leftBoot, either),
+    (either) => untilGone(view, job, either),
+    (either) => saySlow(view, writing, either),
   );
-  const writer = view.pods.waitFor<Ended>(
-    undefined,
-    () => {
-      for (const pod of podsOf(view, job)) {
-        const answer = writeOutcome(hand.node.name, endOf(pod));
-        // It did nothing, since the machine is in another boot: the Node is about to say so.
-        if (answer !== undefined && answer.outcome !== 'AnotherBoot') return { ...answer, pod: endOf(pod) };
-      }
-      return undefined;
-    },
-    either,
-  );
-  const waits = [writer, bootChanged, untilGone(view, job, either), saySlow(view, writing, either)];
-  try {
-    return await Promise.race(waits);
-  } finally {
-    ended.abort(new Error('answered'));
-    await Promise.allSettled(waits);
-  }
 }
 
 const podsOf = (view: ClusterView, { uid }: JobOfNode) =>

@@ -328,6 +328,8 @@ export interface NodeInHand extends RolloutContext {
   takesOver?: string;
   /** What its drain did that a person should know. */
   drain?: DrainRecord;
+  /** The version of the Node that carries our cordon: nothing older says anything about it. */
+  cordonedVersion?: string;
 }
 
 /** A node that is to be marked; `drains`: what refuses a drain refuses the node before it is touched. */

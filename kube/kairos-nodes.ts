@@ -1,6 +1,7 @@
 import { API_VERSION, KAIROS_GROUP, OPERATOR_FIELD_MANAGER, RETRY_ANNOTATION } from '../api/names.ts';
 import type { KairosNodeOperatorStatus, KairosNodeSpec, KairosNodeStatus } from '../api/types.ts';
 import type { KubeClient } from './client.ts';
+import { KubeError } from './errors.ts';
 import type { RawMetadata, RawObject } from './raw-object.ts';
 import { type Reflector, type ReflectorLog, startReflector } from './reflector.ts';
 
@@ -93,14 +94,28 @@ const evidenceOf = ({ evidence }: NonNullable<KairosNodeOperatorStatus['lastAtte
  * Server-side apply without force: `{}` gives back the fields that the operator holds. Rejects with `Conflict` when
  * somebody else holds one with another value; the error's causes name the field and its manager. Never creates:
  * rejects with `NotFound` when there is no such KairosNode, with `Conflict` when it has been replaced meanwhile.
+ * `seenUID`: what a watch has shown under this name; only where that is not it any more is it read.
  */
 export async function applyKairosNodeSpec(
   client: KubeClient,
   name: string,
   spec: KairosNodeSpec,
+  seenUID?: string,
 ): Promise<KairosNodeView> {
-  // An apply creates what is missing, unless it names the UID of what must be there.
-  const { uid } = await readKairosNode(client, name);
+  try {
+    // An apply creates what is missing, unless it names the UID of what must be there.
+    return await applySpec(client, name, spec, seenUID ?? (await readKairosNode(client, name)).uid);
+  } catch (error) {
+    const isAnother = seenUID !== undefined && error instanceof KubeError && isConflictOfUID(error);
+    if (!isAnother) throw error;
+    return applySpec(client, name, spec, (await readKairosNode(client, name)).uid);
+  }
+}
+
+/** A conflict about fields names them. */
+const isConflictOfUID = ({ reason, causes }: KubeError) => reason === 'Conflict' && causes.length === 0;
+
+async function applySpec(client: KubeClient, name: string, spec: KairosNodeSpec, uid: string): Promise<KairosNodeView> {
   const body = {
     apiVersion: `${KAIROS_GROUP}/${API_VERSION}`,
     kind: 'KairosNode',

@@ -3,7 +3,7 @@ import { KubeError, isReason } from './errors.ts';
 import { listAll } from './list.ts';
 import { pause } from './pause.ts';
 import { type RawObject, isOlder } from './raw-object.ts';
-import type { ReflectorLog, ReflectorTimings } from './reflector-parts.ts';
+import type { Listed, ReflectorLog, ReflectorTimings } from './reflector-parts.ts';
 import type { Sink } from './store.ts';
 
 interface Options {
@@ -14,6 +14,8 @@ interface Options {
   log: ReflectorLog | undefined;
   signal: AbortSignal;
   sink: Sink;
+  /** What to go on from; undefined: list first. */
+  listed?: Listed | undefined;
 }
 
 const SILENT = new Error('watch was silent');
@@ -58,7 +60,17 @@ export class ListWatch {
   constructor(options: Options) {
     this.#o = options;
     this.listed = this.#firstList.promise;
+    if (options.listed !== undefined) this.#goOnFrom(options.listed);
     void this.#run();
+  }
+
+  #goOnFrom({ objects, version }: Listed): void {
+    const list = this.#o.sink.beginList(false);
+    for (const object of objects) list.add(object);
+    list.end();
+    this.#newest = version;
+    this.#version = version;
+    this.#firstList.resolve();
   }
 
   contactMs(): number {
@@ -118,6 +130,7 @@ export class ListWatch {
         signal,
       });
       if (isOlder(metadata.resourceVersion, version)) throw oldAnswer(path, metadata.resourceVersion, version);
+      this.#heard();
     } catch (error) {
       const isUnknown =
         error instanceof KubeError && error.causes.some(({ reason }) => reason === 'ResourceVersionTooLarge');

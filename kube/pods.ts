@@ -3,7 +3,8 @@ import type { KubeClient } from './client.ts';
 import { createOrRead, deleteObject, type Preconditions } from './create.ts';
 import { listAll } from './list.ts';
 import { type PodView, podView } from './pod-view.ts';
-import type { NewObject } from './raw-object.ts';
+import type { NewObject, RawObject } from './raw-object.ts';
+import type { Listed } from './reflector-parts.ts';
 import { type Reflector, type ReflectorLog, startReflector } from './reflector.ts';
 
 export type { ContainerView, PodView } from './pod-view.ts';
@@ -33,13 +34,23 @@ export async function listPodsOnNode(client: KubeClient, node: string, signal?: 
   return pods;
 }
 
-/** All pods on one node, by `namespace/name`. It holds a connection until stopped. */
-export function watchPodsOnNode(client: KubeClient, node: string, log?: ReflectorLog): Reflector<PodView> {
+/** The same list, for a watch to go on from. */
+export async function listForWatch(client: KubeClient, node: string): Promise<Listed> {
+  const objects: RawObject[] = [];
+  const version = await listAll(client, '/api/v1/pods', onNode(node), (object) => objects.push(object));
+  return { objects, version };
+}
+
+/**
+ * All pods on one node, by `namespace/name`; from a list that was made a moment ago, where there is one. It holds a
+ * connection until stopped.
+ */
+export function watchPodsOnNode(client: KubeClient, node: string, listed?: Listed): Reflector<PodView> {
   return startReflector<PodView>(client, {
     path: '/api/v1/pods',
     query: onNode(node),
     project: podView,
-    ...(log && { log }),
+    ...(listed && { listed }),
   });
 }
 

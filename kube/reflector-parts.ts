@@ -1,3 +1,5 @@
+import type { RawObject } from './raw-object.ts';
+
 /** What the parts of a reflector have in common. */
 
 /** Where a projected object came from. */
@@ -6,6 +8,12 @@ export interface Origin<T> {
   listed: boolean;
   /** What was known under this key before. */
   before: T | undefined;
+}
+
+/** A complete list, and the version that it is of. */
+export interface Listed {
+  objects: readonly RawObject[];
+  version: string;
 }
 
 /** The log that a reflector needs; pino's fits. */

@@ -1,7 +1,7 @@
 import type { KubeClient } from './client.ts';
 import { ListWatch } from './list-watch.ts';
 import { type RawObject, objectKey } from './raw-object.ts';
-import type { Origin, ReflectorLog, ReflectorTimings } from './reflector-parts.ts';
+import type { Listed, Origin, ReflectorLog, ReflectorTimings } from './reflector-parts.ts';
 import { Store } from './store.ts';
 
 export type { Origin, ReflectorLog, ReflectorTimings } from './reflector-parts.ts';
@@ -15,6 +15,8 @@ export interface ReflectorOptions<T> {
   /** Keeps what is needed of an object. Whatever it throws is logged, and the object is treated as absent. */
   project: (object: RawObject, origin: Origin<T>) => T;
   log?: ReflectorLog;
+  /** A list that was made a moment ago: the watch begins from it. Only for one path. */
+  listed?: Listed;
   /** For tests. */
   timings?: Partial<ReflectorTimings>;
 }
@@ -61,6 +63,7 @@ export function startReflector<T>(client: KubeClient, options: ReflectorOptions<
         log: options.log,
         signal: stopping.signal,
         sink: store.section(options.key ?? objectKey, options.project),
+        listed: options.listed,
       }),
   );
   void Promise.all(loops.map((loop) => loop.listed)).then(() => store.markSynced());

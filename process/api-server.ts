@@ -3,9 +3,12 @@ import { connectToCluster, type KubeClient } from '../kube/client.ts';
 import { KubeError } from '../kube/errors.ts';
 import { readClusterIdentity } from '../kube/identity.ts';
 import { apiServerAddress } from '../kube/server-address.ts';
+import type { ApiContact } from './api-contact.ts';
 import { keepChecking, waitFor, type Watchdogs } from './surroundings.ts';
 
 const CHECK_EVERY_MS = 10_000;
+/** How often it is asked which cluster it is of, where other answers show that it is there. */
+const IDENTITY_EVERY_MS = 60_000;
 const PART = 'API server';
 
 /**
@@ -34,16 +37,25 @@ export async function reachApiServer(client: KubeClient, watchdogs: Watchdogs): 
 export async function identifyCluster(
   client: KubeClient,
   displayName: string,
-  watchdogs: Watchdogs,
+  watchdogs: Watchdogs & { contact: ApiContact },
 ): Promise<ClusterRef> {
   const ask = () => readClusterIdentity(client, displayName);
   const cluster = await waitFor(PART, ask, explainApiServer, watchdogs);
+  let wasSame = true;
   const isSame = async () => {
     const now = await ask();
     if (now.uid === cluster.uid) return undefined;
     return `another cluster answers (${now.id}) than at the start (${cluster.id}): start this process anew`;
   };
-  const check = () => isSame().catch(explainApiServer);
+  let askedAtMs = performance.now();
+  const check = async () => {
+    const isDue = performance.now() - askedAtMs >= IDENTITY_EVERY_MS;
+    if (wasSame && !isDue && watchdogs.contact.isFresh(CHECK_EVERY_MS)) return undefined;
+    askedAtMs = performance.now();
+    const wrong = await isSame().catch(explainApiServer);
+    wasSame = wrong === undefined;
+    return wrong;
+  };
   void keepChecking({ part: PART, everyMs: CHECK_EVERY_MS, ask: check }, watchdogs);
   return cluster;
 }

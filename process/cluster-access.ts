@@ -3,10 +3,13 @@ import { explainApiServer, reachApiServer } from './api-server.ts';
 import type { Program } from './program.ts';
 import { requireResources } from './resources.ts';
 import { requireLeaseRights, type Needs } from './needs.ts';
-import { enabledNamespaces, missingRights, requireRights } from './rights.ts';
+import type { ApiContact } from './api-contact.ts';
+import { enabledNamespaces, missingRights, requireRights, type Right } from './rights.ts';
 import { keepChecking, waitFor } from './surroundings.ts';
 
 const CHECK_EVERY_MS = 60_000;
+/** How often all rights are asked for where no request was refused. */
+const RIGHTS_EVERY_MS = 10 * 60_000;
 
 /**
  * Waits until the API server answers, until the custom resource definitions are there and new enough, and until the account has its rights; answers the
@@ -36,16 +39,16 @@ export async function waitForAccess(
 
   const check = (part: string, ask: () => Promise<string | undefined>, essential: boolean) =>
     void keepChecking({ part, ask, essential, everyMs: CHECK_EVERY_MS }, program);
-  const lostRights = async () => {
-    const missing = await missingRights(client, rights, [own]).catch(() => []);
-    return missing.length === 0 ? undefined : `not allowed any more: ${missing.join('; ')}; apply ${manifest}`;
-  };
-  const lostLeaseRights = async ({ namespace, rights, manifest }: NonNullable<Needs['nodeLeases']>) => {
-    const missing = await missingRights(client, rights, [namespace]).catch(() => []);
-    return missing.length === 0 ? undefined : `not allowed any more: ${missing.join('; ')}; apply ${manifest}`;
-  };
-  check('rights', lostRights, true);
-  if (nodeLeases !== undefined) check('rights on node leases', () => lostLeaseRights(nodeLeases), true);
+  const lostRights = (lookedAt: readonly Right[], namespace: string, file: string) =>
+    askedWhenRefused(program.contact, async () => {
+      const missing = await missingRights(client, lookedAt, [namespace]).catch(() => []);
+      return missing.length === 0 ? undefined : `not allowed any more: ${missing.join('; ')}; apply ${file}`;
+    });
+  check('rights', lostRights(rights, own, manifest), true);
+  if (nodeLeases !== undefined) {
+    const { namespace, rights: onLeases, manifest: file } = nodeLeases;
+    check('rights on node leases', lostRights(onLeases, namespace, file), true);
+  }
   if (further.length > 0) {
     const namespacesNow = async () => {
       const { enabled, leftOut } = await look().catch(() => first);
@@ -56,4 +59,25 @@ export async function waitForAccess(
     check('namespaces', namespacesNow, false);
   }
   return [own, ...first.enabled];
+}
+
+/**
+ * Asks what is wrong only where a request was refused since it was asked last, or something was wrong then, or a long
+ * time has passed: the rights are many, each is a request, and they hardly ever change.
+ */
+export function askedWhenRefused(
+  contact: ApiContact,
+  ask: () => Promise<string | undefined>,
+): () => Promise<string | undefined> {
+  let askedAtMs = performance.now();
+  let { refusals } = contact;
+  let wrong: string | undefined;
+  return async () => {
+    const isDue = performance.now() - askedAtMs >= RIGHTS_EVERY_MS;
+    if (wrong === undefined && contact.refusals === refusals && !isDue) return undefined;
+    askedAtMs = performance.now();
+    ({ refusals } = contact);
+    wrong = await ask();
+    return wrong;
+  };
 }

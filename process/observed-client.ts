@@ -11,7 +11,8 @@ export interface ClientObserver {
 }
 
 /** The same client, observed. Watches of the pods of a single node come and go, and are not told. */
-export function observedClient(client: KubeClient, observer: ClientObserver): KubeClient {
+export function observedClient(client: KubeClient, ...observers: readonly ClientObserver[]): KubeClient {
+  const observer = toAll(observers);
   const observed = async <T>(verb: string, path: string, call: () => Promise<T>): Promise<T> => {
     const startedAtMs = performance.now();
     const tell = (code: string) =>
@@ -52,6 +53,14 @@ export function observedClient(client: KubeClient, observer: ClientObserver): Ku
       }
     },
     close: () => client.close(),
+  };
+}
+
+function toAll(observers: readonly ClientObserver[]): ClientObserver {
+  return {
+    called: (call) => observers.forEach((one) => one.called(call)),
+    heard: (resource) => observers.forEach((one) => one.heard(resource)),
+    watchEnded: (resource, how) => observers.forEach((one) => one.watchEnded(resource, how)),
   };
 }
 

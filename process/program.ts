@@ -1,5 +1,6 @@
 import { pino, type Logger } from 'pino';
 import { readSettings, type Settings } from '../api/schemas/settings.ts';
+import { ApiContact } from './api-contact.ts';
 import { serveHealth } from './health.ts';
 import { Metrics } from './metrics.ts';
 import { Readiness } from './readiness.ts';
@@ -10,6 +11,8 @@ export interface Program {
   readonly log: Logger;
   readonly readiness: Readiness;
   readonly metrics: Metrics;
+  /** What the requests of this process tell of its API server. */
+  readonly contact: ApiContact;
   /** Aborted by SIGINT, SIGTERM and `stop`. */
   readonly signal: AbortSignal;
   /** Ends the program as a signal would, to be started anew. */
@@ -43,7 +46,7 @@ export async function runProgram(name: string, main: (program: Program) => Promi
     const metrics = new Metrics(readiness);
     metrics.collectProcess();
     if (settings.healthPort !== undefined) await serveHealth(settings.healthPort, readiness, metrics.registry);
-    await main({ settings, log, readiness, metrics, signal, stop });
+    await main({ settings, log, readiness, metrics, contact: new ApiContact(), signal, stop });
   } catch (error) {
     if (!signal.aborted) die(error);
   }

@@ -25,7 +25,7 @@ const FORMER_MS = 30_000;
 async function main(program: Program): Promise<void> {
   const { settings, log, readiness, signal, stop } = program;
   const temporal = readTemporalSettings();
-  const client = observedClient(openCluster(), program.metrics);
+  const client = observedClient(openCluster(), program.metrics, program.contact);
   const [{ cluster, namespaces }, link] = await Promise.all([
     waitForAccess(client, { rights: WATCHER_RIGHTS, manifest: WATCHER_MANIFEST }, program, stop).then(
       async (namespaces) => {

@@ -1,5 +1,6 @@
 import { API_VERSION, OPERATOR_FIELD_MANAGER, OPERATOR_GROUP } from '../api/names.ts';
 import type { Condition, NodeOpUpgrade } from '../api/types.ts';
+import { mayI } from '../kube/access-review.ts';
 import { isReason } from '../kube/errors.ts';
 import { listAll } from '../kube/list.ts';
 import { patchNodeOpUpgradeStatus } from '../kube/node-op-upgrades.ts';
@@ -8,7 +9,10 @@ import { isFinal } from '../policy/engine.ts';
 import type { WatcherContext } from './context.ts';
 
 const LOOK_EVERY_MS = 60_000;
+/** Where that is not allowed, which is so by default. */
+const REFUSED_LOOK_MS = 10 * 60_000;
 const ALL = `/apis/${OPERATOR_GROUP}/${API_VERSION}/nodeopupgrades`;
+const LIST_ALL = { verb: 'list', group: OPERATOR_GROUP, resource: 'nodeopupgrades' };
 const TYPE = 'NamespaceNotEnabled';
 
 /**
@@ -20,6 +24,11 @@ export async function tellNotEnabled(context: WatcherContext, held: AbortSignal)
   const { client, namespaces, log } = context;
   while (!held.aborted) {
     try {
+      // Asked for, not tried: a refusal would be taken for a right that was lost.
+      if (!(await mayI(client, LIST_ALL))) {
+        await pause(REFUSED_LOOK_MS, held);
+        continue;
+      }
       const elsewhere: NodeOpUpgrade[] = [];
       await listAll(
         client,

@@ -9,9 +9,13 @@ import { inTheWay } from '../policy/in-the-way.ts';
 import { summarize } from '../policy/summary.ts';
 import type { WatcherContext } from './context.ts';
 
+/** How long the list of the nodes in flight may lag behind: what a node does is written to its KairosNode at once. */
+const IN_FLIGHT_EVERY_MS = 5_000;
+
 /**
  * Writes the counts, the nodes in flight and the phase of one NodeOpUpgrade, when they changed. The caller sees to it
- * that this happens at most once a second, in one process.
+ * that this happens at most once a second, in one process. A step of a node alone, which changes no count, is written
+ * with what comes within the next seconds.
  */
 export async function writeStatus(context: WatcherContext, key: string): Promise<void> {
   const upgrade = context.upgrades.get(key);
@@ -22,7 +26,10 @@ export async function writeStatus(context: WatcherContext, key: string): Promise
   const nodes = [...context.kairosNodes.values()].filter((node) => node.status.rollout === workflowID);
   const around = { atMs: Date.now(), inTheWay: () => inTheWay(upgrade.spec.image, nearby(context)) };
   const summary = summarize(upgrade, nodes, context.engine.health(), around);
-  if (sameStatus(upgrade, summary)) return;
+  const changed = changesOf(upgrade, summary);
+  if (changed.length === 0) return;
+  const writtenAtMs = Date.parse(upgrade.status?.lastUpdated ?? '');
+  if (changed.every((key) => key === 'inFlight') && around.atMs - writtenAtMs < IN_FLIGHT_EVERY_MS) return;
   try {
     const status = { ...summary, lastUpdated: new Date().toISOString() };
     await patchNodeOpUpgradeStatus(
@@ -87,9 +94,9 @@ const nearby = ({ nodes, kairosNodes }: WatcherContext) =>
     ...(owner === undefined ? {} : { owner }),
   }));
 
-function sameStatus(upgrade: NodeOpUpgrade, summary: Summary): boolean {
+function changesOf(upgrade: NodeOpUpgrade, summary: Summary): string[] {
   const known: Record<string, unknown> = { ...upgrade.status };
-  return Object.entries(summary).every(([key, value]) => canonical(known[key]) === canonical(value));
+  return Object.keys(summary).filter((key) => canonical(known[key]) !== canonical(summary[key as keyof Summary]));
 }
 
 /** JSON with sorted keys: the API server orders them by its own schema. */

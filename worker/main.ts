@@ -9,7 +9,7 @@ import { observedClient } from '../process/observed-client.ts';
 import { runProgram, type Program } from '../process/program.ts';
 import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { WORKFLOW_BUNDLE } from './bundle-path.ts';
-import { keepRemovingPulls } from './leftover-pulls.ts';
+import { keepRemovingLeftovers } from './leftovers.ts';
 import { observedActivities } from './metrics.ts';
 import { workerNeeds } from './rights.ts';
 import { installRuntime, runWorker } from './run-worker.ts';
@@ -22,7 +22,7 @@ async function main(program: Program): Promise<void> {
     throw new Error(`${WORKFLOW_BUNDLE} is missing: run make build`);
   });
   const temporal = readTemporalSettings();
-  const client = observedClient(openCluster(), program.metrics);
+  const client = observedClient(openCluster(), program.metrics, program.contact);
   installRuntime(log);
   const [{ cluster, namespaces }, link] = await Promise.all([
     waitForAccess(client, workerNeeds(settings), program, stop).then(async (namespaces) => ({
@@ -47,7 +47,7 @@ async function main(program: Program): Promise<void> {
   const { namespace, address } = temporal;
   log.info({ cluster: cluster.id, taskQueue: queue, temporal: address, namespace, namespaces }, 'worker runs');
   readiness.has('worker');
-  void keepRemovingPulls(view, () => link.connection, namespace, program);
+  void keepRemovingLeftovers(view, () => link.connection, namespace, program);
   try {
     await runWorker(
       {

@@ -17,7 +17,7 @@ export const WORKER_RIGHTS: readonly Right[] = [
   { group: KAIROS_GROUP, resource: 'kairosnodes', verbs: ['get', 'list', 'watch', 'patch'], where: 'cluster' },
   { group: KAIROS_GROUP, resource: 'kairosnodes/status', verbs: ['patch'], where: 'cluster' },
   { group: '', resource: 'pods', verbs: ['create', 'delete'], where: 'each' },
-  { group: 'batch', resource: 'jobs', verbs: ['get', 'create', 'delete'], where: 'each' },
+  { group: 'batch', resource: 'jobs', verbs: ['get', 'list', 'create', 'delete'], where: 'each' },
   { group: OPERATOR_GROUP, resource: 'nodeopupgrades', verbs: ['get', 'list', 'watch'], where: 'each' },
   { group: OPERATOR_GROUP, resource: 'nodeopupgrades/status', verbs: ['patch'], where: 'each' },
 ];

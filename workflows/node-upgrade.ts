@@ -87,6 +87,7 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
       // Histories of earlier versions hold no answer.
       if (cordoned?.notReadyBefore.length) hand.notReadyBefore = cordoned.notReadyBefore;
       else delete hand.notReadyBefore;
+      if (cordoned?.version !== undefined) hand.cordonedVersion = cordoned.version;
       beginStep(hand, 'Drain');
       const drain = await show('draining').wait.drainNode(hand);
       if (drain.outcome !== 'BootChanged' && drain.drain !== undefined) hand.drain = drain.drain;

@@ -1,5 +1,6 @@
 import { Context, asyncLocalStorage, type Info } from '@temporalio/activity';
 import type { ClusterView } from '../../activities/cluster-view.ts';
+import { NodePods } from '../../activities/node-pods.ts';
 import { type DrainAnswer, drainNode } from '../../activities/drain.ts';
 import type { DrainSpec, NodeInHand } from '../../api/messages.ts';
 import type { KairosNodeStatus } from '../../api/types.ts';
@@ -121,6 +122,26 @@ export class DrainWorld {
 
   #view(): ClusterView {
     const nodes = this.#nodes;
+    const client = {
+      request: (request: KubeRequest) => this.#answer(request),
+      watch: (
+        path: string,
+        query: { fieldSelector?: string },
+        tell: (event: WatchEvent) => void,
+        signal: AbortSignal,
+        onOpen?: () => void,
+      ) => {
+        const watcher = { path, field: query.fieldSelector ?? '', tell };
+        this.#watchers.add(watcher);
+        onOpen?.();
+        return new Promise((_, reject) => {
+          signal.addEventListener('abort', () => {
+            this.#watchers.delete(watcher);
+            reject(signal.reason as Error);
+          });
+        });
+      },
+    } as unknown as KubeClient;
     return {
       ref: HAND.cluster,
       nodes: {
@@ -129,26 +150,8 @@ export class DrainWorld {
         waitFor: nodes.waitFor.bind(nodes),
       },
       kairosNodes: { get: () => ({ status: this.status }) },
-      client: {
-        request: (request: KubeRequest) => this.#answer(request),
-        watch: (
-          path: string,
-          query: { fieldSelector?: string },
-          tell: (event: WatchEvent) => void,
-          signal: AbortSignal,
-          onOpen?: () => void,
-        ) => {
-          const watcher = { path, field: query.fieldSelector ?? '', tell };
-          this.#watchers.add(watcher);
-          onOpen?.();
-          return new Promise((_, reject) => {
-            signal.addEventListener('abort', () => {
-              this.#watchers.delete(watcher);
-              reject(signal.reason as Error);
-            });
-          });
-        },
-      } as unknown as KubeClient,
+      client,
+      nodePods: new NodePods(client, 0),
     } as unknown as ClusterView;
   }
 

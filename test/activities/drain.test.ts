@@ -145,6 +145,21 @@ describe('a node that is not ours any more', () => {
     expect(running.answer).toMatchObject({ outcome: 'Failed', message: expect.stringContaining('uncordoned') });
   });
 
+  it('is seen by the watch alone, where it is known which version carries our cordon', async () => {
+    world.pod('pg-0', { budget: 'pg' });
+    world.live = nodeNow('12', { unschedulable: false });
+    world.seen(nodeNow('9', { unschedulable: false }));
+    const running = world.drain({ ...HAND, cordonedVersion: '10' });
+    await elapse(2 * SECOND);
+    expect(running.answer).toBeUndefined();
+    world.seen(nodeNow('10', {}));
+    await elapse(2 * SECOND);
+    expect(running.answer).toBeUndefined();
+    world.seen(nodeNow('12', { unschedulable: false }));
+    await elapse(SECOND);
+    expect(running.answer).toMatchObject({ outcome: 'Failed', message: expect.stringContaining('uncordoned') });
+  });
+
   it('ends it as BootChanged when it reboots, however long a pod is held', async () => {
     world.pod('pg-0', { budget: 'pg' });
     const running = world.drain(HAND);

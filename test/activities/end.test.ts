@@ -9,6 +9,8 @@ import { HAND } from './step-world.ts';
 const NODE = { name: 'n-1', uid: 'uid-1', resourceVersion: '7' };
 
 interface There {
+  /** What the watches show of the node. */
+  seen?: { node?: object; status?: object };
   /** The UID of the Node that has the name now; undefined: there is none. */
   uid?: string;
   /** The UID of the Node that owns the KairosNode. */
@@ -29,19 +31,22 @@ const WRITER = pod('writer', 'upgrade', { owner: { kind: 'Job', name: 'job-1', u
 const OF_ANOTHER = { annotations: { 'kairos.io/node-name': 'n-1', 'kairos.io/node-uid': 'uid-2' } };
 
 /** Ends a node, and tells what was written and deleted. */
-async function end(verdict: Verdict, { uid, ownerUID = 'uid-1' }: There) {
+async function end(verdict: Verdict, { uid, ownerUID = 'uid-1', seen = {} }: There) {
   const requests: string[] = [];
+  const reads: string[] = [];
   const node = { metadata: { ...NODE, uid, annotations: { 'kairos.io/upgrade-owner': HAND.workflowID } } };
   const view = {
     ref: HAND.cluster,
     namespaces: ['ns'],
-    nodes: { get: () => (uid === undefined ? undefined : { uid }) },
-    kairosNodes: { get: () => ({ generation: 1, ownerUID, status: {} }) },
+    nodePods: { forget: () => undefined },
+    nodes: { get: () => (uid === undefined ? undefined : { uid, name: 'n-1', ...seen.node }) },
+    kairosNodes: { get: () => ({ generation: 1, ownerUID, status: seen.status ?? {} }) },
     pods: { values: () => [WRITER, pod('reboot', 'reboot'), pod('of-another', 'pre-pull', OF_ANOTHER)] },
     client: {
       request: ({ verb, path }: KubeRequest) => {
         const what = path.split('/').slice(-2).join('/');
-        if (verb !== 'get') requests.push(`${verb} ${what.replace(/-[0-9a-f]{16}$/, '')}`);
+        if (verb === 'get') reads.push(what);
+        else requests.push(`${verb} ${what.replace(/-[0-9a-f]{16}$/, '')}`);
         if (what === 'nodes/n-1' && uid === undefined)
           throw new KubeError('no such node', { verb, path, reason: 'NotFound', retryable: false });
         return Promise.resolve(
@@ -50,7 +55,7 @@ async function end(verdict: Verdict, { uid, ownerUID = 'uid-1' }: There) {
       },
     },
   } as unknown as ClusterView;
-  return { result: await endNode(view, { hand: HAND, verdict, message: 'm' }), requests: requests.toSorted() };
+  return { result: await endNode(view, { hand: HAND, verdict, message: 'm' }), requests: requests.toSorted(), reads };
 }
 
 const OURS = ['delete jobs/job-1', 'delete pods/reboot'];
@@ -84,5 +89,31 @@ describe('a node that ends', () => {
       message: expect.stringMatching(/^node n-1 was deleted, or another one has its name now: .* it was not touched$/),
     });
     expect(requests).not.toContain('merge-patch n-1/status');
+  });
+
+  const WRITES = [{ step: 'upgrade', bootID: 'boot-1', exitCode: 0 }];
+  const { workflowID, startedAt } = HAND;
+  const status = { workflowID, upgradeState: 'InProgress', step: 'Soak', inHand: { startedAt, writes: WRITES } };
+  const node = { owner: workflowID, resourceVersion: '7' };
+
+  it('is ended by what the watches show, where that is enough', async () => {
+    const { result, reads, requests } = await end('Succeeded', { uid: 'uid-1', seen: { node, status } });
+    expect(result).toMatchObject({ verdict: 'Succeeded', writes: [{ step: 'upgrade' }] });
+    expect(reads).toEqual([]);
+    expect(requests).toContain('merge-patch nodes/n-1');
+  });
+
+  it.each([
+    ['a step before the end of the write', { ...status, step: 'Upgrade' }],
+    ['another attempt', { ...status, inHand: { ...status.inHand, startedAt: '2026-02-01T10:00:00Z' } }],
+    ['another workflow', { ...status, workflowID: 'node/kairos-c/other' }],
+  ])('is read anew where the watch shows %s', async (_, shown) => {
+    const { reads } = await end('Succeeded', { uid: 'uid-1', seen: { node, status: shown } });
+    expect(reads).toEqual(['kairosnodes/n-1']);
+  });
+
+  it('leaves no pod that the watch has not shown yet', async () => {
+    const { requests } = await end('Succeeded', { uid: 'uid-1', seen: { node, status } });
+    expect(requests).toContain('delete pods/kairos-reboot-n-1');
   });
 });

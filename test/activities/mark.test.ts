@@ -2,6 +2,7 @@ import { Context, asyncLocalStorage, type Info } from '@temporalio/activity';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import { markNode, type MarkAnswer } from '../../activities/mark.ts';
+import { NodePods } from '../../activities/node-pods.ts';
 import type { NodeInHand } from '../../api/messages.ts';
 import { OWNER_ANNOTATION } from '../../api/names.ts';
 import type { KubeClient } from '../../kube/client.ts';
@@ -24,6 +25,8 @@ class World {
   leaseHolder: string | undefined;
   /** What the watch has of control-plane nodes. */
   seen: { name: string; controlPlane: true; ready: boolean; labels: object; kubeletVersion: string }[] = [];
+  /** What the watch shows of the Node itself. */
+  itself: object | undefined;
   readonly requests: string[] = [];
 
   readonly #client = {
@@ -36,8 +39,9 @@ class World {
   readonly view = {
     ref: HAND.cluster,
     client: this.#client as unknown as KubeClient,
+    nodePods: new NodePods(this.#client as unknown as KubeClient),
     nodes: {
-      get: () => this.seen.find(({ name }) => name === 'n-1'),
+      get: () => this.itself ?? this.seen.find(({ name }) => name === 'n-1'),
       values: () => this.seen,
       waitFor: async (_name: string, decide: (node: object) => unknown) =>
         decide({ uid: 'uid-1', resourceVersion: String(this.version), owner: this.owner, ownerOrder: 1 }),
@@ -56,8 +60,11 @@ class World {
     return await asyncLocalStorage.run(context, () => markNode(this.view, hand));
   }
 
-  #node(verb: string, body?: { metadata: { annotations: Record<string, string | null> } }) {
+  #node(verb: string, body?: { metadata: { resourceVersion?: string; annotations: Record<string, string | null> } }) {
     if (verb === 'merge-patch') {
+      const { resourceVersion = String(this.version) } = body?.metadata ?? {};
+      if (resourceVersion !== String(this.version))
+        throw new KubeError('changed', { verb, path: '/', reason: 'Conflict', retryable: false });
       this.version += 1;
       this.owner = body?.metadata.annotations[OWNER_ANNOTATION] ?? undefined;
     }
@@ -84,6 +91,16 @@ class World {
   }
 }
 
+const SEEN = {
+  name: 'n-1',
+  uid: 'uid-1',
+  ready: true,
+  unschedulable: false,
+  bootID: 'boot-1',
+  pressures: [],
+  resourceVersion: '1',
+};
+
 let world: World;
 
 beforeEach(() => {
@@ -95,6 +112,29 @@ describe('a node is marked', () => {
     expect(await world.mark()).toEqual({ outcome: 'Marked' });
     expect(world).toMatchObject({ owner: HAND.workflowID, leaseHolder: 'kairos-operator' });
     expect(world.requests).toEqual(['get node', 'merge-patch node', 'get lease', 'create lease']);
+  });
+
+  it('by what the watch shows, where that is the present version', async () => {
+    world.itself = { ...SEEN, resourceVersion: '1' };
+    expect(await world.mark()).toEqual({ outcome: 'Marked' });
+    expect(world.requests).toEqual(['merge-patch node', 'get lease', 'create lease']);
+  });
+
+  it.each([
+    ['is behind', { resourceVersion: '0' }, ['merge-patch node', 'get node', 'merge-patch node']],
+    ['shows a cordon that is not there', { unschedulable: true }, ['get node', 'merge-patch node']],
+    ['shows an earlier mark of ours', { owner: HAND.workflowID }, ['get node', 'merge-patch node']],
+  ])('by a fresh read, where the watch %s', async (_, change, requests) => {
+    world.itself = { ...SEEN, ...change };
+    expect(await world.mark()).toEqual({ outcome: 'Marked' });
+    expect(world.requests.slice(0, requests.length)).toEqual(requests);
+  });
+
+  it('not by what a watch shows that is behind, where somebody has cordoned it since', async () => {
+    world.itself = { ...SEEN, resourceVersion: '0' };
+    world.unschedulable = true;
+    expect(await world.mark()).toMatchObject({ outcome: 'Full', reason: expect.stringContaining('cordoned') });
+    expect(world.owner).toBeUndefined();
   });
 
   it.each<[string, (world: World) => void, RegExp]>([

@@ -4,6 +4,7 @@ import type { ClusterView } from '../../activities/cluster-view.ts';
 import { OutageIndex } from '../../activities/outage-index.ts';
 import { waitForPlace } from '../../activities/place.ts';
 import type { KairosNodeStatus, NodeOpUpgrade } from '../../api/types.ts';
+import { KubeError } from '../../kube/errors.ts';
 import type { NodeView } from '../../kube/nodes.ts';
 import type { Reflector } from '../../kube/reflector.ts';
 import { HAND, MINUTE, SECOND, elapse } from './step-world.ts';
@@ -48,6 +49,7 @@ function waiting() {
   /** The API server, as far as a status is written to it: what is written is delivered at once. */
   const request = async ({ verb, body }: { verb: string; body?: { status: Record<string, unknown> } }) => {
     await Promise.resolve();
+    if (said.away) throw new KubeError('away', { verb, path: '/', reason: 'Unreachable', retryable: true });
     if (verb === 'create') {
       pods.set('kept', verb);
       return { metadata: { name: 'p', uid: 'p' } };
@@ -81,7 +83,7 @@ function waiting() {
     outages: new OutageIndex(reflector),
   } as unknown as ClusterView;
   const beats: unknown[] = [];
-  const said = { beats, answer: undefined as unknown, writes, status, pods, upgrades };
+  const said = { beats, answer: undefined as unknown, writes, status, pods, upgrades, away: false };
   const now = (change: Partial<NodeView>, rollout?: string) => {
     if (rollout === undefined) delete status.inHand;
     else status.inHand = { rollout } as NonNullable<KairosNodeStatus['inHand']>;
@@ -212,6 +214,23 @@ describe('the wait for a place', () => {
       supersededBy: 'ns/up-other',
     });
     expect(said.writes).toEqual([]);
+  });
+
+  it('leaves nothing of it in the KairosNode, though the API server is away when it ends', async () => {
+    const { said, now, begin } = waiting();
+    now({ pressures: ['DiskPressure'] });
+    begin();
+    await elapse(1100);
+    expect(said.status.step).toBe('Gate');
+    said.away = true;
+    now({});
+    await elapse(MINUTE);
+    expect(said.answer).toBeUndefined();
+    said.away = false;
+    await elapse(2 * SECOND);
+    expect(said.answer).toEqual({ open: true });
+    expect(said.status).not.toHaveProperty('step');
+    expect(said.status).not.toHaveProperty('message');
   });
 
   it('makes the pod again that keeps the image, should somebody delete it', async () => {

@@ -55,6 +55,30 @@ describe('a soak', () => {
     });
   });
 
+  it('sees a soak to its end that is under way when the time is over, but only one', async () => {
+    const step = world.run(soakNode);
+    const flap = async (readyMs: number) => {
+      world.node({ bootID: 'boot-2', ready: false });
+      await elapse(5 * SECOND);
+      world.node({ bootID: 'boot-2' });
+      await elapse(readyMs);
+    };
+    for (let passed = 0; passed < 30 * MINUTE; passed += 30 * SECOND) await flap(25 * SECOND);
+    await flap(29 * SECOND);
+    expect(step.answer).toBeUndefined();
+    await elapse(2 * SECOND);
+    expect(step.answer).toEqual({ outcome: 'Steady' });
+  });
+
+  it('ends for a node that is Ready only now and then', async () => {
+    const step = world.run(soakNode);
+    for (let passed = 0; passed < 32 * MINUTE && step.answer === undefined; passed += 20 * SECOND) {
+      world.node({ bootID: 'boot-2', ready: (passed / (20 * SECOND)) % 2 === 0 });
+      await elapse(20 * SECOND);
+    }
+    expect(step.answer).toMatchObject({ outcome: 'Unsteady', message: expect.stringContaining('did not stay Ready') });
+  });
+
   it.each([
     ['deleted', () => world.removeNode(), /but was deleted before it was back/],
     ['replaced', () => world.node({ uid: 'uid-2' }), /but was deleted and made again before it was back/],
@@ -129,7 +153,7 @@ describe('a soak looks at the pods of its node:', () => {
 
   it('one that is Ready only now and then makes it Unhealthy, too', async () => {
     const step = world.run(soakNode);
-    for (let passed = 0; passed < 11 * MINUTE && step.answer === undefined; passed += 20 * SECOND) {
+    for (let passed = 0; passed < 12 * MINUTE && step.answer === undefined; passed += 20 * SECOND) {
       world.otherPod('cni-1', { ready: (passed / (20 * SECOND)) % 2 === 0 });
       await elapse(20 * SECOND);
     }
@@ -212,4 +236,35 @@ describe('a worker that was away', () => {
     await elapse(3 * MINUTE);
     expect(step.answer).toEqual({ outcome: 'Steady' });
   });
+
+  it('does not believe what a Node said before the API server was away', async () => {
+    const step = world.run(soakNode);
+    await elapse(10 * SECOND);
+    world.loseContact();
+    await elapse(MINUTE);
+    world.regainContact();
+    await elapse(MINUTE);
+    world.node({ bootID: 'boot-2', ready: false });
+    await elapse(MINUTE);
+    expect(step.answer).toBeUndefined();
+    expect(world.kairosNode.message).toMatch(/^must stay Ready for 30s: waits since .*, it is not Ready$/);
+    world.node({ bootID: 'boot-2' });
+    await elapse(31 * SECOND);
+    expect(step.answer).toEqual({ outcome: 'Steady' });
+  });
+
+  it.each([0, 250, 500, 750])(
+    'says nothing against a node that it has not seen break, whenever the watches are heard again (%i ms)',
+    async (lateMs) => {
+      world.wordEveryMs = 75 * SECOND;
+      const spec = { ...HAND.spec, soakMs: 8 * SECOND, rebootTimeoutMs: MINUTE };
+      const step = world.run(soakNode, { hand: { ...HAND, spec } });
+      await elapse(3 * SECOND);
+      world.loseContact();
+      await elapse(40 * SECOND + lateMs);
+      world.regainContact();
+      await elapse(4 * MINUTE);
+      expect(step).toEqual({ answer: { outcome: 'Steady' }, error: undefined });
+    },
+  );
 });

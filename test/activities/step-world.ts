@@ -1,6 +1,7 @@
 import { Context, asyncLocalStorage, type Info } from '@temporalio/activity';
 import { jest } from '@jest/globals';
 import type { ClusterView } from '../../activities/cluster-view.ts';
+import { NodePods } from '../../activities/node-pods.ts';
 import type { NodeInHand } from '../../api/messages.ts';
 import { OWNER_ANNOTATION } from '../../api/names.ts';
 import type { KairosNodeStatus } from '../../api/types.ts';
@@ -54,6 +55,8 @@ export class StepWorld {
   watching = true;
   /** Refuses the creation of anything whose path or name includes it. */
   forbidden: string | undefined;
+  /** How often the watches of an idle cluster bring a word of the API server, which then sends bookmarks only. */
+  wordEveryMs = 1;
   #contactSinceMs: number | undefined = Date.now() - 60 * MINUTE;
   #version = 1;
   readonly #objects = new Map<string, RawObject>();
@@ -64,13 +67,19 @@ export class StepWorld {
   readonly view: ClusterView;
 
   constructor() {
-    const contact = () => (this.#contactSinceMs === undefined ? 0 : Date.now() - this.#contactSinceMs);
+    const client = {
+      request: (request: Request) => this.#answer(request),
+      watch: (_path: string, _query: object, onEvent: OnEvent, signal: AbortSignal, onOpen: () => void) =>
+        this.#watchPods(onEvent, signal, onOpen),
+    } as unknown as KubeClient;
+    const contact = () => {
+      if (this.#contactSinceMs === undefined) return 0;
+      const sinceMs = Date.now() - this.#contactSinceMs;
+      return sinceMs - (sinceMs % this.wordEveryMs);
+    };
     this.view = {
-      client: {
-        request: (request: Request) => this.#answer(request),
-        watch: (_path: string, _query: object, onEvent: OnEvent, signal: AbortSignal, onOpen: () => void) =>
-          this.#watchPods(onEvent, signal, onOpen),
-      } as unknown as KubeClient,
+      client,
+      nodePods: new NodePods(client, 0),
       ref: HAND.cluster,
       namespaces: ['ns'],
       nodes: { ...this.#nodes.reflector, contactMs: contact },

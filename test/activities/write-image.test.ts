@@ -100,6 +100,8 @@ describe('the writing of an image', () => {
     });
     await elapse(0);
     expect(step.answer).toEqual({ outcome: 'Written' });
+    // With the step that follows, in one write.
+    expect(kept()).toMatchObject({ step: 'Reboot', message: 'rebooting into v4.0.3', upgradeState: 'InProgress' });
     expect(kept().inHand.writes).toEqual([
       {
         step: 'upgrade',

@@ -91,7 +91,7 @@ describe('what the documents show to look at a rollout', () => {
     const columns = (table: string) => table.split('\n')[0]?.trim().split(/\s+/).length ?? 0;
     expect(columns(wide)).toBeGreaterThan(columns(seen));
     const inFlight = () => stage.status(NAME)?.inFlight?.map(({ name, step }) => ({ name, step }));
-    expect(await stage.until('it is in flight', inFlight, (nodes) => nodes?.length === 1)).toEqual([
+    expect(await stage.until('it is in flight', inFlight, (nodes) => nodes?.[0]?.step === 'Drain')).toEqual([
       { name: NODE, step: 'Drain' },
     ]);
   });

@@ -129,6 +129,18 @@ describe('a reflector', () => {
     await until(() => reflector.contactMs() > 0);
   });
 
+  it('is in contact again as soon as it watches again, though nothing changes', async () => {
+    server.set('a');
+    await start();
+    await until(() => server.watches.size === 1);
+    await server.stop();
+    await until(() => reflector.contactMs() === 0);
+    await server.start();
+    await until(() => server.watches.size === 1 && reflector.contactMs() > 0);
+    expect(server.count('list')).toBe(1);
+    expect(server.seen.at(-1)?.url.searchParams.get('resourceVersion')).toBe('101');
+  });
+
   it('lists anew when the API server comes back with an older history', async () => {
     server.set('a');
     server.set('b');

@@ -19,12 +19,15 @@ const release = async (cells: readonly Cell[]) => {
   await Promise.all(cells.map(({ kept }) => Promise.resolve(kept.release())));
 };
 
-/** Asks for each of them what ends its upgrade, gives that a moment to be known, and lets it go on. */
+/** From the watcher to the workflow of the node, on a machine that does other things besides. */
+const KNOWN_WITHIN_MS = 5000;
+
+/** Asks for each of them what ends its upgrade, gives that time to be known, and lets it go on. */
 const each =
   (act: (theatre: Theatre, cell: Cell) => Promise<unknown>): Befall =>
   async (theatre, cells) => {
     await Promise.all(cells.map((cell) => act(theatre, cell)));
-    await sleep(1000);
+    await sleep(KNOWN_WITHIN_MS);
     await release(cells);
   };
 

@@ -2,12 +2,11 @@ import type { NodeOpUpgradeSpec } from '../../api/types.ts';
 import { NEW } from '../e2e/stage.ts';
 import { EVENTS, type Cell, type Event } from './events.ts';
 import { outcomeOf, stillGoing, writtenTwice, type Outcome } from './outcome.ts';
-import { STEPS_OF_UPGRADE, type Kept, type StepOfUpgrade, type Theatre } from './steps.ts';
+import { REACHED_WITHIN_MS, STEPS_OF_UPGRADE, type Kept, type StepOfUpgrade, type Theatre } from './steps.ts';
 
 /** How the nodes of one column ended, by the step at which it befell them. */
 export type Column = Record<string, { outcome: Outcome; writtenTwice: string[] }>;
 
-const REACHED_WITHIN_MS = 90_000;
 /** A watcher looks for what was left behind once a minute; who was away judges after a minute of contact only. */
 const OVER_WITHIN_MS = 240_000;
 
