@@ -9,6 +9,7 @@ import { orderNodes } from '../policy/order.ts';
 import { matches } from '../policy/selector.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { IdleAgents } from './idle-agents.ts';
+import { reportPlan } from './plan-report.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
 /** How long a plan waits for the agents of Ready nodes: right after an install they have not reported yet. */
@@ -49,7 +50,7 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
   const known = all.filter((node) => view.kairosNodes.get(node.name) !== undefined);
   const { controlPlane, workers } = orderNodes(known);
   const ref = ({ name, uid }: NodeView) => ({ name, uid });
-  return {
+  const plan: Plan = {
     controlPlane: controlPlane.map(ref),
     workers: workers.map(ref),
     leftAlone: all
@@ -57,6 +58,7 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
       .map((node) => ({ name: node.name, reason: idle.has(node) ? NOT_KAIROS : NO_REPORT })),
     maxUnavailable: resolveBudget(context.spec.maxUnavailable, workers.length),
   };
+  return { ...plan, report: await waitInActivity(undefined, (signal) => reportPlan(view, context, plan, signal)) };
 }
 
 /** A drain that is to delete pods needs a right that the worker has only where it was given: asked before any node is touched. */

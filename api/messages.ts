@@ -8,6 +8,8 @@ import type {
   DrainRung,
   LabelSelector,
   Misfit,
+  RiskEffect,
+  RiskReason,
   RolloutPhase,
   StepTimes,
   Verdict,
@@ -115,6 +117,8 @@ export interface RolloutSpec {
   drain?: DrainSpec;
   rebootTimeoutMs: number;
   gateTimeoutMs: number;
+  /** It ends when it has planned; no node is touched. */
+  dryRun?: true;
 }
 
 export interface RolloutInput {
@@ -149,6 +153,55 @@ export interface Plan {
   maxUnavailable: number;
   /** In their order; together all nodes of the plan. Absent in histories of earlier versions: the two groups. */
   waves?: PlannedWave[];
+  /** What was seen of all of it before anything was touched. Absent in histories of earlier versions. */
+  report?: PlanReport;
+}
+
+/** A risk of a plan; `effect` and `reason` as in `status.plan`, which docs/plan.md describes. */
+export interface PlanRisk {
+  effect: RiskEffect;
+  reason: RiskReason;
+  /** Of nodes or pods. */
+  count: number;
+  message: string;
+}
+
+/** A node of a plan, in the order of its turn. */
+export interface PlanRow {
+  name: string;
+  wave: string;
+  from?: string;
+  /** Why its turn would not end with the target, or what it waits for; absent: nothing is in its way. */
+  note?: string;
+}
+
+/** What a plan does and may meet. Bounded: it is kept in the history of the rollout. */
+export interface PlanReport {
+  /** RFC 3339. */
+  plannedAt: string;
+  image: string;
+  version?: string;
+  /** How the version is known, or when it will be read. */
+  versionFrom: string;
+  refused?: string;
+  total: number;
+  waves: {
+    name: string;
+    group: Place['group'];
+    nodes: number;
+    maxUnavailable: number;
+    soakMs?: number;
+    approval?: true;
+  }[];
+  /** The first 200. */
+  nodes: PlanRow[];
+  /** The first 20, and how many there are. */
+  leftAlone: { name: string; reason: string }[];
+  leftAloneCount: number;
+  /** The 30 worst, and how many there are. */
+  risks: PlanRisk[];
+  riskCount: number;
+  duration?: { typicalMs: number; longMs: number; upgrades: number };
 }
 
 /** A group of nodes that are upgraded under one budget. */

@@ -2,6 +2,7 @@ import { allHandlersFinished, CancellationScope, condition, isCancellation, patc
 import type { Plan, RolloutInput, RolloutResult, WaveResult } from '../api/messages.ts';
 import type { PlaceAnswer } from '../activities/place.ts';
 import { activitiesFor } from './activity-proxies.ts';
+import { planSummary } from '../policy/plan-text.ts';
 import { errorText } from './error-text.ts';
 import { RolloutControl } from './rollout-control.ts';
 import { RolloutRecord } from './rollout-record.ts';
@@ -66,7 +67,9 @@ class Rollout {
     const plan = await wait.planRollout(record.context);
     const waves = wavesOf(plan);
     record.total = waves.reduce((total, { nodes }) => total + nodes.length, 0);
+    record.plan = plan.report;
     if (record.total === 0) return record.end('Failed', noNodes(plan));
+    if (this.input.spec.dryRun === true) return record.end('Planned', planned(this.input, plan));
 
     showPhase(this.input.timing, 'Running');
     let group: string | undefined;
@@ -134,6 +137,12 @@ class Rollout {
     const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
     return record.end('Failed', `stopped: ${result.stopped}${late}${rest}${this.gone()}`);
   }
+}
+
+/** How a dry run ends. */
+function planned({ request }: RolloutInput, { report }: Plan): string {
+  const said = report === undefined ? '' : `${planSummary(report)}. `;
+  return `${said}Nothing was touched: it is a dry run, and status.plan has all of it. To carry it out: kubectl patch -n ${request.namespace} nodeopupgrade ${request.name} --type merge -p '{"spec":{"dryRun":false}}'`;
 }
 
 /** Names what was selected but not upgraded, for the end of a message. */

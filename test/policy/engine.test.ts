@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { RolloutMemo } from '../../api/messages.ts';
-import { ROLLOUT_PHASES } from '../../api/schemas/node-op-upgrade.ts';
+import { ROLLOUT_PHASES } from '../../api/schemas/rollout-phase.ts';
 import type { NodeOpUpgrade, RolloutPhase, RolloutStatus } from '../../api/types.ts';
 import { type EngineDecision, type EngineState, decideEngine, isFinal } from '../../policy/engine.ts';
 
