@@ -18,7 +18,7 @@ export interface PodFindings extends PodsOfPlan {
 }
 
 /**
- * What is known of the pods on the nodes of a plan. One paged read of all pods of the cluster: a read for each node
+ * What is known of the pods on these nodes, which are to be drained. One paged read of all pods of the cluster: a read for each node
  * would be more requests, and would not tell how many pods a controller has elsewhere. Only pods of planned nodes are
  * kept. Then one eviction of each controller is tried, without carrying it out.
  * Rejects where the API server did not decide on the lists, so that the plan is made again.
@@ -29,6 +29,7 @@ export async function lookAtPods(
   nodes: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<PodFindings> {
+  if (nodes.size === 0) return { pods: [], replicas: new Map(), localClaims: undefined, tried: [], notTried: [] };
   const pods: PlannedPod[] = [];
   const replicas = new Map<string, number>();
   const notTried: string[] = [];

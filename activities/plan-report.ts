@@ -56,12 +56,15 @@ export async function reportPlan(
   const targets = withKnown(pulled.targets, knownTargets(spec.image, cluster));
   const verdicts = judgeTarget(targets, cluster, names, spec, await apiServerVersion(view));
 
-  const moved = planned.filter(({ ref }) => canMoveElsewhere(view, ref));
+  // Refused nodes and those on the target are not touched, and a recovery system is written without a drain.
+  const touched = planned.filter(({ ref }) => !verdicts.refused.has(ref.name) && !verdicts.onTarget.has(ref.name));
+  const drained = spec.upgradeActive ? touched : [];
+  const moved = drained.filter(({ ref }) => canMoveElsewhere(view, ref));
   const pods = await lookAtPods(view, context, new Set(moved.map(({ ref }) => ref.name)), signal);
   const options = { ...drainOf(spec), timeoutMs: spec.drainTimeoutMs };
   const atMs = Date.now();
   const refusals = refusalsByNode(pods.pods, options, atMs);
-  const closed = planned.flatMap(({ ref, node, place }): [string, string][] => {
+  const closed = touched.flatMap(({ ref, node, place }): [string, string][] => {
     const gate = closedGate(view, { ...context, node: ref, place }, node, view.kairosNodes.get(ref.name));
     // The image is brought before a node's turn, and the budget is taken by those before it.
     if (gate === undefined || gate.gate === 'Image' || gate.gate === 'Budget') return [];
@@ -85,15 +88,16 @@ export async function reportPlan(
       ...targetRisks(verdicts),
       ...podRisks(pods, pods.tried, options, atMs),
       ...eachNode('Waits', 'GateClosed', closed, 'would wait, as it is now'),
-      ...controlPlane(view, names),
-      ...nowhereToGo(planned.length - moved.length),
+      ...controlPlane(view, new Set(drained.map(({ ref }) => ref.name))),
+      ...nowhereToGo(drained.length - moved.length),
       ...pods.notTried.map((text) => risk('Notes', 'NotTried', 1, text)),
     ],
     from: new Map(
       cluster.flatMap(({ name, status }) => (status?.release === undefined ? [] : versionsOf(name, status.release))),
     ),
     notes,
-    measured: measured(view),
+    touched: new Set(touched.map(({ ref }) => ref.name)),
+    measured: spec.upgradeActive ? measured(view) : [],
   });
   if (request.kind === 'NodeOpUpgrade') await writePlan(view, context, report);
   return report;

@@ -24,6 +24,8 @@ export interface PlanFindings {
   from: ReadonlyMap<string, string>;
   /** What is to be said beside a node, the most important first. */
   notes: ReadonlyMap<string, readonly string[]>;
+  /** Those that will be out: what is refused, or on the target, takes no time. */
+  touched: ReadonlySet<string>;
   measured: readonly Measured[];
 }
 
@@ -54,7 +56,13 @@ export function planReport(plan: Plan, found: PlanFindings): PlanReport {
       return { name, wave, ...(from === undefined ? {} : { from }), ...(note === undefined ? {} : { note }) };
     }),
   );
-  const duration = estimate(waves satisfies TimedWave[], found.measured);
+  const timed: TimedWave[] = planned.map(({ group, nodes, budget, soakMs }) => ({
+    group,
+    nodes: nodes.filter(({ name }) => found.touched.has(name)).length,
+    maxUnavailable: budget,
+    ...(soakMs === undefined ? {} : { soakMs }),
+  }));
+  const duration = estimate(timed, found.measured);
   return {
     plannedAt: new Date(found.atMs).toISOString(),
     image: found.image,

@@ -93,13 +93,17 @@ export function podRisks(
   atMs: number,
 ): PlanRisk[] {
   const evicted = evictedOf(pods, options, atMs);
+  const bound = evicted.filter((pod) => pod.claims.some((claim) => localClaims?.has(claim) === true));
   return [
     ...refusedDrains(pods, options, atMs),
     ...heldByBudgets(evicted, tried, options),
     ...unmanaged(evicted),
-    ...localVolumes(evicted, localClaims),
+    ...localVolumes(bound),
     ...emptyDirs(evicted),
-    ...single(evicted, replicas),
+    ...single(
+      evicted.filter((pod) => !bound.includes(pod)),
+      replicas,
+    ),
   ];
 }
 
@@ -177,8 +181,7 @@ function unmanaged(evicted: readonly PlannedPod[]): PlanRisk[] {
   return [risk('Loses', 'UnmanagedPods', pods.length, text)];
 }
 
-function localVolumes(evicted: readonly PlannedPod[], claims: ReadonlySet<string> | undefined): PlanRisk[] {
-  const pods = evicted.filter((pod) => pod.claims.some((claim) => claims?.has(claim) === true));
+function localVolumes(pods: readonly PlannedPod[]): PlanRisk[] {
   if (pods.length === 0) return [];
   const text = `${many(pods.length, 'pod')} with a volume of their node only: no other node can run them, they are down until it is back. The volume stays: ${namesOf(pods)}`;
   return [risk('Interrupts', 'LocalVolumes', pods.length, text)];

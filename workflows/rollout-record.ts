@@ -126,7 +126,8 @@ export class RolloutRecord {
     const plan = this.plan === undefined ? '' : `\n\n${planMarkdown(this.plan)}`;
     setCurrentDetails(`**${shown}** ${said}${plan}`);
     const { generation, attempt, retry } = context.request;
-    const version = this.version();
+    // A dry run pulls while it plans.
+    const version = this.version() ?? (shown === 'Planned' ? this.plan?.version : undefined);
     const status: RolloutStatus = {
       workflowID: context.rolloutID,
       generation,

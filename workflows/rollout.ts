@@ -141,8 +141,9 @@ class Rollout {
 
 /** How a dry run ends. */
 function planned({ request }: RolloutInput, { report }: Plan): string {
-  const said = report === undefined ? '' : `${planSummary(report)}. `;
-  return `${said}Nothing was touched: it is a dry run, and status.plan has all of it. To carry it out: kubectl patch -n ${request.namespace} nodeopupgrade ${request.name} --type merge -p '{"spec":{"dryRun":false}}'`;
+  const command = `kubectl patch -n ${request.namespace} nodeopupgrade ${request.name} --type merge -p '{"spec":{"dryRun":false}}'`;
+  const said = report === undefined ? '' : `. ${planSummary(report)}`;
+  return `Nothing was touched: it is a dry run, and status.plan has all of it. To carry it out: ${command}${said}`;
 }
 
 /** Names what was selected but not upgraded, for the end of a message. */

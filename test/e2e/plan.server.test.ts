@@ -117,7 +117,7 @@ describe('a plan', () => {
     expect(risksOf(status, 'EmptyDirData')[0]?.message).toMatch(/1 pod .*default\/database-\S+ on worker-3/);
     expect(risksOf(status, 'LocalVolumes')[0]?.message).toMatch(/default\/database-\S+ on worker-3/);
     expect(risksOf(status, 'SingleReplica')[0]).toMatchObject({ effect: 'Interrupts' });
-    expect(risksOf(status, 'SingleReplica')[0]?.message).toMatch(/ReplicaSet database-\S+\) on worker-3/);
+    expect(risksOf(status, 'SingleReplica')[0]?.message).toMatch(/ReplicaSet held-on-worker-1-\S+\) on worker-1/);
     expect(risksOf(status, 'ControlPlane')[0]?.message).toContain('no API server while it reboots');
     const effects = status.plan?.risks?.map(({ effect }) => effect);
     expect(effects?.[0]).toBe('Refuses');
@@ -129,7 +129,14 @@ describe('a plan', () => {
     expect(table).toMatch(/^NODE +WAVE +FROM +TO +NOTE$/m);
     expect(table).toMatch(new RegExp(`^worker-2 .*refused: .*default/bare`, 'm'));
     const answer = await stage.temporalCLI(
-      ...['workflow', 'query', '--workflow-id', stage.rolloutID(NAME), '--type', 'plan', '--output', 'json'],
+      'workflow',
+      'query',
+      '--workflow-id',
+      stage.rolloutID(NAME),
+      '--type',
+      'plan',
+      '--output',
+      'json',
     );
     const { queryResult } = JSON.parse(answer) as { queryResult: [PlanReport] };
     expect(queryResult[0].nodes.map(({ name }) => name)).toEqual(['cp-1', 'worker-1', 'worker-2', 'worker-3']);
