@@ -124,7 +124,7 @@ describe('the evictions that a plan tries', () => {
     world.pod('web-1', 'worker-1', 'a').pod('web-2', 'worker-2', 'a');
     world.evictionOf = () => held;
     const { risks } = await world.report();
-    const [risk] = risks.filter(({ reason }) => reason === 'BudgetBlocks');
+    const risk = risks.find(({ reason }) => reason === 'BudgetBlocks');
     expect(risk).toMatchObject({ effect: 'Waits', count: 2 });
     expect(risk?.message).toMatch(/PodDisruptionBudget shop\/web never allows a disruption/);
   });
