@@ -15,6 +15,7 @@ import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { readDatastore } from './control-plane.ts';
 import { hostedOn } from './hosting.ts';
 import { IdleAgents } from './idle-agents.ts';
+import { reportPlan } from './plan-report.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
 /** How long a plan waits for the agents of Ready nodes: right after an install they have not reported yet. */
@@ -60,7 +61,7 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
   const datastore = readDatastore(view);
   const warning = controlPlane.length > 0 || datastore.kind === 'NotVisible' ? quorumWarning(datastore) : undefined;
   const waves = composeWaves({ controlPlane, workers }, context.spec);
-  return {
+  const plan: Plan = {
     controlPlane: controlPlane.map(ref),
     workers: workers.map(ref),
     leftAlone: all
@@ -71,6 +72,7 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
     ...(maxFailed === undefined ? {} : { maxFailed }),
     ...(warning !== undefined && { warning }),
   };
+  return { ...plan, report: await waitInActivity(undefined, (signal) => reportPlan(view, context, plan, signal)) };
 }
 
 /** What decides, beside its name, when the turn of a node is. Its host pods may move: each wave looks again. */

@@ -5,6 +5,7 @@ import { isReason } from '../kube/errors.ts';
 import { readKairosNode } from '../kube/kairos-nodes.ts';
 import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upgrades.ts';
 import { handMadeDrift } from '../policy/drift.ts';
+import { pastAttempt, remember } from '../policy/history.ts';
 import { sameAttempt } from '../policy/recovery.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { orNone } from './contact.ts';
@@ -13,7 +14,8 @@ import { goesWithItsNamespace } from './served-namespace.ts';
 
 /**
  * Whether the request still is what the rollout was started for: a start may come late, after the resource was edited,
- * deleted, or made again under its name. Clears what an earlier attempt left in `status.rollout`.
+ * deleted, or made again under its name. Clears what an earlier attempt left in `status.rollout` and `status.plan`; the
+ * history has it.
  */
 export async function confirmRequest(
   view: ClusterView,
@@ -30,12 +32,15 @@ export async function confirmRequest(
     if (found.metadata.generation !== generation) {
       return { current: false, reason: `NodeOpUpgrade ${namespace}/${name} was edited before its rollout began` };
     }
-    if ((found.status?.rollout?.attempt ?? attempt) < attempt) {
+    const { rollout: earlier, history } = found.status ?? {};
+    if (earlier !== undefined && earlier.attempt < attempt) {
+      const isRemembered = history?.some((past) => past.attempt === earlier.attempt) === true;
+      const remembered = isRemembered ? {} : { history: remember(history, pastAttempt(earlier, Date.now())) };
       await patchNodeOpUpgradeStatus(
         view.client,
         namespace,
         name,
-        { metadata: { uid }, status: { rollout: null } },
+        { metadata: { uid }, status: { rollout: null, plan: null, ...remembered } },
         ROLLOUT_FIELD_MANAGER,
       );
     }
@@ -47,8 +52,8 @@ export async function confirmRequest(
 }
 
 /**
- * Writes `status.rollout` under its own field manager, at transitions only; at the end also removes the pods that the
- * rollout still has. A resource that is gone, or another one of its name, is left alone.
+ * Writes `status.rollout` under its own field manager, at transitions only. At the end it writes the attempt into the
+ * history with the same request, and removes the pods that the rollout still has. A resource that is gone, or another one of its name, is left alone.
  */
 export async function reportRollout(
   view: ClusterView,
@@ -93,18 +98,23 @@ async function writeRollout(
 ): Promise<void> {
   const now = new Date().toISOString();
   try {
+    const known = final || status.phase === 'Planning' ? await statusOf(view, namespace, name) : undefined;
+    // An attempt that was lost and started again keeps its beginning.
+    const startedAt = sameRollout(known?.rollout, status) ? known?.rollout?.startedAt : undefined;
     const rollout = {
       ...status,
       message: status.message?.slice(0, 4000),
       paused: status.paused ?? null,
-      ...(status.phase === 'Planning' ? { startedAt: await startOf(view, namespace, name, status, now) } : {}),
+      ...(status.phase === 'Planning' ? { startedAt: startedAt ?? now } : {}),
       ...(final ? { finishedAt: now } : {}),
     };
+    const past = { ...status, finishedAt: now, ...(startedAt === undefined ? {} : { startedAt }) };
+    const history = final ? { history: remember(known?.history, pastAttempt(past, Date.now())) } : {};
     await patchNodeOpUpgradeStatus(
       view.client,
       namespace,
       name,
-      { metadata: { uid }, status: { rollout } },
+      { metadata: { uid }, status: { rollout, ...history } },
       ROLLOUT_FIELD_MANAGER,
     );
   } catch (error) {
@@ -112,15 +122,8 @@ async function writeRollout(
   }
 }
 
-/** When this attempt began: one that was lost and started again keeps its beginning. */
-async function startOf(
-  view: ClusterView,
-  namespace: string,
-  name: string,
-  { generation, attempt }: RolloutStatus,
-  now: string,
-): Promise<string> {
-  const known = (await readNodeOpUpgrade(view.client, namespace, name)).status?.rollout;
-  const same = known?.generation === generation && known.attempt === attempt;
-  return (same ? known.startedAt : undefined) ?? now;
-}
+const statusOf = async (view: ClusterView, namespace: string, name: string) =>
+  (await readNodeOpUpgrade(view.client, namespace, name)).status;
+
+const sameRollout = (one: RolloutStatus | undefined, { generation, attempt }: RolloutStatus) =>
+  one?.generation === generation && one.attempt === attempt;

@@ -8,6 +8,8 @@ import type {
   DrainRung,
   LabelSelector,
   Misfit,
+  RiskEffect,
+  RiskReason,
   RolloutPhase,
   StepTimes,
   Verdict,
@@ -128,6 +130,8 @@ export interface RolloutSpec {
   canaryWorkerFirst?: true;
   /** Nodes that join later are upgraded, too; absent: they are left alone. */
   newNodes?: 'Upgrade';
+  /** It ends when it has planned; no node is touched. */
+  dryRun?: true;
 }
 
 export interface RolloutInput {
@@ -186,12 +190,61 @@ export interface Plan {
   maxFailed?: number;
   /** What a person should know of the control plane, such as a quorum that cannot be kept. */
   warning?: string;
+  /** What was seen of all of it before anything was touched. Absent in histories of earlier versions. */
+  report?: PlanReport;
 }
 
 /** Nodes that are left to upgrade at the end of a rollout, in the order of their turn; some of them may have joined since. */
 export interface JoinedNodes {
   controlPlane: NodeRef[];
   workers: NodeRef[];
+}
+
+/** A risk of a plan; `effect` and `reason` as in `status.plan`, which docs/plan.md describes. */
+export interface PlanRisk {
+  effect: RiskEffect;
+  reason: RiskReason;
+  /** Of nodes or pods. */
+  count: number;
+  message: string;
+}
+
+/** A node of a plan, in the order of its turn. */
+export interface PlanRow {
+  name: string;
+  wave: string;
+  from?: string;
+  /** Why its turn would not end with the target, or what it waits for; absent: nothing is in its way. */
+  note?: string;
+}
+
+/** What a plan does and may meet. Bounded: it is kept in the history of the rollout. */
+export interface PlanReport {
+  /** RFC 3339. */
+  plannedAt: string;
+  image: string;
+  version?: string;
+  /** How the version is known, or when it will be read. */
+  versionFrom: string;
+  refused?: string;
+  total: number;
+  waves: {
+    name: string;
+    group: Place['group'];
+    nodes: number;
+    maxUnavailable: number;
+    soakMs?: number;
+    approval?: true;
+  }[];
+  /** The first 200. */
+  nodes: PlanRow[];
+  /** The first 20, and how many there are. */
+  leftAlone: { name: string; reason: string }[];
+  leftAloneCount: number;
+  /** The 30 worst, and how many there are. */
+  risks: PlanRisk[];
+  riskCount: number;
+  duration?: { typicalMs: number; longMs: number; upgrades: number };
 }
 
 /** A group of nodes that are upgraded under one budget. */

@@ -12,12 +12,9 @@ import type {
   kairosNodeSpec,
   kairosNodeStatus,
 } from './schemas/kairos-node.ts';
-import type {
-  ROLLOUT_PHASES,
-  nodeOpUpgradeSpec,
-  nodeOpUpgradeStatus,
-  rolloutStatus,
-} from './schemas/node-op-upgrade.ts';
+import type { nodeOpUpgradeSpec, nodeOpUpgradeStatus, rolloutStatus } from './schemas/node-op-upgrade.ts';
+import type { RISK_EFFECTS, RISK_REASONS, planStatus } from './schemas/plan.ts';
+import type { ROLLOUT_PHASES } from './schemas/rollout-phase.ts';
 import type { MISFITS } from './schemas/strategy.ts';
 import type { blocker, drainRecord, BLOCKER_REASONS, DRAIN_RUNGS } from './schemas/drain.ts';
 import type { labelSelector } from './schemas/label-selector.ts';
@@ -52,6 +49,14 @@ export type StepTimes = NonNullable<NonNullable<KairosNodeStatus['lastAttempt']>
 export type NodeOpUpgradeSpec = z.infer<typeof nodeOpUpgradeSpec>;
 export type NodeOpUpgradeStatus = z.infer<typeof nodeOpUpgradeStatus>;
 export type RolloutStatus = z.infer<typeof rolloutStatus>;
+export type PlanStatus = z.infer<typeof planStatus>;
+export type RiskEffect = (typeof RISK_EFFECTS)[number];
+export type RiskReason = (typeof RISK_REASONS)[number];
+/** An attempt that has ended, as the resource remembers it. */
+export type PastAttempt = NonNullable<NodeOpUpgradeStatus['history']>[number];
+export type CurrentWave = NonNullable<NodeOpUpgradeStatus['wave']>;
+export type Eta = NonNullable<NodeOpUpgradeStatus['eta']>;
+export type NodeStatusEntry = NonNullable<NodeOpUpgradeStatus['nodeStatuses']>[string];
 
 export interface ObjectMeta {
   name: string;

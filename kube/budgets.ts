@@ -8,6 +8,8 @@ export interface BudgetView {
   disruptionsAllowed: number;
   currentHealthy: number;
   desiredHealthy: number;
+  /** How many pods it is about; absent where its controller has not said so. */
+  expectedPods?: number;
   /** Absent: IfHealthyBudget, the default of Kubernetes. */
   unhealthyPodEvictionPolicy?: string;
 }
@@ -18,9 +20,15 @@ export async function readBudget(client: KubeClient, namespace: string, name: st
   try {
     const { spec, status } = await client.request<RawObject>({ verb: 'get', path });
     const { unhealthyPodEvictionPolicy } = (spec ?? {}) as { unhealthyPodEvictionPolicy?: string };
-    const { disruptionsAllowed, currentHealthy = 0, desiredHealthy = 0 } = (status ?? {}) as Partial<BudgetView>;
+    const told = (status ?? {}) as Partial<BudgetView>;
+    const { disruptionsAllowed, currentHealthy = 0, desiredHealthy = 0, expectedPods } = told;
     if (disruptionsAllowed === undefined) return undefined;
-    return { disruptionsAllowed, currentHealthy, desiredHealthy, ...defined({ unhealthyPodEvictionPolicy }) };
+    return {
+      disruptionsAllowed,
+      currentHealthy,
+      desiredHealthy,
+      ...defined({ expectedPods, unhealthyPodEvictionPolicy }),
+    };
   } catch (error) {
     if (isReason(error, 'NotFound')) return undefined;
     throw error;

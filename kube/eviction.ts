@@ -24,7 +24,7 @@ const RETRY_MS = 5_000;
 export async function evictPod(
   client: KubeClient,
   pod: { namespace: string; name: string; uid: string },
-  options: { gracePeriodSeconds?: number } = {},
+  options: { gracePeriodSeconds?: number; dryRun?: ['All'] } = {},
 ): Promise<Eviction> {
   const { namespace, name, uid } = pod;
   const podPath = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
@@ -46,6 +46,13 @@ export async function evictPod(
     throw error;
   }
 }
+
+/**
+ * What the API server would answer to the eviction of a pod, budgets and admission included: it carries nothing out.
+ * `Evicted` means that the pod could go now.
+ */
+export const tryEviction = (client: KubeClient, pod: { namespace: string; name: string; uid: string }) =>
+  evictPod(client, pod, { dryRun: ['All'] });
 
 function evictionOf(error: KubeError, pod: string): Eviction | undefined {
   const said = messageOf(error);

@@ -8,7 +8,7 @@ import type { Listed } from './reflector-parts.ts';
 import { type Reflector, type ReflectorLog, startReflector } from './reflector.ts';
 
 export type { ContainerView, PodView } from './pod-view.ts';
-export { type Eviction, evictPod } from './eviction.ts';
+export { type Eviction, evictPod, tryEviction } from './eviction.ts';
 
 /**
  * The pods that the operator made, by `namespace/name`, in these namespaces or in all. A namespace that is being deleted
@@ -32,6 +32,19 @@ export async function listPodsOnNode(client: KubeClient, node: string, signal?: 
   const pods: PodView[] = [];
   await listAll(client, '/api/v1/pods', onNode(node), (object) => pods.push(podView(object)), signal);
   return pods;
+}
+
+/**
+ * Gives every pod of the cluster that has not ended to `take`, page by page: none of them is kept. Rejects as `listAll`
+ * does.
+ */
+export async function readAllPods(
+  client: KubeClient,
+  take: (pod: PodView) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const query = { fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed' };
+  await listAll(client, '/api/v1/pods', query, (object) => take(podView(object)), signal);
 }
 
 /** The same list, for a watch to go on from. */

@@ -30,6 +30,25 @@ export async function readVolumeOfClaim(
   }
 }
 
+/**
+ * The claims, by `namespace/name`, whose volume is a directory or a disk of one machine: the pods that use them can run
+ * nowhere else.
+ */
+export async function listLocalClaims(client: KubeClient, signal?: AbortSignal): Promise<Set<string>> {
+  const claims = new Set<string>();
+  const take = ({ spec }: RawObject) => {
+    const { local, hostPath, claimRef } = (spec ?? {}) as {
+      local?: unknown;
+      hostPath?: unknown;
+      claimRef?: { namespace?: string; name?: string };
+    };
+    if ((local !== undefined || hostPath !== undefined) && claimRef?.name !== undefined)
+      claims.add(`${claimRef.namespace ?? ''}/${claimRef.name}`);
+  };
+  await listAll(client, '/api/v1/persistentvolumes', {}, take, signal);
+  return claims;
+}
+
 /** The volumes that are attached to a node now. The API server cannot select them by node: all are read, in pages. */
 export async function listAttachments(client: KubeClient, node: string, signal?: AbortSignal): Promise<Attachment[]> {
   const found: Attachment[] = [];

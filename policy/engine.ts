@@ -16,8 +16,9 @@ export type EngineDecision =
   | { action: 'resume' }
   | { action: 'recordEnd'; phase: 'Failed' | 'Cancelled'; message: string; attempt: number; retry?: string };
 
+/** Whether an attempt in this phase has ended. `Planned` is the end of a dry run: no node was upgraded, none was touched. */
 export const isFinal = (phase: RolloutPhase | undefined) =>
-  phase === 'Completed' || phase === 'Failed' || phase === 'Cancelled';
+  phase === 'Completed' || phase === 'Failed' || phase === 'Cancelled' || phase === 'Planned';
 
 /**
  * What the watcher does about a NodeOpUpgrade, by what the resource says and how Temporal describes its workflow

@@ -23,6 +23,7 @@ export const REASONS = [
   'Cancelling',
   'NodeFailed',
   'Completed',
+  'Planned',
   'Waiting',
   'NotStarted',
   'TemporalUnreachable',
@@ -34,7 +35,7 @@ export interface Notice {
   /** The same for the same thing, however often it is seen and by whom: what was said is not said again. */
   key: string;
   type: 'Normal' | 'Warning';
-  /** In CamelCase, as Events have it. A rollout ends as `Completed`, `Failed` or `Cancelled`. */
+  /** In CamelCase, as Events have it. A rollout ends as `Completed`, `Failed`, `Cancelled` or `Planned`. */
   reason: (typeof REASONS)[number] | Verdict;
   message: string;
   /** When it happened, where the object says so. Without it, it is only said by who has seen it happen. */

@@ -33,6 +33,7 @@ export function resolveSpec(spec: NodeOpUpgradeSpec): RolloutSpec {
     debug: spec.debug ?? false,
     ...(uncordonOnFailure === undefined ? {} : { uncordonOnFailure }),
     excludePaths: spec.excludePaths ?? [],
+    ...(spec.dryRun === true ? { dryRun: true as const } : {}),
     ...resolveStrategy(spec),
   };
 }

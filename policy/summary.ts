@@ -1,22 +1,34 @@
 import type {
+  Blocker,
   KairosNodeStatus,
   NodeOpUpgrade,
   NodeOpUpgradeStatus,
   RolloutPhase,
   RolloutStatus,
 } from '../api/types.ts';
+import { blockerText } from './drain-blockers.ts';
 import { conditionsOf, type Around, type EngineHealth } from './conditions.ts';
 import { correctedCounts, correctionsOf } from './corrections.ts';
 import { isFinal } from './engine.ts';
+import { type Measured, measuredMs } from './estimate.ts';
 import { waitsAtGate } from './gates.ts';
+import { nodeStatuses } from './node-statuses.ts';
 import { byName } from './order.ts';
 import { isDone, isFailure } from './placement.ts';
+import { currentWave, etaOf } from './progress.ts';
 
 const LISTED = 100;
 
 export interface SummarizedNode {
   name: string;
   status: KairosNodeStatus;
+}
+
+/** What an estimate needs of the cluster beyond the nodes of the rollout. */
+export interface Surroundings {
+  isControlPlane: (node: string) => boolean;
+  /** Upgrades of other rollouts that went well. Asked only where this one has none of its own. */
+  measuredBefore: () => readonly Measured[];
 }
 
 /**
@@ -28,8 +40,8 @@ export function summarize(
   upgrade: NodeOpUpgrade,
   nodes: readonly SummarizedNode[],
   engine: EngineHealth,
-  around: Pick<Around, 'atMs' | 'inTheWay'>,
-): Omit<NodeOpUpgradeStatus, 'rollout' | 'lastUpdated'> {
+  around: Pick<Around, 'atMs' | 'inTheWay'> & Partial<Surroundings>,
+): Omit<NodeOpUpgradeStatus, 'rollout' | 'plan' | 'history' | 'lastUpdated'> {
   const generation = upgrade.metadata.generation ?? 0;
   const rollout = upgrade.status?.rollout?.generation === generation ? upgrade.status.rollout : undefined;
   const inFlight = nodes.filter((node) => node.status.upgradeState === 'InProgress').sort(byName);
@@ -52,14 +64,16 @@ export function summarize(
         (failure ? isFailure(status.lastAttempt.verdict) : isDone(status.lastAttempt.verdict)),
     ).length;
   const total = rollout?.total ?? 0;
-  const done = Math.max(sum(false), count(false));
+  const [countedDone, countedFailed] = [sum(false), sum(true)];
+  const [endedDone, endedFailed] = [count(false), count(true)];
+  const done = Math.max(countedDone, endedDone);
   const counted = {
     ...said(upgrade, rollout, engine, inFlight.length),
     nodes: {
       total,
       done,
       inFlight: inFlight.length,
-      failed: Math.max(sum(true), count(true)),
+      failed: Math.max(countedFailed, endedFailed),
       summary: `${done}/${total}`,
     },
   };
@@ -67,16 +81,45 @@ export function summarize(
     .map(({ status }) => status.lastAttempt?.finishedAt ?? '')
     .sort()
     .at(-1);
+  const { plan: planned, eta: known } = upgrade.status ?? {};
+  const plan = planned?.generation === generation ? planned : undefined;
+  const wave = currentWave(
+    rollout,
+    plan,
+    { done: endedDone, failed: endedFailed },
+    { done: countedDone, failed: countedFailed },
+  );
+  const measured = ended.flatMap(({ name, status }) => {
+    const ms = measuredMs(status.lastAttempt);
+    return ms === undefined ? [] : [{ ms, controlPlane: around.isControlPlane?.(name) ?? false }];
+  });
+  const before = measured.length > 0 ? [] : (around.measuredBefore?.() ?? []);
+  const eta = etaOf({ rollout, plan, wave, inHand: inFlight, measured, before, known, atMs: around.atMs });
+  const { entries, leftOut } = nodeStatuses(nodes, ended);
   return {
     ...counted,
+    wave,
+    eta,
+    nodeStatuses: entries,
+    nodeStatusesLeftOut: leftOut,
     observedGeneration: generation,
     inFlight: [...inFlight, ...waiting].slice(0, LISTED).map(({ name, status }) => ({
       name,
       ...(status.step === undefined ? {} : { step: status.step }),
       ...(status.stepSince === undefined ? {} : { since: status.stepSince }),
       ...(status.message === undefined ? {} : { message: status.message.slice(0, 1024) }),
+      ...blocked(status),
     })),
     conditions: conditionsOf(upgrade, rollout, counted, engine, { ...around, lastEndedAt, corrections }),
+  };
+}
+
+/** What keeps a node's drain: the first of its blockers, and how many pods have not left. */
+function blocked({ blockers = [], blockedPods }: KairosNodeStatus) {
+  const [first]: Blocker[] = blockers;
+  return {
+    ...(first === undefined ? {} : { blocker: blockerText(first).slice(0, 1500) }),
+    ...(blockedPods === undefined || blockedPods === 0 ? {} : { blockedPods }),
   };
 }
 

@@ -78,7 +78,10 @@ function rolloutNotices({ metadata }: NodeOpUpgrade, rollout: RolloutStatus): No
   if (ended) {
     const request = { kind: 'NodeOpUpgrade', namespace: metadata.namespace ?? '', name: metadata.name };
     const command = retryCommand(request, '');
-    const next = phase === 'Completed' || message.includes('kairos.io/retry') ? '' : `. To try again: ${command}`;
+    const next =
+      phase === 'Completed' || phase === 'Planned' || message.includes('kairos.io/retry')
+        ? ''
+        : `. To try again: ${command}`;
     const text = `attempt ${attempt}: ${message.slice(0, 1000 - next.length - 20)}${next}`;
     say(phase, text, {
       type: phase === 'Failed' ? 'Warning' : 'Normal',

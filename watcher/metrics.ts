@@ -1,6 +1,6 @@
 import { Gauge, type Registry } from 'prom-client';
 import { STEPS, UPGRADE_STATES } from '../api/schemas/kairos-node.ts';
-import { ROLLOUT_PHASES } from '../api/schemas/node-op-upgrade.ts';
+import { ROLLOUT_PHASES } from '../api/schemas/rollout-phase.ts';
 import { heldFor } from '../policy/recovery.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import type { WatcherContext } from './context.ts';

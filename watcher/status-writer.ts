@@ -5,6 +5,7 @@ import { rolloutId } from '../kube/names.ts';
 import { patchNodeOpUpgradeStatus } from '../kube/node-op-upgrades.ts';
 import { correctionsOf, noteCorrections } from '../policy/corrections.ts';
 import { isFinal } from '../policy/engine.ts';
+import { type Measured, measuredMs } from '../policy/estimate.ts';
 import { inTheWay } from '../policy/in-the-way.ts';
 import { summarize } from '../policy/summary.ts';
 import type { WatcherContext } from './context.ts';
@@ -24,14 +25,19 @@ export async function writeStatus(context: WatcherContext, key: string): Promise
   const { namespace = '', name, uid = '' } = upgrade.metadata;
   const workflowID = rolloutId(context.cluster.id, namespace, name);
   const nodes = [...context.kairosNodes.values()].filter((node) => node.status.rollout === workflowID);
-  const around = { atMs: Date.now(), inTheWay: () => inTheWay(upgrade.spec.image, nearby(context)) };
+  const around = {
+    atMs: Date.now(),
+    inTheWay: () => inTheWay(upgrade.spec.image, nearby(context)),
+    isControlPlane: (node: string) => context.nodes.get(node)?.controlPlane === true,
+    measuredBefore: () => measuredBefore(context),
+  };
   const summary = summarize(upgrade, nodes, context.engine.health(), around);
   const changed = changesOf(upgrade, summary);
   if (changed.length === 0) return;
   const writtenAtMs = Date.parse(upgrade.status?.lastUpdated ?? '');
   if (changed.every((key) => key === 'inFlight') && around.atMs - writtenAtMs < IN_FLIGHT_EVERY_MS) return;
   try {
-    const status = { ...summary, lastUpdated: new Date().toISOString() };
+    const status = { ...replacing(upgrade.status, summary), lastUpdated: new Date().toISOString() };
     await patchNodeOpUpgradeStatus(
       context.client,
       namespace,
@@ -84,6 +90,29 @@ export function isSettled(context: Pick<WatcherContext, 'kairosNodes'>, upgrade:
 }
 
 type Summary = ReturnType<typeof summarize>;
+
+/** A merge patch that leaves nothing of the known object where the new one has something else: what went is `null`. */
+export function replacing(known: object | undefined, now: object): Record<string, unknown> {
+  const before: Record<string, unknown> = { ...known };
+  return Object.fromEntries(
+    Object.entries(now).map(([key, value]: [string, unknown]) => {
+      if (!isRecord(value)) return [key, value ?? null];
+      const was = isRecord(before[key]) ? before[key] : {};
+      const gone = Object.keys(was).filter((part) => !(part in value));
+      return [key, { ...Object.fromEntries(gone.map((part) => [part, null])), ...replacing(was, value) }];
+    }),
+  );
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** How long the nodes of the cluster were out in their last upgrades, where those went well. */
+const measuredBefore = ({ kairosNodes, nodes }: WatcherContext): Measured[] =>
+  [...kairosNodes.values()].flatMap(({ name, status }) => {
+    const ms = measuredMs(status.lastAttempt);
+    return ms === undefined ? [] : [{ ms, controlPlane: nodes.get(name)?.controlPlane === true }];
+  });
 
 const nearby = ({ nodes, kairosNodes }: WatcherContext) =>
   [...nodes.values()].map(({ name, ready, unschedulable, owner }) => ({

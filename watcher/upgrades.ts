@@ -5,6 +5,7 @@ import { isReason } from '../kube/errors.ts';
 import { rolloutId } from '../kube/names.ts';
 import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upgrades.ts';
 import { decideEngine, pauseReason, type EngineDecision } from '../policy/engine.ts';
+import { pastAttempt, remember } from '../policy/history.ts';
 import { joinedLater } from '../policy/joined.ts';
 import { resolveSpec, timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
@@ -63,26 +64,31 @@ async function recordEnd(
   { phase, message, attempt, retry }: Extract<EngineDecision, { action: 'recordEnd' }>,
 ): Promise<void> {
   const { uid = '', generation = 1 } = resource?.metadata ?? {};
-  const rollout = {
+  const known = resource?.status?.rollout;
+  const isSame = known?.attempt === attempt;
+  const ended = {
     workflowID: rolloutId(cluster.id, namespace, name),
     generation,
     attempt,
     phase,
     message,
     finishedAt: new Date().toISOString(),
-    paused: null,
     ...(retry === undefined ? {} : { retry }),
-    // What an earlier attempt counted is not this one's.
-    ...(resource?.status?.rollout?.attempt === attempt
-      ? {}
-      : { verdicts: null, failed: null, superseded: null, wave: null }),
   };
+  const rollout = {
+    ...ended,
+    paused: null,
+    // What an earlier attempt counted is not this one's.
+    ...(isSame ? {} : { verdicts: null, failed: null, superseded: null, wave: null, startedAt: null }),
+  };
+  const past = { ...(isSame ? known : {}), ...ended };
+  const history = remember(resource?.status?.history, pastAttempt(past, Date.now()));
   try {
     await patchNodeOpUpgradeStatus(
       client,
       namespace,
       name,
-      { metadata: { uid }, status: { rollout } },
+      { metadata: { uid }, status: { rollout, history } },
       ROLLOUT_FIELD_MANAGER,
     );
   } catch (error) {

@@ -13,6 +13,7 @@ export const WORKER_RIGHTS: readonly Right[] = [
   { group: '', resource: 'pods/eviction', verbs: ['create'], where: 'cluster' },
   { group: 'policy', resource: 'poddisruptionbudgets', verbs: ['get'], where: 'cluster' },
   { group: '', resource: 'persistentvolumeclaims', verbs: ['get'], where: 'cluster' },
+  { group: '', resource: 'persistentvolumes', verbs: ['list'], where: 'cluster' },
   { group: 'storage.k8s.io', resource: 'volumeattachments', verbs: ['list', 'watch'], where: 'cluster' },
   { group: KAIROS_GROUP, resource: 'kairosnodes', verbs: ['get', 'list', 'watch', 'patch'], where: 'cluster' },
   { group: KAIROS_GROUP, resource: 'kairosnodes/status', verbs: ['patch'], where: 'cluster' },

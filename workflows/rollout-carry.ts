@@ -62,6 +62,7 @@ function carry(
 /** Takes up in a new run what the one before it handed over. */
 export function takeUp(record: RolloutRecord, carried: CarriedRollout): void {
   const { total, verdicts, failed, counted, gone, superseded = [], targets, wave, paused } = carried;
+  record.plan = carried.plan.report;
   record.total = total;
   record.counted = counted;
   record.failed.push(...failed);

@@ -1,4 +1,5 @@
 import type { FailedNode, Plan, RolloutResult } from '../api/messages.ts';
+import { planSummary } from '../policy/plan-text.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 
 /** How many of a list of nodes a message names. */
@@ -27,6 +28,15 @@ export function endOfStopped(record: RolloutRecord, why: string, late: string): 
   const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
   const list = failed.length < 2 ? '' : `; failed: ${namesOf(failed)}`;
   return record.end('Failed', `stopped: ${why}${list}${late}${rest}${superseded(record)}${gone(record)}`);
+}
+
+/** How a dry run ends. */
+export function endOfDryRun(record: RolloutRecord, { report }: Plan): RolloutResult {
+  const { namespace, name } = record.context.request;
+  const command = `kubectl patch -n ${namespace} nodeopupgrade ${name} --type merge -p '{"spec":{"dryRun":false}}'`;
+  const said = report === undefined ? '' : `. ${planSummary(report)}`;
+  const message = `Nothing was touched: it is a dry run, and status.plan has all of it. To carry it out: ${command}${said}`;
+  return record.end('Planned', message);
 }
 
 /** Why a rollout has nothing to do. */

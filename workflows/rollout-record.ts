@@ -1,6 +1,7 @@
-import { CancellationScope, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, defineQuery, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { LateVerdict } from '../activities/late-verdicts.ts';
 import type {
+  PlanReport,
   RolloutContext,
   RolloutInput,
   RolloutResult,
@@ -9,6 +10,7 @@ import type {
   WaveResult,
 } from '../api/messages.ts';
 import type { RolloutPhase, RolloutStatus } from '../api/types.ts';
+import { planMarkdown } from '../policy/plan-text.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import type { PauseMessage, ResumeMessage, RolloutState } from './messages.ts';
 import { showPhase } from './search-attributes.ts';
@@ -16,7 +18,10 @@ import { showPhase } from './search-attributes.ts';
 /** Characters of a reason that the resource holds. */
 const LONGEST_REASON = 900;
 
-const FINAL: ReadonlySet<string> = new Set(['Completed', 'Failed', 'Cancelled']);
+const FINAL: ReadonlySet<string> = new Set(['Completed', 'Failed', 'Cancelled', 'Planned']);
+
+/** The whole report of the plan, of which the resource shows a part. */
+const planQuery = defineQuery<PlanReport | null>('plan');
 
 /** Where a rollout stands, and the one place from which that is written into its resource. */
 export class RolloutRecord {
@@ -31,6 +36,8 @@ export class RolloutRecord {
   total = 0;
   /** How many nodes count against the failure budget. */
   counted = 0;
+  /** What was planned; undefined before that. */
+  plan: PlanReport | undefined;
   private readonly input: RolloutInput;
   private message = '';
   private written: Promise<void> = Promise.resolve();
@@ -43,6 +50,8 @@ export class RolloutRecord {
       request: input.request,
       spec: input.spec,
     };
+    const described = { description: 'The plan: order, waves, versions, risks, duration. null before it was made.' };
+    setHandler(planQuery, () => this.plan ?? null, described);
     if (input.paused !== undefined) this.pause({ reason: input.paused, by: 'kubectl' });
   }
 
@@ -128,9 +137,11 @@ export class RolloutRecord {
       paused === undefined || shown !== 'Paused'
         ? message
         : `paused by ${paused.by}: ${paused.reason}; nodes in hand are finished, no further one is started`;
-    setCurrentDetails(`**${shown}** ${said}`);
+    const plan = this.plan === undefined ? '' : `\n\n${planMarkdown(this.plan)}`;
+    setCurrentDetails(`**${shown}** ${said}${plan}`);
     const { generation, attempt, retry } = context.request;
-    const version = this.version();
+    // A dry run pulls while it plans.
+    const version = this.version() ?? (shown === 'Planned' ? this.plan?.version : undefined);
     const status: RolloutStatus = {
       workflowID: context.rolloutID,
       generation,

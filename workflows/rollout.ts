@@ -13,7 +13,7 @@ import { errorText } from './error-text.ts';
 import { JoinedLater, MOST_ROUNDS } from './joined-nodes.ts';
 import { goOnElsewhere, takeUp } from './rollout-carry.ts';
 import { RolloutControl } from './rollout-control.ts';
-import { endOf, endOfStopped, noNodes } from './rollout-end.ts';
+import { endOf, endOfDryRun, endOfStopped, noNodes } from './rollout-end.ts';
 import { RolloutRecord } from './rollout-record.ts';
 import { runWave, soakAfter, wavesOf } from './rollout-waves.ts';
 import { showPhase } from './search-attributes.ts';
@@ -88,7 +88,9 @@ class Rollout {
     await record.report('Planning', 'waiting for the agents to report, then planning');
     const plan = await wait.planRollout(record.context);
     record.total = wavesOf(plan).reduce((total, { nodes }) => total + nodes.length, 0);
-    return record.total === 0 ? record.end('Failed', noNodes(plan)) : plan;
+    record.plan = plan.report;
+    if (record.total === 0) return record.end('Failed', noNodes(plan));
+    return this.input.spec.dryRun === true ? endOfDryRun(record, plan) : plan;
   }
 
   /** Runs waves in their order; answers how the rollout ends where one of them ends it. */

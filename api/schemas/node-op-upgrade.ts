@@ -1,7 +1,11 @@
 import { z } from 'zod';
 import { VERDICTS, STEPS } from './kairos-node.ts';
 import { labelSelector } from './label-selector.ts';
+import { history } from './history.ts';
 import { cel, condition, imageReference, mapList, time, written } from './meta.ts';
+import { planStatus } from './plan.ts';
+import { currentWave, eta, nodeStatus } from './progress.ts';
+import { ROLLOUT_PHASES } from './rollout-phase.ts';
 import { strategy } from './strategy.ts';
 
 export const nodeOpUpgradeSpec = z
@@ -56,6 +60,12 @@ export const nodeOpUpgradeSpec = z
       .max(100)
       .describe('Paths of the image that are left out of the upgrade. Needs kairos-agent 3.6.0 or newer in the image.')
       .optional(),
+    dryRun: z
+      .boolean()
+      .describe(
+        'Only plan: the image is pulled on one node of each architecture, evictions are tried without carrying them out, and the rollout ends as Planned, with all of it in status.plan. No node is touched. Setting it to false carries the plan out. Default false.',
+      )
+      .optional(),
     strategy: strategy.optional(),
   })
   .meta(
@@ -91,17 +101,6 @@ const failedNode = z
       .optional(),
   })
   .describe('A node that did not reach the target.');
-
-export const ROLLOUT_PHASES = [
-  'Pending',
-  'Planning',
-  'Running',
-  'Paused',
-  'Cancelling',
-  'Completed',
-  'Failed',
-  'Cancelled',
-] as const;
 
 const paused = z
   .object({
@@ -153,6 +152,12 @@ const nodeInFlight = z
     step: z.enum(STEPS).describe('The step that is running.').optional(),
     since: time().optional().describe('Since when.'),
     message: z.string().max(1024).describe('What it waits for.').optional(),
+    blocker: z
+      .string()
+      .max(1500)
+      .describe('The first of the pods and volumes that keep its drain, and what lets it go.')
+      .optional(),
+    blockedPods: z.int().min(0).describe('How many pods have not left it.').optional(),
   })
   .describe('A node in hand.');
 
@@ -176,11 +181,24 @@ export const nodeOpUpgradeStatus = z
       .max(100)
       .describe('The first 100 nodes in hand; behind them those that wait at a gate.')
       .optional(),
+    wave: currentWave.optional(),
+    eta: eta.optional(),
+    nodeStatuses: z
+      .record(z.string(), nodeStatus)
+      .describe(
+        'The nodes of this attempt by name, at most 100: failed ones and those in hand before the others. For programs that read the status of the Go operator; kubectl get kairosnodes shows all.',
+      )
+      .optional(),
+    nodeStatusesLeftOut: z.int().min(0).describe('How many nodes nodeStatuses has no room for.').optional(),
     conditions: mapList(condition, 'type').describe('Named facts about this upgrade.').optional(),
+    plan: planStatus.optional(),
+    history: history.optional(),
     lastUpdated: time().optional().describe('When this status was last written.'),
     rollout: rolloutStatus.optional(),
   })
-  .describe('How the upgrade goes. Written by the watcher, but for status.rollout, which the rollout itself writes.');
+  .describe(
+    'How the upgrade goes. Written by the watcher, but for status.rollout, status.plan and status.history, which the rollout itself writes.',
+  );
 
 export const nodeOpUpgrade = z
   .object({ spec: nodeOpUpgradeSpec, status: nodeOpUpgradeStatus.optional() })

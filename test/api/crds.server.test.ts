@@ -230,7 +230,7 @@ describe('the API server', () => {
     await kubectl(['apply', '--server-side', '-k', SAMPLES]);
     await kubectl(['apply', '--server-side', '-f', join(SAMPLES, 'kairosnode-by-hand.yaml')]);
     expect(await kubectl(['get', 'nou', '-A', '-o', 'wide'])).toMatch(
-      /^NAMESPACE +NAME +PHASE +DONE +FAILED +VERSION +IMAGE +MESSAGE +AGE/,
+      /^NAMESPACE +NAME +PHASE +DONE +FAILED +WAVE +ETA +VERSION +IMAGE +MESSAGE +AGE/,
     );
     expect(await kubectl(['get', 'kn'])).toMatch(/^NAME +VERSION +BOOT +STATE +STEP +TARGET +AGE/);
     expect(await kubectl(['get', 'kairos', '-A', '-o', 'name'])).toContain('nodeopupgrade.operator.kairos.io/');

@@ -71,6 +71,9 @@ describe('a workflow that is terminated before the image of its node was touched
     const status = await stage.ended('rollout-early');
     expect(status.rollout).toMatchObject({ phase: 'Failed', attempt: 1 });
     expect(status.message).toMatch(/^Terminated: .*kubectl annotate -n kairos-system nodeopupgrade rollout-early/);
+    expect(status.history).toEqual([
+      expect.objectContaining({ attempt: 1, phase: 'Failed', message: expect.stringMatching(/^Terminated: /) }),
+    ]);
     await stage.until(
       'it is back',
       () => stage.node('worker-1'),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { RolloutMemo } from '../../api/messages.ts';
-import { ROLLOUT_PHASES } from '../../api/schemas/node-op-upgrade.ts';
+import { ROLLOUT_PHASES } from '../../api/schemas/rollout-phase.ts';
 import type { NodeOpUpgrade, RolloutPhase, RolloutStatus } from '../../api/types.ts';
 import { type EngineDecision, type EngineState, decideEngine, isFinal } from '../../policy/engine.ts';
 
@@ -89,6 +89,19 @@ describe('the watcher, about a NodeOpUpgrade', () => {
       upgrade(undefined, { uid: 'uid-2', generation: 1 }),
       { state: 'Failed', memo: memo({ generation: 1, attempt: 7 }) },
       { action: 'start', attempt: 1 },
+    ],
+    ['whose dry run has ended waits for a person', upgrade(status('Planned', 2)), NOT_FOUND, NOTHING],
+    [
+      'whose dry run has ended is carried out when its spec is edited',
+      upgrade(status('Planned', 1)),
+      { state: 'Completed', memo: memo({ generation: 1 }) },
+      { action: 'start', attempt: 2 },
+    ],
+    [
+      'whose dry run has ended plans again on request',
+      upgrade(status('Planned', 2), { annotations: { 'kairos.io/retry': 'again' } }),
+      { state: 'Completed', memo: memo() },
+      { action: 'start', attempt: 2, retry: 'again' },
     ],
     ['that is done stays done', upgrade(status('Completed', 2)), { state: 'Completed', memo: memo() }, NOTHING],
     ['that is done stays done when Temporal has forgotten it', upgrade(status('Completed', 2)), NOT_FOUND, NOTHING],

@@ -1,6 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
+import * as fc from 'fast-check';
+import { VERDICTS } from '../../api/schemas/kairos-node.ts';
 import { nodeOpUpgradeStatus } from '../../api/schemas/node-op-upgrade.ts';
+import { ROLLOUT_PHASES } from '../../api/schemas/rollout-phase.ts';
 import type { KairosNodeStatus, NodeOpUpgrade, RolloutStatus, Verdict } from '../../api/types.ts';
+import { isFinal } from '../../policy/engine.ts';
 import { type SummarizedNode, summarize as summarizeAt } from '../../policy/summary.ts';
 
 const ENGINE = { reachable: true, message: 'Temporal answers', since: '2026-03-01T09:00:00Z' };
@@ -197,5 +201,57 @@ describe('the status of an upgrade', () => {
     expect(status.nodes).toMatchObject({ inFlight: 300 });
     expect(status.inFlight).toHaveLength(100);
     expect(nodeOpUpgradeStatus.safeParse(status).error).toBeUndefined();
+  });
+});
+
+describe('the phase of an attempt that has ended', () => {
+  const anyNode = fc.oneof(
+    fc.tuple(fc.nat(20), fc.constantFrom(...VERDICTS)).map(([n, verdict]) => ended(`w-${n}`, verdict)),
+    fc.nat(20).map((n) => inHand(`w-${n}`)),
+    fc.nat(20).map((n) => ended(`w-${n}`, 'Succeeded', { attempt: 7 })),
+  );
+  const nodes = fc.uniqueArray(anyNode, { maxLength: 15, selector: ({ name }) => name });
+  const phase = fc.constantFrom(...ROLLOUT_PHASES);
+
+  it('is what its rollout wrote, whatever the nodes say by now, and nothing is said to be under way', () => {
+    fc.assert(
+      fc.property(phase.filter(isFinal), nodes, fc.boolean(), (final, seen, reachable) => {
+        const status = summarize(upgrade(rollout({ phase: final, wave: 'workers' })), seen, { ...ENGINE, reachable });
+        expect(status).toMatchObject({ phase: final, wave: undefined, eta: undefined });
+        const said = (type: string) => status.conditions?.find((one) => one.type === type)?.status;
+        expect(said('Ended')).toBe('True');
+        expect(said('Progressing')).toBe('False');
+        expect(said('Completed')).toBe(final === 'Completed' ? 'True' : 'False');
+      }),
+    );
+  });
+
+  it('is never Completed by the nodes alone: only the rollout knows which were planned', () => {
+    fc.assert(
+      fc.property(
+        phase.filter((one) => one !== 'Completed'),
+        nodes,
+        fc.nat(20),
+        (now, seen, total) => {
+          const { phase: shown, conditions } = summarize(upgrade(rollout({ phase: now, total })), seen, ENGINE);
+          expect(shown).toBe(now);
+          expect(conditions?.find(({ type }) => type === 'Completed')?.status).toBe('False');
+        },
+      ),
+    );
+  });
+
+  it('has conditions as the Kubernetes API conventions want them: a reason in CamelCase, each type once', () => {
+    fc.assert(
+      fc.property(phase, nodes, (now, seen) => {
+        const { conditions = [] } = summarize(upgrade(rollout({ phase: now })), seen, ENGINE);
+        for (const { type, reason, observedGeneration } of conditions) {
+          expect(type).toMatch(/^[A-Z][A-Za-z]+$/);
+          expect(reason).toMatch(/^[A-Z][A-Za-z]+$/);
+          expect(observedGeneration).toBe(2);
+        }
+        expect(new Set(conditions.map(({ type }) => type)).size).toBe(conditions.length);
+      }),
+    );
   });
 });

@@ -2,6 +2,7 @@ import { describe, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { WorkflowFailedError } from '@temporalio/client';
 import type { NodeRef, Plan, WaveResult } from '../../api/messages.ts';
+import type { RolloutStatus } from '../../api/types.ts';
 import { ClusterModel } from './driver/cluster-model.ts';
 import { startDriver, type UpgradeWorld } from './driver/driver.ts';
 import { nodeInput, nodes, waveID } from './driver/inputs.ts';
@@ -111,6 +112,22 @@ class Play {
       ...(model.peak > drawn.budget ? [`${model.peak} nodes in hand at once, ${drawn.budget} allowed`] : []),
       ...(outcome instanceof Error && !expected ? [`${outcome.message}: ${String(outcome.cause)}`] : []),
       ...(reports.at(-1)?.final === true ? [] : [`the last report is ${reports.at(-1)?.status.phase}`]),
+      ...this.#phases(reports),
+    ];
+  }
+
+  /** A phase never changes once the attempt has ended, and is `Completed` only when every planned node is on the target. */
+  #phases(reports: { status: RolloutStatus; final: boolean }[]): string[] {
+    const end = reports.findIndex(({ final }) => final);
+    const after =
+      end < 0 ? [] : reports.slice(end + 1).filter(({ status }) => status.phase !== reports[end]?.status.phase);
+    const early = reports.filter(({ status: { phase, verdicts = {}, failed = [], total } }) => {
+      const ended = Object.values(verdicts).reduce((sum, count) => sum + count, 0);
+      return phase === 'Completed' && (ended !== total || failed.length > 0);
+    });
+    return [
+      ...after.map(({ status }) => `reported ${status.phase} after its end`),
+      ...early.map(({ status }) => `Completed with ${JSON.stringify(status.verdicts)} of ${status.total}`),
     ];
   }
 

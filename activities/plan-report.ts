@@ -1,0 +1,179 @@
+import { ROLLOUT_FIELD_MANAGER } from '../api/names.ts';
+import type { Plan, PlanReport, PlanRisk, RolloutContext } from '../api/messages.ts';
+import { isReason } from '../kube/errors.ts';
+import type { NodeView } from '../kube/nodes.ts';
+import { patchNodeOpUpgradeStatus } from '../kube/node-op-upgrades.ts';
+import { readServerVersion } from '../kube/server-version.ts';
+import { drainOf } from '../policy/drain.ts';
+import { type Measured, measuredMs } from '../policy/estimate.ts';
+import { planReport, planStatusOf, plannedWaves } from '../policy/plan-report.ts';
+import { eachNode, podRisks, refusalsByNode, risk } from '../policy/plan-risks.ts';
+import {
+  type JudgedNode,
+  type KnownTarget,
+  judgeTarget,
+  knownTargets,
+  targetRisks,
+  targetText,
+} from '../policy/plan-target.ts';
+import { versionOf } from '../policy/release.ts';
+import type { ClusterView } from './cluster-view.ts';
+import { canMoveElsewhere } from './drain-refusal.ts';
+import { closedGate } from './gates.ts';
+import { pullForPlan } from './plan-pull.ts';
+import { lookAtPods } from './plan-pods.ts';
+import { goesWithItsNamespace } from './served-namespace.ts';
+
+/**
+ * Looks at all that a plan would touch, and says it: in `status.plan` of the NodeOpUpgrade, and in the answer. Nothing
+ * is disrupted. Only a dry run pulls, on one node of each architecture; else the version is told as far as earlier
+ * upgrades tell it. Repeating it looks again, and replaces what was said.
+ */
+export async function reportPlan(
+  view: ClusterView,
+  context: RolloutContext,
+  plan: Plan,
+  signal: AbortSignal,
+): Promise<PlanReport> {
+  const { spec, request } = context;
+  const waves = plannedWaves(plan);
+  const planned = waves.flatMap(({ nodes, group, budget }) =>
+    nodes.flatMap((ref) => {
+      const node = view.nodes.get(ref.name);
+      return node === undefined ? [] : [{ ref, node, place: { group, budget } }];
+    }),
+  );
+  const names = new Set(planned.map(({ ref }) => ref.name));
+  const cluster = [...view.nodes.values()].map((node) => judged(view, node));
+  const pulled =
+    spec.dryRun === true
+      ? await pullForPlan(
+          view,
+          context,
+          planned.map(({ node }) => node),
+        )
+      : { targets: [], risks: [] };
+  const targets = withKnown(pulled.targets, knownTargets(spec.image, cluster));
+  const verdicts = judgeTarget(targets, cluster, names, spec, await apiServerVersion(view));
+
+  // Refused nodes and those on the target are not touched, and a recovery system is written without a drain.
+  const touched = planned.filter(({ ref }) => !verdicts.refused.has(ref.name) && !verdicts.onTarget.has(ref.name));
+  const drained = spec.upgradeActive ? touched : [];
+  const moved = drained.filter(({ ref }) => canMoveElsewhere(view, ref));
+  const pods = await lookAtPods(view, context, new Set(moved.map(({ ref }) => ref.name)), signal);
+  const options = { ...drainOf(spec), timeoutMs: spec.drainTimeoutMs };
+  const atMs = Date.now();
+  const refusals = refusalsByNode(pods.pods, options, atMs);
+  const closed = touched.flatMap(({ ref, node, place }): [string, string][] => {
+    const gate = closedGate(view, { ...context, node: ref, place }, node, view.kairosNodes.get(ref.name));
+    // The image is brought before a node's turn, and the budget is taken by those before it.
+    if (gate === undefined || gate.gate === 'Image' || gate.gate === 'Budget') return [];
+    return [[ref.name, gate.reason]];
+  });
+  const notes = new Map<string, string[]>();
+  const note = (name: string, text: string) => notes.set(name, [...(notes.get(name) ?? []), text]);
+  for (const [name, why] of [...verdicts.refused, ...refusals]) note(name, `refused: ${why}`);
+  for (const name of verdicts.onTarget) note(name, 'runs it already: not touched');
+  for (const [name, why] of closed) note(name, `waits: ${why}`);
+
+  const { version, from: versionFrom } = targetText(targets);
+  const report = planReport(plan, {
+    atMs,
+    image: spec.image,
+    ...(version === undefined ? {} : { version }),
+    versionFrom,
+    ...(verdicts.whole === undefined ? {} : { refused: verdicts.whole }),
+    risks: [
+      ...pulled.risks,
+      ...targetRisks(verdicts),
+      ...podRisks(pods, pods.tried, options, atMs),
+      ...eachNode('Waits', 'GateClosed', closed, 'would wait, as it is now'),
+      ...controlPlane(view, new Set(drained.map(({ ref }) => ref.name))),
+      ...nowhereToGo(drained.length - moved.length),
+      ...pods.notTried.map((text) => risk('Notes', 'NotTried', 1, text)),
+    ],
+    from: new Map(
+      cluster.flatMap(({ name, status }) => (status?.release === undefined ? [] : versionsOf(name, status.release))),
+    ),
+    notes,
+    touched: new Set(touched.map(({ ref }) => ref.name)),
+    measured: spec.upgradeActive ? measured(view) : [],
+  });
+  if (request.kind === 'NodeOpUpgrade') await writePlan(view, context, report);
+  return report;
+}
+
+const judged = (view: ClusterView, { name, controlPlane, architecture, kubeletVersion }: NodeView): JudgedNode => ({
+  name,
+  controlPlane,
+  architecture,
+  kubeletVersion,
+  status: view.kairosNodes.get(name)?.status,
+});
+
+function versionsOf(name: string, release: Record<string, string>): [string, string][] {
+  const version = versionOf(release);
+  return version === undefined ? [] : [[name, version]];
+}
+
+/** What was pulled just now says more than what was pulled once. */
+const withKnown = (pulled: readonly KnownTarget[], known: readonly KnownTarget[]): KnownTarget[] => [
+  ...pulled,
+  ...known.filter(({ architecture }) => pulled.every((target) => target.architecture !== architecture)),
+];
+
+/** Where no control-plane node is visible, by the API server itself. */
+async function apiServerVersion(view: ClusterView): Promise<string | undefined> {
+  const visible = [...view.nodes.values()].some(({ controlPlane }) => controlPlane);
+  return visible ? undefined : readServerVersion(view.client);
+}
+
+/** How long each node of the cluster was out in its last upgrade, where that went well. */
+const measured = (view: ClusterView): Measured[] =>
+  [...view.kairosNodes.values()].flatMap(({ name, status }) => {
+    const ms = measuredMs(status.lastAttempt);
+    return ms === undefined ? [] : [{ ms, controlPlane: view.nodes.get(name)?.controlPlane === true }];
+  });
+
+/** What a cluster with so few control-plane nodes is without while one of them reboots. */
+function controlPlane(view: ClusterView, planned: ReadonlySet<string>): PlanRisk[] {
+  const members = [...view.nodes.values()].filter((node) => node.controlPlane);
+  const touched = members.filter(({ name }) => planned.has(name));
+  if (touched.length === 0 || members.length > 2) return [];
+  const text =
+    members.length === 1
+      ? `${touched[0]?.name} is the only control-plane node: there is no API server while it reboots`
+      : `of two control-plane nodes none can be missed where they are members of etcd: there is no API server while one of them reboots`;
+  return [risk('Interrupts', 'ControlPlane', touched.length, text)];
+}
+
+const nowhereToGo = (nodes: number): PlanRisk[] =>
+  nodes === 0
+    ? []
+    : [
+        risk(
+          'Interrupts',
+          'NowhereToGo',
+          nodes,
+          'no other node is Ready and schedulable: nothing is evicted, the pods go down with their node and come back with it',
+        ),
+      ];
+
+/** A merge patch keeps what it does not name, of a plan that was made before in this attempt. */
+const NOTHING = { version: null, refused: null, waves: null, leftAlone: null, risks: null, duration: null };
+
+async function writePlan(view: ClusterView, { request }: RolloutContext, report: PlanReport): Promise<void> {
+  const { namespace, name, uid } = request;
+  const plan = { ...NOTHING, ...planStatusOf(report, request) };
+  try {
+    await patchNodeOpUpgradeStatus(
+      view.client,
+      namespace,
+      name,
+      { metadata: { uid }, status: { plan } },
+      ROLLOUT_FIELD_MANAGER,
+    );
+  } catch (error) {
+    if (!isReason(error, 'NotFound', 'Conflict') && !goesWithItsNamespace(view, namespace, error)) throw error;
+  }
+}
