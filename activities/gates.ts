@@ -21,9 +21,12 @@ import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { controlPlaneVersions } from './control-plane.ts';
 import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
+import { closedHealth, refreshHealth } from './health-gate.ts';
 import { closedLease } from './node-lease.ts';
 import { goneText, isGone } from './node-there.ts';
 import { imageMissing } from './pre-pull.ts';
+import { showRolloutWait } from './rollout-waits.ts';
+import { closedWindow } from './window-gate.ts';
 import { writeRefusal } from './write-refusal.ts';
 
 /**
@@ -40,6 +43,11 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
     return { answer: 'Done', verdict: 'Skipped', message: goneText(name), gone: true };
   }
   const before = await askThePast(view, input, node);
+  // A held node that is to be rebooted before it is written to again is begun anew, not finished.
+  if (before?.answer === 'Recover' && before.leftover.resume === 'reboot' && isHeldOne(before.leftover)) {
+    const shut = closedWindow(view, input);
+    if (shut !== undefined) return { answer: 'Wait', reason: shut.reason };
+  }
   if (before !== undefined) return before;
   if (input.recover === true) return { answer: 'Wait', reason: `nothing is left to recover on node ${name}` };
 
@@ -52,7 +60,13 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
   const asked = isThere && spec.upgradeRecovery ? { ...input, spec: { ...spec, upgradeActive: false } } : input;
   const refused = (await refusal(view, asked, node, kairos)) ?? writeRefusal(asked, node, kairos?.status);
   if (refused !== undefined) return refused;
-  const closed = closedGate(view, asked, node, kairos);
+  let closed = closedGate(view, asked, node, kairos);
+  if (closed?.gate === 'Health') {
+    await refreshHealth(view, input);
+    closed = closedGate(view, asked, node, kairos);
+  }
+  // What was waited for is over, also where this node has not waited for it.
+  if (closed === undefined) void showRolloutWait(view, input, undefined);
   if (closed !== undefined) return { answer: 'Wait', reason: closed.reason };
   return {
     answer: 'Go',
@@ -109,6 +123,8 @@ function leftOfHeld(
   return verifiesFirst(last, node, status, wanted) ? heldLeftover(input, 'verify', last, owner) : undefined;
 }
 
+const isHeldOne = ({ hand }: Leftover) => hand.takesOver !== undefined;
+
 const isSameAttempt = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>
   sameAttempt(last?.request, request);
 
@@ -151,6 +167,8 @@ export function closedGate(
   node: NodeView,
   kairos: KairosNodeView | undefined,
 ): ClosedGate | undefined {
+  const shut = closedWindow(view, input);
+  if (shut !== undefined) return shut;
   const closed = nodeClosed(node, mayTakeOver(input, node, kairos), kairos) ?? closedReport(node, kairos?.status);
   if (closed !== undefined) return closed;
   const leased = closedLease(view, node.name);
@@ -158,7 +176,8 @@ export function closedGate(
   const missing = imageMissing(view, input);
   if (missing !== undefined) return { gate: 'Image', reason: missing };
   const rivals = whoIsInTheWay(input.place, node.name, view.outages.values());
-  return rivals === undefined ? undefined : closedBudget(rivals);
+  // Last: only what could begin otherwise asks other servers.
+  return rivals === undefined ? closedHealth(view, input) : closedBudget(rivals);
 }
 
 /** Whether a mark that keeps a node out on purpose gives way: it is of an earlier attempt than the one that asks. */

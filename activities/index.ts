@@ -5,6 +5,7 @@ import { drainNode } from './drain.ts';
 import { endNode, settleNode } from './end.ts';
 import { toFailure } from './failures.ts';
 import { checkGates } from './gates.ts';
+import { waitForHealth } from './health-gate.ts';
 import { readLateVerdicts } from './late-verdicts.ts';
 import { cordonNode, markNode } from './mark.ts';
 import { keepingLease } from './node-lease.ts';
@@ -42,6 +43,7 @@ export function createActivities(view: ClusterView) {
     prePullImage: step(prePullImage),
     waitForPlace: step(waitForPlace),
     waitForControlPlane: step(waitForControlPlane),
+    waitForHealth: step(waitForHealth),
     checkGates: step(checkGates),
     markNode: step(markNode),
     cordonNode: inHand(cordonNode),

@@ -11,11 +11,13 @@ import { closedBudget, closedReport, type ClosedGate } from '../policy/gates.ts'
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { refusedByDrain } from './drain-refusal.ts';
 import { nodeClosed } from './gates.ts';
+import { closedHealth, refreshHealth } from './health-gate.ts';
 import { giveLeaseBack, takeNodeLease } from './node-lease.ts';
 import { failWhereGone } from './node-there.ts';
 import { podsNotReady } from './pods-before.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
+import { closedWindow } from './window-gate.ts';
 
 export type MarkAnswer =
   /** `notReadyBefore`: which of its pods did not work before, where they were looked at. */
@@ -80,7 +82,12 @@ async function writeMark(
         : { refused: `node ${node.name} carries the mark of an earlier run` };
     }
     const takesOver = hand.takesOver !== undefined && node.owner === hand.takesOver;
-    const closed = nodeClosed(node, takesOver) ?? (takesOver ? undefined : staleNow(view, hand, node));
+    await refreshHealth(view, hand);
+    const closed =
+      closedWindow(view, hand) ??
+      nodeClosed(node, takesOver) ??
+      (takesOver ? undefined : staleNow(view, hand, node)) ??
+      closedHealth(view, hand);
     if (closed !== undefined) return { refused: closed.reason };
     const pods = hand.drains === true ? await listPodsOnNode(view.client, node.name) : undefined;
     const cannotDrain = pods && refusedByDrain(view, hand, pods);

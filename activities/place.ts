@@ -1,17 +1,19 @@
 import type { NodeRef, Place, RolloutContext, Target } from '../api/messages.ts';
 import type { ClosedGate } from '../policy/gates.ts';
-import { type ClusterView, assertCluster, sameNode, untilSeen } from './cluster-view.ts';
+import { rolloutWait } from '../policy/rollout-wait.ts';
+import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { GateStatus } from './gate-status.ts';
 import { closedGate, endedBefore } from './gates.ts';
+import { refreshHealth } from './health-gate.ts';
 import { ImageKeeper } from './pre-pull.ts';
-import { DeadlinePassed, pause, waitInActivity } from './waiting.ts';
+import { showRolloutWait } from './rollout-waits.ts';
+import { waitUntilOpen, type PlaceAnswer, type Shut } from './wait-until-open.ts';
+import { pause, waitInActivity } from './waiting.ts';
 
 /** How long a node that was refused a moment ago is left alone, where nothing is seen that refuses it. */
 const UNSEEN_MS = 1000;
-/** How often what it waits for is looked at where no watch tells: Leases that run out, and what is shown of it. */
-const LOOK_MS = 1000;
 
-export type PlaceAnswer = { open: true } | { open: false; reason: string };
+export type { PlaceAnswer } from './wait-until-open.ts';
 
 /** `target`: what its pull read; absent in waits that began before it was told. */
 type PlaceInput = RolloutContext & { node: NodeRef; place: Place; reason: string; target?: Target };
@@ -42,18 +44,21 @@ export async function waitForPlace(view: ClusterView, input: PlaceInput): Promis
   try {
     const answer = await waitUntilOpen(
       view,
-      input.spec.gateTimeoutMs,
-      () => closed()?.reason,
+      input,
+      closed,
       (reason) => `waited for its place in vain: ${reason}`,
-      () => {
+      async () => {
+        if (closed()?.gate === 'Health') await refreshHealth(view, input);
         back.look();
         void status.show(closed());
+        void showRolloutWait(view, input, rolloutWait(closed()));
       },
     );
     if (!answer.open) message = `Skipped: ${answer.reason}`;
     return answer;
   } finally {
     await status.clear(message);
+    await showRolloutWait(view, input, undefined);
   }
 }
 
@@ -63,52 +68,14 @@ export async function waitForPlace(view: ClusterView, input: PlaceInput): Promis
  */
 export async function waitForControlPlane(view: ClusterView, context: RolloutContext): Promise<PlaceAnswer> {
   assertCluster(view, context.cluster);
-  const closed = (): string | undefined => {
+  const closed = (): Shut | undefined => {
     const out = [...view.outages.values()].filter((node) => node.controlPlane).map((node) => node.name);
-    return out.length === 0 ? undefined : `control-plane nodes ${out.join(', ')} are out`;
+    return out.length === 0 ? undefined : { reason: `control-plane nodes ${out.join(', ')} are out` };
   };
   return waitUntilOpen(
     view,
-    context.spec.gateTimeoutMs,
+    context,
     closed,
     (reason) => `the workers were not started: ${reason}; see kubectl get nodes`,
   );
-}
-
-async function waitUntilOpen(
-  view: ClusterView,
-  deadlineMs: number,
-  closed: () => string | undefined,
-  say: (reason: string) => string,
-  look: () => void = () => undefined,
-): Promise<PlaceAnswer> {
-  try {
-    await waitInActivity(deadlineMs, (signal) => untilOpen(view, closed, look, signal), closed);
-    return { open: true };
-  } catch (error) {
-    if (!(error instanceof DeadlinePassed)) throw error;
-    return { open: false, reason: say(closed() ?? 'it opened too late') };
-  }
-}
-
-/** Resolves once nothing is closed: at each change that the watches deliver, and after each look. */
-async function untilOpen(
-  view: ClusterView,
-  closed: () => string | undefined,
-  look: () => void,
-  signal: AbortSignal,
-): Promise<void> {
-  const decide = () => (closed() === undefined ? true : undefined);
-  while (decide() === undefined) {
-    const over = new AbortController();
-    const either = AbortSignal.any([signal, over.signal]);
-    const waits = [untilSeen(view, decide, either), pause(LOOK_MS, either)];
-    try {
-      await Promise.race(waits);
-    } finally {
-      over.abort(new Error('looked'));
-      await Promise.allSettled(waits);
-    }
-    if (decide() === undefined) look();
-  }
 }

@@ -7,6 +7,7 @@ import { resolveBudget } from '../policy/budget.ts';
 import { drainOf } from '../policy/drain.ts';
 import { orderNodes } from '../policy/order.ts';
 import { matches } from '../policy/selector.ts';
+import { windowMistake } from '../policy/windows.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { IdleAgents } from './idle-agents.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
@@ -23,11 +24,12 @@ const NO_REPORT = 'NoReport: it does not run Kairos, or its agent has not report
  * Which nodes the rollout upgrades, in which order. Taken once: nodes that join later are not part of it. Waits until
  * the agent of every selected Ready node has reported from the present boot, or has shown that the node does not run
  * Kairos; nodes that stay silent are named.
- * @throws ApplicationFailure `MayNotDeletePods`, not retried
+ * @throws ApplicationFailure `MayNotDeletePods` and `WrongWindow`, not retried
  */
 export async function planRollout(view: ClusterView, context: RolloutContext): Promise<Plan> {
   assertCluster(view, context.cluster);
   await assertMayDelete(view, context);
+  assertWindows(context);
   const idle = new IdleAgents(view);
   const silent = () =>
     selected(view, context).filter(
@@ -68,6 +70,12 @@ async function assertMayDelete(view: ClusterView, { spec }: RolloutContext): Pro
     `strategy.drain.onTimeout: ${onTimeout} deletes pods in every namespace, and ${await whoAmI(view.client)} may not: set worker.mayDeletePods=true in the values of the chart, or apply deploy/options/worker-may-delete-pods.yaml, then set kairos.io/retry; or choose onTimeout: Fail or Skip. No node was touched`,
     'MayNotDeletePods',
   );
+}
+
+/** What the API server cannot see of a window: asked before anything is pulled or touched. */
+function assertWindows({ spec }: RolloutContext): void {
+  const mistake = windowMistake(spec.windows ?? [], Date.now());
+  if (mistake !== undefined) throw ApplicationFailure.nonRetryable(`${mistake}. No node was touched`, 'WrongWindow');
 }
 
 function selected(view: ClusterView, { spec }: RolloutContext): NodeView[] {

@@ -9,6 +9,7 @@ import { sameAttempt } from '../policy/recovery.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { orNone } from './contact.ts';
 import { removePod, settleNode } from './end.ts';
+import { withClosedWindow } from './rollout-waits.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 
 /**
@@ -57,7 +58,8 @@ export async function reportRollout(
   assertCluster(view, context.cluster);
   const { kind, namespace, name, uid } = context.request;
   if (kind === 'KairosNode' && final) await settleRest(view, context, status);
-  if (kind === 'NodeOpUpgrade') await writeRollout(view, { namespace, name, uid }, status, final);
+  if (kind === 'NodeOpUpgrade')
+    await writeRollout(view, { namespace, name, uid }, withClosedWindow(view, context, status), final);
   if (final) {
     const pulls = [...view.pods.values()].filter(
       (pod) => pod.annotations[WORKFLOW_ANNOTATION] === context.rolloutID && pod.labels[STEP_LABEL] === 'pre-pull',
@@ -88,7 +90,7 @@ async function settleRest(view: ClusterView, context: RolloutContext, status: Ro
 async function writeRollout(
   view: ClusterView,
   { namespace, name, uid }: { namespace: string; name: string; uid: string },
-  status: RolloutStatus,
+  status: Omit<RolloutStatus, 'nextWindow'> & { nextWindow: string | null },
   final: boolean,
 ): Promise<void> {
   const now = new Date().toISOString();
@@ -117,7 +119,7 @@ async function startOf(
   view: ClusterView,
   namespace: string,
   name: string,
-  { generation, attempt }: RolloutStatus,
+  { generation, attempt }: Pick<RolloutStatus, 'generation' | 'attempt'>,
   now: string,
 ): Promise<string> {
   const known = (await readNodeOpUpgrade(view.client, namespace, name)).status?.rollout;

@@ -6,6 +6,7 @@ import type {
   AttemptEvidence,
   DrainRecord,
   DrainRung,
+  HealthGate,
   LabelSelector,
   Misfit,
   RolloutPhase,
@@ -64,6 +65,20 @@ export interface WaveSpec {
   maxFailed?: number | string;
 }
 
+/** A maintenance window: when it opens, by the clock of a time zone, and for how long. */
+export interface WindowSpec {
+  cron: string;
+  durationMs: number;
+  timeZone: string;
+}
+
+/** A health gate with its times in milliseconds; it asks one of the four things. */
+export interface HealthGateSpec extends Pick<HealthGate, 'name' | 'nodes' | 'workloads' | 'field' | 'prometheus'> {
+  /** Absent: the deadline of the gates. */
+  timeoutMs?: number;
+  intervalMs: number;
+}
+
 /** How pods are moved off a node, with all defaults resolved. */
 export interface DrainSpec {
   /** Whether pods without a controller are evicted. */
@@ -96,6 +111,10 @@ export interface RolloutSpec {
   stopOnFailure: boolean;
   /** The waves of the workers as they were asked for; absent: the default ones, or a history of before they were there. */
   waves?: WaveSpec[];
+  /** When nodes may be started; absent: at any time. */
+  windows?: WindowSpec[];
+  /** What must be well before each node and after each wave; absent: nothing. */
+  healthGates?: HealthGateSpec[];
   upgradeActive: boolean;
   upgradeRecovery: boolean;
   force: boolean;

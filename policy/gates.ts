@@ -2,12 +2,17 @@ import type { KairosNodeStatus } from '../api/types.ts';
 import { heldFor } from './recovery.ts';
 
 /** What a node may have to wait for before it is taken out of service. docs/gates.md describes each. */
-export type Gate = 'Ready' | 'Owner' | 'Cordon' | 'Pressure' | 'Report' | 'Image' | 'Lease' | 'Budget';
+export type Gate =
+  'Ready' | 'Owner' | 'Cordon' | 'Pressure' | 'Report' | 'Image' | 'Lease' | 'Budget' | 'Window' | 'Health';
 
 /** A gate that is closed: which one, on whom or what it waits, since when, and what to type where that helps. */
 export interface ClosedGate {
   gate: Gate;
   reason: string;
+  /** When it opens by itself, in milliseconds: the time until then does not count for the deadline of the gates. */
+  opensAtMs?: number;
+  /** A deadline of its own, in the place of that of all gates, and whose that is. */
+  deadline?: { of: string; ms: number };
 }
 
 /** A Node as far as it decides whether it can be taken out. Times are those that the API server has. */

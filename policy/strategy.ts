@@ -1,5 +1,5 @@
-import type { DrainSpec, RolloutSpec, Timing, WaveSpec } from '../api/messages.ts';
-import type { NodeOpUpgradeSpec } from '../api/types.ts';
+import type { DrainSpec, HealthGateSpec, RolloutSpec, Timing, WaveSpec, WindowSpec } from '../api/messages.ts';
+import type { HealthGate, NodeOpUpgradeSpec, Strategy } from '../api/types.ts';
 import { parseDurationMs } from './duration.ts';
 import type { SoakChecks } from './soak.ts';
 
@@ -15,6 +15,7 @@ export const STRATEGY_DEFAULTS = {
   volumeDetachTimeout: '5m',
   rebootTimeout: '30m',
   gateTimeout: '1h',
+  healthInterval: '10s',
 } as const;
 
 /** All defaults filled in. `concurrency: 0` of the Go operator meant "all at once"; here it means the default of 1. */
@@ -51,6 +52,8 @@ function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) 
     gateTimeoutMs: ms(gateTimeout, STRATEGY_DEFAULTS.gateTimeout),
     ...(allowMisfit === undefined ? {} : { allowMisfit }),
     ...(strategy.waves === undefined ? {} : { waves: strategy.waves.map(resolveWave) }),
+    ...(strategy.healthGates === undefined ? {} : { healthGates: strategy.healthGates.map(resolveHealthGate) }),
+    ...(strategy.windows === undefined ? {} : { windows: strategy.windows.map(resolveWindow) }),
   };
 }
 
@@ -64,6 +67,18 @@ function resolveWave(wave: NonNullable<NonNullable<NodeOpUpgradeSpec['strategy']
     ...(soak === undefined ? {} : { soakMs: parseDurationMs(soak) }),
     ...(approval === true ? { approval } : {}),
     ...(maxFailed === undefined ? {} : { maxFailed }),
+  };
+}
+
+function resolveWindow({ cron, duration, timeZone }: NonNullable<Strategy['windows']>[number]): WindowSpec {
+  return { cron, durationMs: parseDurationMs(duration), timeZone: timeZone ?? 'UTC' };
+}
+
+function resolveHealthGate({ timeout, interval, ...asked }: HealthGate): HealthGateSpec {
+  return {
+    ...asked,
+    intervalMs: parseDurationMs(interval ?? STRATEGY_DEFAULTS.healthInterval),
+    ...(timeout === undefined ? {} : { timeoutMs: parseDurationMs(timeout) }),
   };
 }
 

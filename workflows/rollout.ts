@@ -78,16 +78,30 @@ class Rollout {
       group = planned.group;
       const result = await runWave(this.input, record, this.control, planned);
       if (result.stopped !== undefined) return this.stopped(result, await this.learnLate());
+      const health = await this.healthAfter(planned.name);
+      if (!health.open) return this.stopped({ ...result, stopped: health.reason }, await this.learnLate());
     }
     return this.ended(plan, await this.learnLate());
   }
 
-  /** Its deadline does not count where a pause came into it: the wait begins anew when that is over. */
-  private async barrier(): Promise<PlaceAnswer> {
+  private barrier(): Promise<PlaceAnswer> {
+    return this.waitSteered(() => this.acts.wait.waitForControlPlane(this.record.context));
+  }
+
+  /** What the health gates say after a wave; asked only where there are any. */
+  private async healthAfter(wave: string): Promise<PlaceAnswer> {
+    const { record } = this;
+    if (record.context.spec.healthGates === undefined) return { open: true };
+    await record.report('Running', `wave ${wave} has ended: asking the health gates`);
+    return this.waitSteered(() => this.acts.wait.waitForHealth({ ...record.context, wave }));
+  }
+
+  /** A wait whose deadline does not count where a pause came into it: it begins anew when that is over. */
+  private async waitSteered(wait: () => Promise<PlaceAnswer>): Promise<PlaceAnswer> {
     for (;;) {
       this.control.steered = this.record.state.paused !== undefined;
-      const barrier = await this.acts.wait.waitForControlPlane(this.record.context);
-      if (barrier.open || !this.control.steered) return barrier;
+      const answer = await wait();
+      if (answer.open || !this.control.steered) return answer;
       await condition(() => this.record.state.paused === undefined);
     }
   }

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { drainStrategy } from './drain.ts';
+import { healthGates } from './health-gates.ts';
 import { labelSelector } from './label-selector.ts';
 import { cel, duration } from './meta.ts';
 import { nodeCount, waves } from './waves.ts';
+import { windows } from './windows.ts';
 
 /** What of node and image may differ where that is asked for. An architecture, or a boot chain, never may: it would not boot. */
 export const MISFITS = ['Distribution', 'Model', 'FIPS', 'Family'] as const;
@@ -15,6 +17,8 @@ export const strategy = z
       )
       .optional(),
     waves: waves.optional(),
+    windows: windows.optional(),
+    healthGates: healthGates.optional(),
     soak: duration()
       .describe(
         'How long a node must stay Ready without a break after its reboot before it goes back to service. Default 30s.',

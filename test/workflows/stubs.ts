@@ -68,6 +68,7 @@ const smooth: Activities = {
   prePullImage: async ({ spec }) => targetOf(spec.image),
   waitForPlace: async () => ({ open: true }),
   waitForControlPlane: async () => ({ open: true }),
+  waitForHealth: async () => ({ open: true }),
   checkGates: async () => ({ answer: 'Go', bootID: 'boot-1', from: 'v1' }),
   markNode: async () => ({ outcome: 'Marked' }),
   cordonNode: async () => ({ notReadyBefore: [] }),
