@@ -24,12 +24,13 @@ const NO_REPORT = 'NoReport: it does not run Kairos, or its agent has not report
  * Which nodes the rollout upgrades, in which order. Taken once: nodes that join later are not part of it. Waits until
  * the agent of every selected Ready node has reported from the present boot, or has shown that the node does not run
  * Kairos; nodes that stay silent are named.
- * @throws ApplicationFailure `MayNotDeletePods` and `WrongWindow`, not retried
+ * @throws ApplicationFailure `MayNotDeletePods`, `WrongStrategy` and `WrongWindow`, not retried
  */
 export async function planRollout(view: ClusterView, context: RolloutContext): Promise<Plan> {
   assertCluster(view, context.cluster);
-  await assertMayDelete(view, context);
+  assertAccepted(context);
   assertWindows(context);
+  await assertMayDelete(view, context);
   const idle = new IdleAgents(view);
   const silent = () =>
     selected(view, context).filter(
@@ -70,6 +71,12 @@ async function assertMayDelete(view: ClusterView, { spec }: RolloutContext): Pro
     `strategy.drain.onTimeout: ${onTimeout} deletes pods in every namespace, and ${await whoAmI(view.client)} may not: set worker.mayDeletePods=true in the values of the chart, or apply deploy/options/worker-may-delete-pods.yaml, then set kairos.io/retry; or choose onTimeout: Fail or Skip. No node was touched`,
     'MayNotDeletePods',
   );
+}
+
+/** What the watcher found wrong when it started the rollout: it is told by the rollout's end. */
+function assertAccepted({ spec }: RolloutContext): void {
+  if (spec.refused !== undefined)
+    throw ApplicationFailure.nonRetryable(`${spec.refused}. No node was touched`, 'WrongStrategy');
 }
 
 /** What the API server cannot see of a window: asked before anything is pulled or touched. */

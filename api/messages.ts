@@ -134,6 +134,8 @@ export interface RolloutSpec {
   drain?: DrainSpec;
   rebootTimeoutMs: number;
   gateTimeoutMs: number;
+  /** Why it cannot be carried out: what it names does not go with the defaults of the installation. The plan refuses. */
+  refused?: string;
 }
 
 export interface RolloutInput {

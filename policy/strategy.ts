@@ -2,6 +2,7 @@ import type { DrainSpec, HealthGateSpec, RolloutSpec, Timing, WaveSpec, WindowSp
 import type { HealthGate, NodeOpUpgradeSpec, Strategy } from '../api/types.ts';
 import { parseDurationMs } from './duration.ts';
 import type { SoakChecks } from './soak.ts';
+import { mergeStrategy } from './strategy-defaults.ts';
 
 /** Defaults of `spec.strategy`; the descriptions in the CRD name the same values. */
 export const STRATEGY_DEFAULTS = {
@@ -18,8 +19,8 @@ export const STRATEGY_DEFAULTS = {
   healthInterval: '10s',
 } as const;
 
-/** All defaults filled in. `concurrency: 0` of the Go operator meant "all at once"; here it means the default of 1. */
-export function resolveSpec(spec: NodeOpUpgradeSpec): RolloutSpec {
+/** All defaults filled in; first those of this installation. `concurrency: 0` of the Go operator meant "all at once"; here it means the default of 1. */
+export function resolveSpec(spec: NodeOpUpgradeSpec, defaults: Strategy = {}): RolloutSpec {
   const { nodeSelector, uncordonOnFailure } = spec;
   return {
     image: spec.image,
@@ -32,7 +33,7 @@ export function resolveSpec(spec: NodeOpUpgradeSpec): RolloutSpec {
     debug: spec.debug ?? false,
     ...(uncordonOnFailure === undefined ? {} : { uncordonOnFailure }),
     excludePaths: spec.excludePaths ?? [],
-    ...resolveStrategy(spec),
+    ...resolveStrategy({ ...spec, strategy: mergeStrategy(defaults, spec) }),
   };
 }
 

@@ -5,9 +5,10 @@ import { isReason } from '../kube/errors.ts';
 import { rolloutId } from '../kube/names.ts';
 import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upgrades.ts';
 import { decideEngine, pauseReason, type EngineDecision } from '../policy/engine.ts';
-import { resolveSpec, timingFor } from '../policy/strategy.ts';
+import { timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
 import { mustMayStart } from './may-start.ts';
+import { specOf } from './spec.ts';
 
 /**
  * Brings one NodeOpUpgrade and its rollout together, by what both say now. Repeating it changes nothing. `again` is
@@ -102,10 +103,11 @@ async function readLive(
 }
 
 function rolloutInput(
-  { cluster, engine, nodes }: WatcherContext,
+  context: WatcherContext,
   resource: NodeOpUpgrade,
   { attempt, retry }: { attempt: number; retry?: string },
 ): RolloutInput {
+  const { cluster, engine, nodes } = context;
   const { namespace = '', name, uid = '', generation = 1, annotations = {} } = resource.metadata;
   const paused = pauseReason(annotations);
   return {
@@ -119,7 +121,7 @@ function rolloutInput(
       attempt,
       ...(retry === undefined ? {} : { retry }),
     },
-    spec: resolveSpec(resource.spec),
+    spec: specOf(context, resource.spec),
     timing: timingFor(nodes.size, engine.searchAttributes),
     ...(paused === undefined ? {} : { paused }),
   };
