@@ -88,7 +88,7 @@ export const strategy = z
       .optional(),
     gateTimeout: duration()
       .describe(
-        'How long a node may wait for a closed gate (budget, health, readiness) before it is skipped and the gate is named. Default 1h.',
+        'How long a node may wait for a closed gate (budget, health, readiness) before it is skipped and the gate is named. Only the time counts in which a maintenance window is open. Default 1h.',
       )
       .optional(),
   })
