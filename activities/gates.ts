@@ -43,11 +43,8 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
     return { answer: 'Done', verdict: 'Skipped', message: goneText(name), gone: true };
   }
   const before = await askThePast(view, input, node);
-  // A held node that is to be rebooted before it is written to again is begun anew, not finished.
-  if (before?.answer === 'Recover' && before.leftover.resume === 'reboot' && isHeldOne(before.leftover)) {
-    const shut = closedWindow(view, input);
-    if (shut !== undefined) return { answer: 'Wait', reason: shut.reason };
-  }
+  const tooEarly = before === undefined ? undefined : beginsTooEarly(view, input, before);
+  if (tooEarly !== undefined) return tooEarly;
   if (before !== undefined) return before;
   if (input.recover === true) return { answer: 'Wait', reason: `nothing is left to recover on node ${name}` };
 
@@ -60,13 +57,7 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
   const asked = isThere && spec.upgradeRecovery ? { ...input, spec: { ...spec, upgradeActive: false } } : input;
   const refused = (await refusal(view, asked, node, kairos)) ?? writeRefusal(asked, node, kairos?.status);
   if (refused !== undefined) return refused;
-  let closed = closedGate(view, asked, node, kairos);
-  if (closed?.gate === 'Health') {
-    await refreshHealth(view, input);
-    closed = closedGate(view, asked, node, kairos);
-  }
-  // What was waited for is over, also where this node has not waited for it.
-  if (closed === undefined) void showRolloutWait(view, input, undefined);
+  const closed = await closedNow(view, asked, node, kairos);
   if (closed !== undefined) return { answer: 'Wait', reason: closed.reason };
   return {
     answer: 'Go',
@@ -75,6 +66,31 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
     ...(node.owner === undefined ? {} : { takesOver: node.owner }),
     ...(asked === input ? {} : { recoveryOnly: true }),
   };
+}
+
+/** A held node that is to be rebooted before it is written to again is begun anew, not finished: in a window. */
+function beginsTooEarly(view: ClusterView, input: NodeUpgradeInput, before: GateAnswer): GateAnswer | undefined {
+  if (before.answer !== 'Recover') return undefined;
+  const { resume, hand } = before.leftover;
+  const shut = resume === 'reboot' && hand.takesOver !== undefined ? closedWindow(view, input) : undefined;
+  return shut === undefined ? undefined : { answer: 'Wait', reason: shut.reason };
+}
+
+/** The first closed gate, with health gates asked where their answers are too old. */
+async function closedNow(
+  view: ClusterView,
+  input: NodeUpgradeInput,
+  node: NodeView,
+  kairos: KairosNodeView | undefined,
+): Promise<ClosedGate | undefined> {
+  let closed = closedGate(view, input, node, kairos);
+  if (closed?.gate === 'Health') {
+    await refreshHealth(view, input);
+    closed = closedGate(view, input, node, kairos);
+  }
+  // What was waited for is over, also where this node has not waited for it.
+  if (closed === undefined) void showRolloutWait(view, input, undefined);
+  return closed;
 }
 
 /**
@@ -122,8 +138,6 @@ function leftOfHeld(
   const wanted = { version: input.target.version, force: input.spec.force };
   return verifiesFirst(last, node, status, wanted) ? heldLeftover(input, 'verify', last, owner) : undefined;
 }
-
-const isHeldOne = ({ hand }: Leftover) => hand.takesOver !== undefined;
 
 const isSameAttempt = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>
   sameAttempt(last?.request, request);

@@ -14,7 +14,7 @@ export function readStrategyDefaults(file: string): Strategy {
     throw new Error(
       `defaults of spec.strategy, ${file}: ${mistakes.join('; ')}; the file is of the form of spec.strategy, see kubectl explain nodeopupgrade.spec.strategy`,
     );
-  return given as Strategy;
+  return given;
 }
 
 function parsed(file: string): unknown {

@@ -69,7 +69,7 @@ const number = () => written(/^[+-]?([0-9]+([.][0-9]+)?|[.][0-9]+)$/, 'write a n
 
 const prometheusGate = z
   .object({
-    url: written(/^https?:\/\/[^\s\/?#@]+(\/[^\s?#]*)?$/, 'write an address such as http://prometheus.monitoring:9090')
+    url: written(/^https?:\/\/[^\s/?#@]+(\/[^\s?#]*)?$/, 'write an address such as http://prometheus.monitoring:9090')
       .max(500)
       .describe('Address of Prometheus, or of something with its API, without /api/v1.'),
     query: z
