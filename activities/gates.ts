@@ -22,9 +22,12 @@ import { supersededBy, supersededText, type Winner } from '../policy/superseded.
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { closedByQuorum, controlPlaneVersions } from './control-plane.ts';
 import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
+import { closedHealth, refreshHealth } from './health-gate.ts';
 import { closedLease } from './node-lease.ts';
 import { goneText, isGone } from './node-there.ts';
 import { imageMissing } from './pre-pull.ts';
+import { showRolloutWait } from './rollout-waits.ts';
+import { closedWindow } from './window-gate.ts';
 import { writeRefusal } from './write-refusal.ts';
 
 /**
@@ -41,6 +44,8 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
     return { answer: 'Done', verdict: 'Skipped', message: goneText(name), gone: true };
   }
   const before = await askThePast(view, input, node);
+  const tooEarly = before === undefined ? undefined : beginsTooEarly(view, input, before);
+  if (tooEarly !== undefined) return tooEarly;
   if (before !== undefined) return before;
   if (input.recover === true) return { answer: 'Wait', reason: `nothing is left to recover on node ${name}` };
 
@@ -53,7 +58,7 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
   const asked = isThere && spec.upgradeRecovery ? { ...input, spec: { ...spec, upgradeActive: false } } : input;
   const refused = (await refusal(view, asked, node, kairos)) ?? writeRefusal(asked, node, kairos?.status);
   if (refused !== undefined) return refused;
-  const closed = closedGate(view, asked, node, kairos);
+  const closed = await closedNow(view, asked, node, kairos);
   if (closed !== undefined) return { answer: 'Wait', reason: closed.reason };
   return {
     answer: 'Go',
@@ -62,6 +67,31 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
     ...(node.owner === undefined ? {} : { takesOver: node.owner }),
     ...(asked === input ? {} : { recoveryOnly: true }),
   };
+}
+
+/** A held node that is to be rebooted before it is written to again is begun anew, not finished: in a window. */
+function beginsTooEarly(view: ClusterView, input: NodeUpgradeInput, before: GateAnswer): GateAnswer | undefined {
+  if (before.answer !== 'Recover') return undefined;
+  const { resume, hand } = before.leftover;
+  const shut = resume === 'reboot' && hand.takesOver !== undefined ? closedWindow(view, input) : undefined;
+  return shut === undefined ? undefined : { answer: 'Wait', reason: shut.reason };
+}
+
+/** The first closed gate, with health gates asked where their answers are too old. */
+async function closedNow(
+  view: ClusterView,
+  input: NodeUpgradeInput,
+  node: NodeView,
+  kairos: KairosNodeView | undefined,
+): Promise<ClosedGate | undefined> {
+  let closed = closedGate(view, input, node, kairos);
+  if (closed?.gate === 'Health') {
+    await refreshHealth(view, input);
+    closed = closedGate(view, input, node, kairos);
+  }
+  // What was waited for is over, also where this node has not waited for it.
+  if (closed === undefined) void showRolloutWait(view, input, undefined);
+  return closed;
 }
 
 /**
@@ -174,6 +204,8 @@ export function closedGate(
   node: NodeView,
   kairos: KairosNodeView | undefined,
 ): ClosedGate | undefined {
+  const shut = closedWindow(view, input);
+  if (shut !== undefined) return shut;
   const closed = nodeClosed(node, mayTakeOver(input, node, kairos), kairos) ?? closedReport(node, kairos?.status);
   if (closed !== undefined) return closed;
   const leased = closedLease(view, node.name);
@@ -183,7 +215,8 @@ export function closedGate(
   const lost = closedByQuorum(view, node.name);
   if (lost !== undefined) return lost;
   const rivals = whoIsInTheWay(input.place, node.name, view.outages.values());
-  return rivals === undefined ? undefined : closedBudget(rivals);
+  // Last: only what could begin otherwise asks other servers.
+  return rivals === undefined ? closedHealth(view, input) : closedBudget(rivals);
 }
 
 /** Whether a mark that keeps a node out on purpose gives way: it is of an earlier attempt than the one that asks. */

@@ -7,6 +7,7 @@ import { toFailure } from './failures.ts';
 import { checkGates } from './gates.ts';
 import { readHosting } from './hosting.ts';
 import { findJoined } from './joined.ts';
+import { waitForHealth } from './health-gate.ts';
 import { readLateVerdicts } from './late-verdicts.ts';
 import { cordonNode, markNode } from './mark.ts';
 import { keepingLease } from './node-lease.ts';
@@ -47,6 +48,7 @@ export function createActivities(view: ClusterView) {
     waitForPlace: step(waitForPlace),
     waitForControlPlane: step(waitForControlPlane),
     readHosting: step(readHosting),
+    waitForHealth: step(waitForHealth),
     checkGates: step(checkGates),
     markNode: step(markNode),
     cordonNode: inHand(cordonNode),

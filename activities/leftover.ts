@@ -67,10 +67,13 @@ export function heldLeftover(
   };
   const context = { ...input, ...contextOf(input, attempt) };
   const hand = handOf(context, bootID, attempt);
+  // Evidence is read at any time: nothing is disrupted by it.
+  const { windows: _windows, healthGates: _healthGates, ...atAnyTime } = hand.spec;
+  const spec = resume === 'verify' ? atAnyTime : hand.spec;
   return {
     resume,
     // Held is a node whose upgrade failed: to finish that is not to write anything more.
-    hand: { ...hand, spec: { ...hand.spec, upgradeActive: true, upgradeRecovery: false }, takesOver: owner },
+    hand: { ...hand, spec: { ...spec, upgradeActive: true, upgradeRecovery: false }, takesOver: owner },
     sameAttempt: false,
   };
 }

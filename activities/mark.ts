@@ -12,11 +12,13 @@ import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { closedByQuorum } from './control-plane.ts';
 import { refusedByDrain } from './drain-refusal.ts';
 import { nodeClosed } from './gates.ts';
+import { closedHealth, refreshHealth } from './health-gate.ts';
 import { giveLeaseBack, takeNodeLease } from './node-lease.ts';
 import { failWhereGone } from './node-there.ts';
 import { podsNotReady } from './pods-before.ts';
 import { showStep } from './step-status.ts';
 import { waitInActivity } from './waiting.ts';
+import { closedWindow } from './window-gate.ts';
 
 export type MarkAnswer =
   /** `notReadyBefore`: which of its pods did not work before, where they were looked at. */
@@ -97,7 +99,8 @@ async function writeMark(
         ? { version: node.resourceVersion }
         : { refused: `node ${node.name} carries the mark of an earlier run` };
     }
-    const closed = closedForMark(view, hand, node);
+    await refreshHealth(view, hand);
+    const closed = closedWindow(view, hand) ?? closedForMark(view, hand, node) ?? closedHealth(view, hand);
     if (closed !== undefined) return { refused: closed.reason };
     const pods = hand.drains === true ? await view.nodePods.list(node.name) : undefined;
     const cannotDrain = pods && refusedByDrain(view, hand, pods);

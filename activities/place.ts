@@ -1,21 +1,21 @@
 import type { NodeRef, Place, RolloutContext, Target } from '../api/messages.ts';
-import type { KubeClient } from '../kube/client.ts';
-import { readServerTrouble } from '../kube/server-readiness.ts';
 import type { ClosedGate } from '../policy/gates.ts';
+import { rolloutWait } from '../policy/rollout-wait.ts';
 import { supersededText } from '../policy/superseded.ts';
-import { type ClusterView, assertCluster, sameNode, untilSeen } from './cluster-view.ts';
+import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { GateStatus } from './gate-status.ts';
 import { closedGate, endedBefore, readSuperseded } from './gates.ts';
+import { refreshHealth } from './health-gate.ts';
 import { ImageKeeper } from './pre-pull.ts';
-import { DeadlinePassed, firstOf, pause, waitInActivity } from './waiting.ts';
+import { showRolloutWait } from './rollout-waits.ts';
+import { ServerReadiness } from './server-readiness.ts';
+import { waitUntilOpen, type PlaceAnswer, type Shut } from './wait-until-open.ts';
+import { pause, waitInActivity } from './waiting.ts';
 
 /** How long a node that was refused a moment ago is left alone, where nothing is seen that refuses it. */
 const UNSEEN_MS = 1000;
-/** How often what it waits for is looked at where no watch tells: Leases that run out, and what is shown of it. */
-const LOOK_MS = 1000;
 
-/** `supersededBy`: the NodeOpUpgrade, as namespace/name, that the node is left to. */
-export type PlaceAnswer = { open: true } | { open: false; reason: string; supersededBy?: string };
+export type { PlaceAnswer } from './wait-until-open.ts';
 
 /** `target`: what its pull read; absent in waits that began before it was told. */
 type PlaceInput = RolloutContext & { node: NodeRef; place: Place; reason: string; target?: Target };
@@ -50,12 +50,14 @@ export async function waitForPlace(view: ClusterView, input: PlaceInput): Promis
   try {
     const answer = await waitUntilOpen(
       view,
-      input.spec.gateTimeoutMs,
-      () => closed()?.reason,
+      input,
+      closed,
       (reason) => `waited for its place in vain: ${reason}`,
-      () => {
+      async () => {
+        if (closed()?.gate === 'Health') await refreshHealth(view, input);
         back.look();
         void status.show(closed());
+        void showRolloutWait(view, input, rolloutWait(closed()));
       },
     );
     const winner = superseded();
@@ -64,6 +66,7 @@ export async function waitForPlace(view: ClusterView, input: PlaceInput): Promis
     return answer;
   } finally {
     await waitInActivity(undefined, (signal) => status.clear(message, signal));
+    await showRolloutWait(view, input, undefined);
   }
 }
 
@@ -75,84 +78,21 @@ export async function waitForPlace(view: ClusterView, input: PlaceInput): Promis
 export async function waitForControlPlane(view: ClusterView, context: RolloutContext): Promise<PlaceAnswer> {
   assertCluster(view, context.cluster);
   const server = new ServerReadiness(view.client);
-  const closed = (): string | undefined => {
+  const closed = (): Shut | undefined => {
     const out = [...view.outages.values()].filter((node) => node.controlPlane).map((node) => node.name);
-    if (out.length > 0) return `control-plane nodes ${out.join(', ')} are out; see kubectl get nodes`;
-    return server.trouble === undefined
-      ? undefined
-      : `the API server is not ready: ${server.trouble}; see kubectl get --raw '/readyz?verbose'`;
+    if (out.length > 0) return { reason: `control-plane nodes ${out.join(', ')} are out; see kubectl get nodes` };
+    if (server.trouble === undefined) return undefined;
+    return { reason: `the API server is not ready: ${server.trouble}; see kubectl get --raw '/readyz?verbose'` };
   };
   try {
     return await waitUntilOpen(
       view,
-      context.spec.gateTimeoutMs,
+      context,
       closed,
       (reason) => `the workers were not started: ${reason}`,
       () => server.look(),
     );
   } finally {
     server.stop();
-  }
-}
-
-/** Whether the API server is ready, as it last said; asked at each look, one question at a time. */
-class ServerReadiness {
-  trouble: string | undefined = 'it was not asked yet';
-  readonly #client: KubeClient;
-  readonly #stop = new AbortController();
-  #asking = false;
-
-  constructor(client: KubeClient) {
-    this.#client = client;
-    this.look();
-  }
-
-  look(): void {
-    if (this.#asking) return;
-    this.#asking = true;
-    void readServerTrouble(this.#client, this.#stop.signal)
-      .then(
-        (trouble) => (this.trouble = trouble),
-        () => undefined,
-      )
-      .finally(() => (this.#asking = false));
-  }
-
-  stop(): void {
-    this.#stop.abort(new Error('not asked any more'));
-  }
-}
-
-async function waitUntilOpen(
-  view: ClusterView,
-  deadlineMs: number,
-  closed: () => string | undefined,
-  say: (reason: string) => string,
-  look: () => void = () => undefined,
-): Promise<PlaceAnswer> {
-  try {
-    await waitInActivity(deadlineMs, (signal) => untilOpen(view, closed, look, signal), closed);
-    return { open: true };
-  } catch (error) {
-    if (!(error instanceof DeadlinePassed)) throw error;
-    return { open: false, reason: say(closed() ?? 'it opened too late') };
-  }
-}
-
-/** Resolves once nothing is closed: at each change that the watches deliver, and after each look. */
-async function untilOpen(
-  view: ClusterView,
-  closed: () => string | undefined,
-  look: () => void,
-  signal: AbortSignal,
-): Promise<void> {
-  const decide = () => (closed() === undefined ? true : undefined);
-  while (decide() === undefined) {
-    await firstOf<unknown>(
-      signal,
-      (either) => untilSeen(view, decide, either),
-      (either) => pause(LOOK_MS, either),
-    );
-    if (decide() === undefined) look();
   }
 }

@@ -11,6 +11,7 @@ import { versionOf } from '../policy/release.ts';
 import { quorumWarning } from '../policy/quorum.ts';
 import { matches } from '../policy/selector.ts';
 import { composeWaves, rolloutFailures } from '../policy/waves.ts';
+import { windowMistake } from '../policy/windows.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { readDatastore } from './control-plane.ts';
 import { hostedOn } from './hosting.ts';
@@ -31,10 +32,12 @@ const NO_REPORT = 'NoReport: it does not run Kairos, or its agent has not report
  * at the end, where the strategy wants them. Waits until
  * the agent of every selected Ready node has reported from the present boot, or has shown that the node does not run
  * Kairos; nodes that stay silent are named.
- * @throws ApplicationFailure `MayNotDeletePods`, not retried
+ * @throws ApplicationFailure `MayNotDeletePods`, `WrongStrategy` and `WrongWindow`, not retried
  */
 export async function planRollout(view: ClusterView, context: RolloutContext): Promise<Plan> {
   assertCluster(view, context.cluster);
+  assertAccepted(context);
+  assertWindows(context);
   await assertMayDelete(view, context);
   const idle = new IdleAgents(view);
   const silent = () =>
@@ -99,6 +102,18 @@ async function assertMayDelete(view: ClusterView, { spec }: RolloutContext): Pro
     `strategy.drain.onTimeout: ${onTimeout} deletes pods in every namespace, and ${await whoAmI(view.client)} may not: set worker.mayDeletePods=true in the values of the chart, or apply deploy/options/worker-may-delete-pods.yaml, then set kairos.io/retry; or choose onTimeout: Fail or Skip. No node was touched`,
     'MayNotDeletePods',
   );
+}
+
+/** What the watcher found wrong when it started the rollout: it is told by the rollout's end. */
+function assertAccepted({ spec }: RolloutContext): void {
+  if (spec.refused !== undefined)
+    throw ApplicationFailure.nonRetryable(`${spec.refused}. No node was touched`, 'WrongStrategy');
+}
+
+/** What the API server cannot see of a window: asked before anything is pulled or touched. */
+function assertWindows({ spec }: RolloutContext): void {
+  const mistake = windowMistake(spec.windows ?? [], Date.now());
+  if (mistake !== undefined) throw ApplicationFailure.nonRetryable(`${mistake}. No node was touched`, 'WrongWindow');
 }
 
 /** The nodes that a spec selects, by labels, and by name where it says names. */

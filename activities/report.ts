@@ -10,6 +10,7 @@ import { sameAttempt } from '../policy/recovery.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { orNone } from './contact.ts';
 import { removePod, settleNode } from './end.ts';
+import { withClosedWindow } from './rollout-waits.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 
 /**
@@ -62,7 +63,8 @@ export async function reportRollout(
   assertCluster(view, context.cluster);
   const { kind, namespace, name, uid } = context.request;
   if (kind === 'KairosNode' && final) await settleRest(view, context, status);
-  if (kind === 'NodeOpUpgrade') await writeRollout(view, { namespace, name, uid }, status, final);
+  if (kind === 'NodeOpUpgrade')
+    await writeRollout(view, { namespace, name, uid }, withClosedWindow(view, context, status), final);
   if (final) {
     const pulls = [...view.pods.values()].filter(
       (pod) => pod.annotations[WORKFLOW_ANNOTATION] === context.rolloutID && pod.labels[STEP_LABEL] === 'pre-pull',
@@ -93,7 +95,7 @@ async function settleRest(view: ClusterView, context: RolloutContext, status: Ro
 async function writeRollout(
   view: ClusterView,
   { namespace, name, uid }: { namespace: string; name: string; uid: string },
-  status: RolloutStatus,
+  status: Omit<RolloutStatus, 'nextWindow'> & { nextWindow: string | null },
   final: boolean,
 ): Promise<void> {
   const now = new Date().toISOString();
@@ -108,7 +110,8 @@ async function writeRollout(
       ...(status.phase === 'Planning' ? { startedAt: startedAt ?? now } : {}),
       ...(final ? { finishedAt: now } : {}),
     };
-    const past = { ...status, finishedAt: now, ...(startedAt === undefined ? {} : { startedAt }) };
+    const { nextWindow: _nextWindow, ...ended } = status;
+    const past = { ...ended, finishedAt: now, ...(startedAt === undefined ? {} : { startedAt }) };
     const history = final ? { history: remember(known?.history, pastAttempt(past, Date.now())) } : {};
     await patchNodeOpUpgradeStatus(
       view.client,
@@ -125,5 +128,7 @@ async function writeRollout(
 const statusOf = async (view: ClusterView, namespace: string, name: string) =>
   (await readNodeOpUpgrade(view.client, namespace, name)).status;
 
-const sameRollout = (one: RolloutStatus | undefined, { generation, attempt }: RolloutStatus) =>
-  one?.generation === generation && one.attempt === attempt;
+const sameRollout = (
+  one: RolloutStatus | undefined,
+  { generation, attempt }: Pick<RolloutStatus, 'generation' | 'attempt'>,
+) => one?.generation === generation && one.attempt === attempt;

@@ -6,6 +6,7 @@ import type {
   AttemptEvidence,
   DrainRecord,
   DrainRung,
+  HealthGate,
   LabelSelector,
   Misfit,
   RiskEffect,
@@ -71,6 +72,20 @@ export interface WaveSpec {
   maxFailed?: number | string;
 }
 
+/** A maintenance window: when it opens, by the clock of a time zone, and for how long. */
+export interface WindowSpec {
+  cron: string;
+  durationMs: number;
+  timeZone: string;
+}
+
+/** A health gate with its times in milliseconds; it asks one of the four things. */
+export interface HealthGateSpec extends Pick<HealthGate, 'name' | 'nodes' | 'workloads' | 'field' | 'prometheus'> {
+  /** Absent: the deadline of the gates. */
+  timeoutMs?: number;
+  intervalMs: number;
+}
+
 /** How pods are moved off a node, with all defaults resolved. */
 export interface DrainSpec {
   /** Whether pods without a controller are evicted. */
@@ -107,6 +122,10 @@ export interface RolloutSpec {
   canarySoakMs?: number;
   /** How many nodes of the plan may fail. Absent: none, or with `stopOnFailure: false` any. */
   maxFailed?: number | string;
+  /** When nodes may be started; absent: at any time. */
+  windows?: WindowSpec[];
+  /** What must be well before each node and after each wave; absent: nothing. */
+  healthGates?: HealthGateSpec[];
   upgradeActive: boolean;
   upgradeRecovery: boolean;
   force: boolean;
@@ -132,6 +151,8 @@ export interface RolloutSpec {
   newNodes?: 'Upgrade';
   /** It ends when it has planned; no node is touched. */
   dryRun?: true;
+  /** Why it cannot be carried out: what it names does not go with the defaults of the installation. The plan refuses. */
+  refused?: string;
 }
 
 export interface RolloutInput {

@@ -47,6 +47,8 @@ export type AttemptEvidence = NonNullable<NonNullable<KairosNodeStatus['lastAtte
 export type StepTimes = NonNullable<NonNullable<KairosNodeStatus['lastAttempt']>['steps']>;
 
 export type NodeOpUpgradeSpec = z.infer<typeof nodeOpUpgradeSpec>;
+export type Strategy = NonNullable<NodeOpUpgradeSpec['strategy']>;
+export type HealthGate = NonNullable<Strategy['healthGates']>[number];
 export type NodeOpUpgradeStatus = z.infer<typeof nodeOpUpgradeStatus>;
 export type RolloutStatus = z.infer<typeof rolloutStatus>;
 export type PlanStatus = z.infer<typeof planStatus>;

@@ -38,6 +38,8 @@ export interface NodeView {
   pressures: string[];
   /** Since when each of them is. */
   pressuresSince?: Record<string, string>;
+  /** The status of each condition, by its type. */
+  conditions?: Record<string, string>;
 }
 
 /** The fields of a Node that the operator may write. `null` removes. */
@@ -136,6 +138,7 @@ function nodeView({ metadata, spec, status }: RawObject): NodeView {
       owner: annotations[OWNER_ANNOTATION],
     }),
     pressures,
+    conditions: Object.fromEntries(conditions.map(({ type, status }) => [type, status])),
   };
 }
 

@@ -6,12 +6,27 @@ import { heldFor } from './recovery.ts';
  * asked of a node: it names the one that keeps the soak of its wave from ending.
  */
 export type Gate =
-  'WaveSoak' | 'Ready' | 'Owner' | 'Cordon' | 'Pressure' | 'Report' | 'Image' | 'Lease' | 'Quorum' | 'Budget';
+  | 'WaveSoak'
+  | 'Window'
+  | 'Ready'
+  | 'Owner'
+  | 'Cordon'
+  | 'Pressure'
+  | 'Report'
+  | 'Image'
+  | 'Lease'
+  | 'Quorum'
+  | 'Budget'
+  | 'Health';
 
 /** A gate that is closed: which one, on whom or what it waits, since when, and what to type where that helps. */
 export interface ClosedGate {
   gate: Gate;
   reason: string;
+  /** When it opens by itself, in milliseconds: the time until then does not count for the deadline of the gates. */
+  opensAtMs?: number;
+  /** A deadline of its own, in the place of that of all gates, and whose that is. */
+  deadline?: { of: string; ms: number };
 }
 
 /** A Node as far as it decides whether it can be taken out. Times are those that the API server has. */

@@ -1,7 +1,8 @@
-import type { DrainSpec, RolloutSpec, Timing, WaveSpec } from '../api/messages.ts';
-import type { NodeOpUpgradeSpec } from '../api/types.ts';
+import type { DrainSpec, HealthGateSpec, RolloutSpec, Timing, WaveSpec, WindowSpec } from '../api/messages.ts';
+import type { HealthGate, NodeOpUpgradeSpec, Strategy } from '../api/types.ts';
 import { parseDurationMs } from './duration.ts';
 import type { SoakChecks } from './soak.ts';
+import { mergeStrategy } from './strategy-defaults.ts';
 
 /** Defaults of `spec.strategy`; the descriptions in the CRD name the same values. */
 export const STRATEGY_DEFAULTS = {
@@ -17,10 +18,11 @@ export const STRATEGY_DEFAULTS = {
   volumeDetachTimeout: '5m',
   rebootTimeout: '30m',
   gateTimeout: '1h',
+  healthInterval: '10s',
 } as const;
 
-/** All defaults filled in. `concurrency: 0` of the Go operator meant "all at once"; here it means the default of 1. */
-export function resolveSpec(spec: NodeOpUpgradeSpec): RolloutSpec {
+/** All defaults filled in; first those of this installation. `concurrency: 0` of the Go operator meant "all at once"; here it means the default of 1. */
+export function resolveSpec(spec: NodeOpUpgradeSpec, defaults: Strategy = {}): RolloutSpec {
   const { nodeSelector, uncordonOnFailure } = spec;
   return {
     image: spec.image,
@@ -34,7 +36,7 @@ export function resolveSpec(spec: NodeOpUpgradeSpec): RolloutSpec {
     ...(uncordonOnFailure === undefined ? {} : { uncordonOnFailure }),
     excludePaths: spec.excludePaths ?? [],
     ...(spec.dryRun === true ? { dryRun: true as const } : {}),
-    ...resolveStrategy(spec),
+    ...resolveStrategy({ ...spec, strategy: mergeStrategy(defaults, spec) }),
   };
 }
 
@@ -58,6 +60,8 @@ function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) 
     ...(strategy.waves === undefined ? {} : { waves: strategy.waves.map(resolveWave) }),
     ...(strategy.maxFailed === undefined ? {} : { maxFailed: strategy.maxFailed }),
     canarySoakMs: ms(undefined, STRATEGY_DEFAULTS.canarySoak),
+    ...(strategy.healthGates === undefined ? {} : { healthGates: strategy.healthGates.map(resolveHealthGate) }),
+    ...(strategy.windows === undefined ? {} : { windows: strategy.windows.map(resolveWindow) }),
   };
 }
 
@@ -71,6 +75,18 @@ function resolveWave(wave: NonNullable<NonNullable<NodeOpUpgradeSpec['strategy']
     ...(soak === undefined ? {} : { soakMs: parseDurationMs(soak) }),
     ...(approval === true ? { approval } : {}),
     ...(maxFailed === undefined ? {} : { maxFailed }),
+  };
+}
+
+function resolveWindow({ cron, duration, timeZone }: NonNullable<Strategy['windows']>[number]): WindowSpec {
+  return { cron, durationMs: parseDurationMs(duration), timeZone: timeZone ?? 'UTC' };
+}
+
+function resolveHealthGate({ timeout, interval, ...asked }: HealthGate): HealthGateSpec {
+  return {
+    ...asked,
+    intervalMs: parseDurationMs(interval ?? STRATEGY_DEFAULTS.healthInterval),
+    ...(timeout === undefined ? {} : { timeoutMs: parseDurationMs(timeout) }),
   };
 }
 

@@ -14,6 +14,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   'grub-editenv': 'grub-common',
   openssl: 'openssl',
   ip: 'iproute2',
+  prometheus: 'prometheus',
   sysctl: 'procps',
   unshare: 'util-linux',
   perl: 'perl-base',

@@ -8,7 +8,7 @@ import { missingRequirements } from '../rig/requirements.ts';
 const SHORT_MATRIX = { EVENTS: 'its own failure,all terminated' };
 
 /** `make e2e` runs all of them. */
-const SHORT_REAL = ['test/real/cluster.real.test.ts', 'test/real/one-node.real.test.ts'];
+const SHORT_REAL = ['cluster', 'one-node', 'prometheus'].map((name) => `test/real/${name}.real.test.ts`);
 
 /** What jest writes with `--json`. */
 interface Outcome {

@@ -58,6 +58,8 @@ async function main(settings: UninstallSettings, watchdogs: Watchdogs): Promise<
     engine,
     closings: new Closings(engine),
     uninstall: new LeaseHolder(client, own, UNINSTALL_LEASE),
+    // It begins no upgrade, and finishes those that are begun.
+    defaults: {},
     log,
   };
   watchdogs.readiness.lacks('lists', 'nodes, KairosNodes, NodeOpUpgrades and pods are being read');

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { ClusterRef } from '../api/messages.ts';
-import type { NodeOpUpgrade } from '../api/types.ts';
+import type { NodeOpUpgrade, Strategy } from '../api/types.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { KairosNodeView } from '../kube/kairos-nodes.ts';
 import type { LeaseHolder } from '../kube/lease-holder.ts';
@@ -21,6 +21,8 @@ export interface WatcherContext {
   readonly closings: Closings;
   /** Whether the operator is being uninstalled, and by whom. */
   readonly uninstall: Pick<LeaseHolder, 'now'>;
+  /** Defaults of spec.strategy of this installation. */
+  readonly defaults: Strategy;
   readonly log: Logger;
   readonly upgrades: Reflector<NodeOpUpgrade>;
   readonly kairosNodes: Reflector<KairosNodeView>;

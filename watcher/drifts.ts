@@ -4,9 +4,10 @@ import { isReason } from '../kube/errors.ts';
 import { patchKairosNodeStatus, type KairosNodeView } from '../kube/kairos-nodes.ts';
 import { pause } from '../kube/pause.ts';
 import { driftKey, handMadeDrift } from '../policy/drift.ts';
-import { resolveSpec, timingFor } from '../policy/strategy.ts';
+import { timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
 import { mustMayStart } from './may-start.ts';
+import { specOf } from './spec.ts';
 
 /** How long a hand-edited drift settles: a person who edits ten nodes gets one rollout, not ten. */
 const SETTLE_MS = 10_000;
@@ -83,11 +84,12 @@ async function settle(
   return left;
 }
 
-function driftInput({ cluster, engine, namespace, nodes }: WatcherContext, image: string, nodeNames: string[]) {
+function driftInput(context: WatcherContext, image: string, nodeNames: string[]) {
+  const { cluster, engine, namespace, nodes } = context;
   const input: RolloutInput = {
     cluster,
     request: { kind: 'KairosNode', namespace, name: 'hand-edited', uid: '', generation: 0, attempt: Date.now() },
-    spec: { ...resolveSpec({ image }), nodeNames },
+    spec: { ...specOf(context, { image }), nodeNames },
     timing: timingFor(nodes.size, engine.searchAttributes),
   };
   return input;

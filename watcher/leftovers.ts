@@ -3,8 +3,9 @@ import type { KairosNodeStatus } from '../api/types.ts';
 import type { KairosNodeView } from '../kube/kairos-nodes.ts';
 import { readNode, type NodeView } from '../kube/nodes.ts';
 import { endWasCutOff, lateVerdict } from '../policy/recovery.ts';
-import { resolveSpec, timingFor } from '../policy/strategy.ts';
+import { timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
+import { specOf } from './spec.ts';
 
 /**
  * Looks after a node that nobody looks after any more: its owner mark names a workflow that is closed or unknown to
@@ -62,7 +63,7 @@ function recoverInput(
     cluster,
     rolloutID: left?.rollout ?? '',
     request,
-    spec: { ...resolveSpec(spec), image },
+    spec: { ...specOf(context, spec), image },
     timing: timingFor(nodes.size, engine.searchAttributes),
     node: { name, uid },
     // Only its place among the control plane matters: it is out already.

@@ -12,6 +12,7 @@ import { waitFor } from '../process/surroundings.ts';
 import { explainTemporal } from '../process/temporal-trouble.ts';
 import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { Closings } from './closings.ts';
+import { readDefaults } from './defaults.ts';
 import { Engine } from './engine.ts';
 import { registerUpgradeMetrics } from './metrics.ts';
 import { WATCHER_MANIFEST, WATCHER_RIGHTS } from './rights.ts';
@@ -24,6 +25,7 @@ const FORMER_MS = 30_000;
 /** Sees drift and starts or ends rollouts, until it is told to stop. */
 async function main(program: Program): Promise<void> {
   const { settings, log, readiness, signal, stop } = program;
+  const defaults = readDefaults(settings.defaultsFile);
   const temporal = readTemporalSettings();
   const client = observedClient(openCluster(), program.metrics, program.contact);
   const [{ cluster, namespaces }, link] = await Promise.all([
@@ -80,6 +82,7 @@ async function main(program: Program): Promise<void> {
       engine,
       closings,
       uninstall: new LeaseHolder(client, own, UNINSTALL_LEASE),
+      defaults,
       log,
       upgrades,
       kairosNodes,

@@ -7,9 +7,10 @@ import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upg
 import { decideEngine, pauseReason, type EngineDecision } from '../policy/engine.ts';
 import { pastAttempt, remember } from '../policy/history.ts';
 import { joinedLater } from '../policy/joined.ts';
-import { resolveSpec, timingFor } from '../policy/strategy.ts';
+import { timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
 import { mustMayStart } from './may-start.ts';
+import { specOf } from './spec.ts';
 
 /**
  * Brings one NodeOpUpgrade and its rollout together, by what both say now. Repeating it changes nothing. `again` is
@@ -121,10 +122,11 @@ async function readLive(
 }
 
 function rolloutInput(
-  { cluster, engine, nodes }: WatcherContext,
+  context: WatcherContext,
   resource: NodeOpUpgrade,
   { attempt, retry, nodeNames }: Extract<EngineDecision, { action: 'start' }>,
 ): RolloutInput {
+  const { cluster, engine, nodes } = context;
   const { namespace = '', name, uid = '', generation = 1, annotations = {} } = resource.metadata;
   const paused = pauseReason(annotations);
   return {
@@ -138,7 +140,7 @@ function rolloutInput(
       attempt,
       ...(retry === undefined ? {} : { retry }),
     },
-    spec: { ...resolveSpec(resource.spec), ...(nodeNames === undefined ? {} : { nodeNames }) },
+    spec: { ...specOf(context, resource.spec), ...(nodeNames === undefined ? {} : { nodeNames }) },
     timing: timingFor(nodes.size, engine.searchAttributes),
     ...(paused === undefined ? {} : { paused }),
   };

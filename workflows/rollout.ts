@@ -107,15 +107,20 @@ class Rollout {
       const result = await runWave(input, record, this.control, planned, { maxFailed: plan.maxFailed, warning });
       warning = undefined;
       const left = waves.slice(index + 1);
-      const stopped = result.stopped ?? canaryFailure(planned, left, result.failed) ?? (await this.soakAfter(planned));
+      const stopped =
+        result.stopped ?? canaryFailure(planned, left, result.failed) ?? (await this.unwellAfter(planned));
       if (stopped !== undefined) return endOfStopped(record, stopped, await this.learnLate());
       await goOnElsewhere(input, record, { plan, left, group: planned.group });
     }
     return undefined;
   }
 
-  private soakAfter(planned: PlannedWave): Promise<string | undefined> {
-    return soakAfter(this.input, this.record, planned);
+  /** What its soak, or a health gate, has against going on after a wave. */
+  private async unwellAfter(planned: PlannedWave): Promise<string | undefined> {
+    const unsteady = await soakAfter(this.input, this.record, planned);
+    if (unsteady !== undefined) return unsteady;
+    const health = await this.healthAfter(planned.name);
+    return health.open ? undefined : health.reason;
   }
 
   /** Nodes that joined since the plan, where the strategy wants them, until a look finds no further one. */
@@ -135,12 +140,24 @@ class Rollout {
     return undefined;
   }
 
-  /** Its deadline does not count where a pause came into it: the wait begins anew when that is over. */
-  private async barrier(): Promise<PlaceAnswer> {
+  private barrier(): Promise<PlaceAnswer> {
+    return this.waitSteered(() => this.acts.wait.waitForControlPlane(this.record.context));
+  }
+
+  /** What the health gates say after a wave; asked only where there are any. */
+  private async healthAfter(wave: string): Promise<PlaceAnswer> {
+    const { record } = this;
+    if (record.context.spec.healthGates === undefined) return { open: true };
+    await record.report('Running', `wave ${wave} has ended: asking the health gates`);
+    return this.waitSteered(() => this.acts.wait.waitForHealth({ ...record.context, wave }));
+  }
+
+  /** A wait whose deadline does not count where a pause came into it: it begins anew when that is over. */
+  private async waitSteered(wait: () => Promise<PlaceAnswer>): Promise<PlaceAnswer> {
     for (;;) {
       this.control.steered = this.record.state.paused !== undefined;
-      const barrier = await this.acts.wait.waitForControlPlane(this.record.context);
-      if (barrier.open || !this.control.steered) return barrier;
+      const answer = await wait();
+      if (answer.open || !this.control.steered) return answer;
       await condition(() => this.record.state.paused === undefined);
     }
   }

@@ -131,6 +131,9 @@ export const rolloutStatus = z
     version: z.string().max(200).describe('The version read inside the image.').optional(),
     retry: z.string().max(253).describe('The value of the annotation kairos.io/retry that was answered.').optional(),
     paused: paused.optional(),
+    nextWindow: time()
+      .optional()
+      .describe('When the next maintenance window opens; absent while nodes may be started.'),
     total: z.int().min(0).describe('How many nodes were planned.').optional(),
     verdicts: z.record(z.string(), z.int()).describe('How many nodes ended with which verdict.').optional(),
     failed: mapList(failedNode, 'name')

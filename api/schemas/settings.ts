@@ -23,6 +23,7 @@ const schema = z.object({
   KAIROS_NAMESPACE: namespace.default('kairos-system'),
   KAIROS_NAMESPACES: namespaceList,
   KAIROS_NODE_LEASE_NAMESPACE: namespace.optional(),
+  KAIROS_DEFAULTS_FILE: z.string().regex(/^\//, 'an absolute path, such as /etc/kairos/strategy.yaml').optional(),
   POD_NAME: z.string().min(1).optional(),
   LOG_LEVEL: z.enum(LEVELS, `one of ${LEVELS.join(', ')}`).default('info'),
   HEALTH_PORT: z
@@ -62,6 +63,8 @@ export interface Settings {
   namespaces: string[];
   /** Where the Leases on Nodes are that are shared with other tools. Absent: none is looked at, and none taken. */
   nodeLeaseNamespace?: string;
+  /** A file with defaults of spec.strategy. Absent: those of this version. Read by the watcher. */
+  defaultsFile?: string;
   identity: string;
   logLevel: string;
   /** Where /healthz and /readyz are served; not at all without it. */
@@ -86,6 +89,7 @@ export function readSettings(env: Record<string, string | undefined>, processId:
     namespace: data.KAIROS_NAMESPACE,
     namespaces: [...new Set([data.KAIROS_NAMESPACE, ...data.KAIROS_NAMESPACES])],
     ...(data.KAIROS_NODE_LEASE_NAMESPACE === undefined ? {} : { nodeLeaseNamespace: data.KAIROS_NODE_LEASE_NAMESPACE }),
+    ...(data.KAIROS_DEFAULTS_FILE === undefined ? {} : { defaultsFile: data.KAIROS_DEFAULTS_FILE }),
     identity: data.POD_NAME ?? `process-${processId}`,
     logLevel: data.LOG_LEVEL,
     ...(data.HEALTH_PORT === undefined ? {} : { healthPort: data.HEALTH_PORT }),

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { drainStrategy } from './drain.ts';
+import { healthGates } from './health-gates.ts';
 import { labelSelector } from './label-selector.ts';
 import { cel, duration } from './meta.ts';
 import { nodeCount, waves } from './waves.ts';
+import { windows } from './windows.ts';
 
 /** What of node and image may differ where that is asked for. An architecture, or a boot chain, never may: it would not boot. */
 export const MISFITS = ['Distribution', 'Model', 'FIPS', 'Family'] as const;
@@ -37,6 +39,8 @@ export const strategy = z
         'What is done about nodes that match the selector and join after the plan was made. Ignore: nothing. Upgrade: they are upgraded at the end of the rollout, in waves named joined-1 and so on; after a rollout that completed, the next attempt opens when the agent of such a node reports another version. Default Ignore.',
       )
       .optional(),
+    windows: windows.optional(),
+    healthGates: healthGates.optional(),
     soak: duration()
       .describe(
         'How long a node must stay Ready without a break after its reboot before it goes back to service. Default 30s.',
@@ -106,7 +110,7 @@ export const strategy = z
       .optional(),
     gateTimeout: duration()
       .describe(
-        'How long a node may wait for a closed gate (budget, health, readiness) before it is skipped and the gate is named. Default 1h.',
+        'How long a node may wait for a closed gate (budget, health, readiness) before it is skipped and the gate is named. Only the time counts in which a maintenance window is open. Default 1h.',
       )
       .optional(),
   })

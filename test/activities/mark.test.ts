@@ -48,7 +48,7 @@ class World {
     },
     outages: { values: () => [] },
     etcdPods: { values: () => [] },
-    kairosNodes: { get: () => ({ status: { bootID: this.reportedFrom } }) },
+    kairosNodes: { values: () => [], get: () => ({ status: { bootID: this.reportedFrom } }) },
     leases: { namespace: 'medik8s-leases', byName: { get: () => undefined } },
   } as unknown as ClusterView;
 
@@ -172,6 +172,25 @@ describe('a node is marked', () => {
     expect(world).toMatchObject({ owner: undefined, leaseHolder: undefined });
     world.seen.forEach((node) => (node.ready = true));
     expect(await world.mark()).toEqual({ outcome: 'Marked' });
+  });
+
+  it('not where its window has closed since its gates were open', async () => {
+    const nextYear = new Date(Date.now() + 180 * 24 * 3_600_000);
+    const cron = `0 0 ${nextYear.getUTCDate()} ${nextYear.getUTCMonth() + 1} *`;
+    const spec = { ...HAND.spec, windows: [{ cron, durationMs: 60_000, timeZone: 'UTC' }] };
+    const closed = { outcome: 'Full', reason: expect.stringMatching(/^window closed until \d{4}-/) };
+    expect(await world.mark({ ...HAND, spec })).toMatchObject(closed);
+    expect(world.requests).toEqual(['get node']);
+  });
+
+  it('not where a health gate has closed since', async () => {
+    const nodes = { selector: { matchLabels: { pool: 'none' } } };
+    const spec = { ...HAND.spec, healthGates: [{ name: 'pool', intervalMs: 1000, nodes }] };
+    expect(await world.mark({ ...HAND, spec })).toMatchObject({
+      outcome: 'Full',
+      reason: expect.stringContaining('health gate pool: no node has the labels of its selector'),
+    });
+    expect(world.owner).toBeUndefined();
   });
 
   it('not for long where another tool was quicker: the mark is taken back', async () => {

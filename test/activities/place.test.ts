@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import { OutageIndex } from '../../activities/outage-index.ts';
 import { waitForPlace } from '../../activities/place.ts';
+import type { RolloutSpec } from '../../api/messages.ts';
 import type { KairosNodeStatus, NodeOpUpgrade } from '../../api/types.ts';
 import { KubeError } from '../../kube/errors.ts';
 import type { NodeView } from '../../kube/nodes.ts';
@@ -33,7 +34,7 @@ afterEach(() => {
 });
 
 /** Waits for the place of n-1; `now` changes what the watch says of it, and of whose hand it is in. */
-function waiting() {
+function waiting(measured: KairosNodeStatus['lastAttempt'][] = []) {
   const nodes = new Map([['n-1', NODE]]);
   const status: KairosNodeStatus = { bootID: 'boot-1' };
   const writes: { status: Record<string, unknown> }[] = [];
@@ -51,7 +52,7 @@ function waiting() {
     await Promise.resolve();
     if (said.away) throw new KubeError('away', { verb, path: '/', reason: 'Unreachable', retryable: true });
     if (verb === 'create') {
-      pods.set('kept', verb);
+      pods.set('kept', { made: verb, uid: 'p', phase: 'Pending', deleting: false, containers: [] });
       return { metadata: { name: 'p', uid: 'p' } };
     }
     if (body !== undefined) {
@@ -75,6 +76,7 @@ function waiting() {
     nodes: reflector,
     pods: { get: () => pods.get('kept') },
     kairosNodes: {
+      values: () => measured.map((lastAttempt) => ({ status: { lastAttempt } })),
       get: () => ({ name: 'n-1', resourceVersion: '1', status: { ...status } }),
       waitFor: (_name: unknown, _decide: unknown, signal: AbortSignal) =>
         new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
@@ -91,13 +93,19 @@ function waiting() {
     nodes.set('n-1', node);
     for (const listener of listeners) listener('n-1', node);
   };
-  const begin = () => {
+  const begin = (spec: Partial<RolloutSpec> = {}) => {
     const info = { scheduledTimestampMs: Date.now(), heartbeatTimeoutMs: 4 * SECOND } as Info;
     const none = undefined as never;
     const beat = (details: unknown) => void beats.push(details);
     const context = new Context(info, never, new AbortController().signal, beat, none, none, none, none);
     void asyncLocalStorage
-      .run(context, () => waitForPlace(view, { ...HAND, reason: 'another rollout has node n-1 in hand' }))
+      .run(context, () =>
+        waitForPlace(view, {
+          ...HAND,
+          spec: { ...HAND.spec, ...spec },
+          reason: 'another rollout has node n-1 in hand',
+        }),
+      )
       .then((answer) => (said.answer = answer));
   };
   return { said, now, begin };
@@ -240,6 +248,91 @@ describe('the wait for a place', () => {
     begin();
     await elapse(1100);
     expect(said.status.message).toMatch(/^waiting at the gate Image: the pod that keeps i on node n-1 was deleted/);
-    expect(said.pods.get('kept')).toBe('create');
+    expect(said.pods.get('kept')).toMatchObject({ made: 'create' });
+  });
+});
+
+describe('the wait for a window', () => {
+  const NIGHTLY = [{ cron: '0 22 * * *', durationMs: 2 * 60 * MINUTE, timeZone: 'UTC' }];
+  const took = (minutes: number): KairosNodeStatus['lastAttempt'] => ({
+    rollout: HAND.rolloutID,
+    specGeneration: 1,
+    image: 'i',
+    verdict: 'Succeeded',
+    startedAt: '2026-03-02T10:00:00Z',
+    finishedAt: new Date(Date.parse('2026-03-02T10:00:00Z') + minutes * MINUTE).toISOString(),
+  });
+  const at = (time: string) => jest.setSystemTime(new Date(`2026-03-02T${time}:00Z`));
+
+  it('says until when it is closed, before anything else, and ends when it opens', async () => {
+    at('20:00');
+    const { said, now, begin } = waiting();
+    now({ pressures: ['DiskPressure'] });
+    begin({ windows: NIGHTLY });
+    await elapse(1100);
+    expect(said.status.message).toBe('waiting at the gate Window: window closed until 2026-03-02T22:00:00Z');
+    now({});
+    await elapse(119 * MINUTE);
+    expect(said.answer).toBeUndefined();
+    await elapse(MINUTE);
+    expect(said.answer).toEqual({ open: true });
+    expect(said.status).not.toHaveProperty('step');
+  });
+
+  it('does not count for the deadline, but what is waited for while it is open does', async () => {
+    at('20:00');
+    const { said, now, begin } = waiting();
+    now({ unschedulable: true });
+    const short = [{ cron: '0 22 * * *', durationMs: 10 * MINUTE, timeZone: 'UTC' }];
+    begin({ windows: short, gateTimeoutMs: 15 * MINUTE });
+    await elapse(26 * 60 * MINUTE + 4 * MINUTE);
+    expect(said.answer).toBeUndefined();
+    await elapse(2 * MINUTE);
+    expect(said.answer).toMatchObject({ open: false, reason: expect.stringContaining('cordoned by somebody else') });
+  });
+
+  it('goes on where a node would not be done before it closes, and that does not count either', async () => {
+    at('23:20');
+    const { said, begin } = waiting([took(45)]);
+    begin({ windows: NIGHTLY, gateTimeoutMs: 10 * MINUTE });
+    await elapse(30 * MINUTE);
+    expect(said.answer).toBeUndefined();
+    expect(said.status.message).toBe(
+      'waiting at the gate Window: window closed until 2026-03-03T22:00:00Z: it is open until 2026-03-03T00:00:00Z, but a node takes 45m00s, by the 1 of this rollout that are measured',
+    );
+    await elapse(22 * 60 * MINUTE + 11 * MINUTE);
+    expect(said.answer).toEqual({ open: true });
+  });
+
+  it('ends at the deadline where no window is long enough', async () => {
+    at('22:00');
+    const { said, begin } = waiting([took(180)]);
+    begin({ windows: NIGHTLY, gateTimeoutMs: 10 * MINUTE });
+    await elapse(11 * MINUTE);
+    expect(said.answer).toMatchObject({
+      open: false,
+      reason: expect.stringContaining('window too short: a node takes 3h00m'),
+    });
+  });
+
+  it('is heard of by a health gate, whose deadline does not count before it opens', async () => {
+    at('21:00');
+    const { said, begin } = waiting();
+    const healthGates = [
+      {
+        name: 'pool',
+        intervalMs: 1000,
+        timeoutMs: 10 * MINUTE,
+        nodes: { selector: { matchLabels: { pool: 'none' } } },
+      },
+    ];
+    begin({ windows: NIGHTLY, healthGates });
+    await elapse(69 * MINUTE);
+    expect(said.answer).toBeUndefined();
+    expect(said.status.message).toMatch(
+      /^waiting at the gate Health: health gate pool: no node has the labels of its selector; seen since/,
+    );
+    await elapse(2 * MINUTE);
+    expect(said.answer).toMatchObject({ open: false, reason: expect.stringContaining('health gate pool') });
   });
 });

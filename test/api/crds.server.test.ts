@@ -120,7 +120,48 @@ describe('the API server', () => {
     expect(await refusal(strategy({ drain }))).toBe('');
   });
 
+  it('accepts every form of windows and health gates', async () => {
+    const selector = { matchLabels: { app: 'x' } };
+    const windows = [
+      { cron: '*/15 22-23,0 L * MON-FRI', duration: '168h', timeZone: 'America/Argentina/Buenos_Aires' },
+      { cron: '0 3 * * TUE#2', duration: '1h30m' },
+    ];
+    const field = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'a', selector, equals: 'True' };
+    const healthGates = [
+      { name: 'a', nodes: { conditions: [{ type: 'Ready', status: 'True' }], selector }, timeout: '1h' },
+      { name: 'b', workloads: { kind: 'DaemonSet', namespace: 'a', name: 'x.y' }, interval: '1s' },
+      { name: 'c', field: { ...field, jsonPath: '{.status.conditions[?(@.type=="Ready")].status}' } },
+      { name: 'd', field: { ...field, jsonPath: '.metadata.annotations["a.b/c"]' } },
+      { name: 'e', prometheus: { url: 'https://p.example:9090/prom', query: 'up{a="b"}', above: '-1', below: '.5' } },
+      { name: 'f', prometheus: { url: 'http://[::1]:9090', alerts: { selector: 'severity="critical"' } } },
+    ];
+    expect(await refusal(strategy({ windows, healthGates }))).toBe('');
+  });
+
+  const health = (gate: object) => strategy({ healthGates: [{ name: 'a', ...gate }] });
+  const window = (more: object) => strategy({ windows: [{ cron: '0 22 * * *', duration: '1h', ...more }] });
   it.each<[string, object, string[]]>([
+    ['six fields of cron', window({ cron: '0 0 22 * * *' }), ['windows[0].cron', 'write five fields']],
+    ['a window of no time', window({ duration: '0s' }), ['more than 0s and at most 168h']],
+    ['a window of more than a week', window({ duration: '169h' }), ['more than 0s and at most 168h']],
+    ['an offset for a time zone', window({ timeZone: '+02:00' }), ['windows[0].timeZone', 'such as Europe/Berlin']],
+    ['a gate that asks nothing', health({}), ['a health gate asks one thing']],
+    [
+      'no sign of how a sample must be',
+      health({ prometheus: { url: 'http://p', query: 'up' } }),
+      ['equals, above or below'],
+    ],
+    [
+      'a name and a selector',
+      health({ workloads: { kind: 'Deployment', namespace: 'a', name: 'x', selector: {} } }),
+      ['by name or by selector'],
+    ],
+    [
+      'a path that is none',
+      health({ field: { apiVersion: 'v1', kind: 'Pod', name: 'x', jsonPath: 'status.phase', equals: 'x' } }),
+      ['field.jsonPath', 'write a path such as .status.phase'],
+    ],
+    ['an interval of nothing', health({ nodes: {}, interval: '0s' }), ['interval must be at least 1s']],
     ['no image', upgrade({}), ['spec.image', 'Required value']],
     ['an empty image', upgrade({ image: '' }), ['spec.image', 'write an image reference such as quay.io/']],
     ['the source form of kairos-agent', upgrade({ image: `oci:${image}` }), ['spec.image', 'no oci: or https://']],

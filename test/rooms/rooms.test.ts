@@ -16,7 +16,8 @@ const TYPES = ['api/types.ts', 'api/messages.ts', 'api/names.ts'];
 const LOG = ['pino'];
 
 const RULES: Record<string, Rule> = {
-  policy: { may: TYPES, packages: [] },
+  // Of the windows, which no workflow asks.
+  policy: { may: TYPES, packages: ['croner'] },
   workflows: {
     may: [...TYPES, 'policy/'],
     mayType: ['activities/'],
@@ -27,7 +28,10 @@ const RULES: Record<string, Rule> = {
     may: ['api/', 'policy/', 'kube/'],
     packages: ['node:', '@temporalio/activity', '@temporalio/common', ...LOG],
   },
-  process: { may: ['api/', 'kube/'], packages: ['node:', '@temporalio/', 'prom-client', 'zod', ...LOG] },
+  process: {
+    may: ['api/', 'kube/'],
+    packages: ['node:', '@temporalio/', '@marcbachmann/cel-js', 'prom-client', 'yaml', 'zod', ...LOG],
+  },
   worker: {
     may: ['api/', 'kube/', 'process/', 'activities/', 'workflows/'],
     packages: ['node:', '@temporalio/', 'prom-client', ...LOG],

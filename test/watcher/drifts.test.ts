@@ -29,6 +29,7 @@ async function look(engine: EngineState, onPatch: (nodes: Map<string, KairosNode
   const context = {
     cluster: { uid: 'c0ffee00', id: 'kairos-c0ffee00' },
     namespace: 'kairos-system',
+    defaults: {},
     log: pino({ level: 'silent' }),
     kairosNodes: nodes,
     nodes: new Map(),

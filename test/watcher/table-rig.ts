@@ -37,6 +37,7 @@ export function watcher(engine: EngineState | undefined, answer: (request: KubeR
     },
     uninstall: { now: () => Promise.resolve(undefined) },
     closings: { watch: () => void note('looks again') },
+    defaults: {},
     upgrades: new Map(),
     kairosNodes: new Map<string, KairosNodeView>(),
     nodes: new Map<string, NodeView>(),

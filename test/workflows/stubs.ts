@@ -70,6 +70,7 @@ const smooth: Activities = {
   waitForPlace: async () => ({ open: true }),
   waitForControlPlane: async () => ({ open: true }),
   readHosting: async () => ({ pods: [] }),
+  waitForHealth: async () => ({ open: true }),
   checkGates: async () => ({ answer: 'Go', bootID: 'boot-1', from: 'v1' }),
   markNode: async () => ({ outcome: 'Marked' }),
   cordonNode: async () => ({ notReadyBefore: [] }),

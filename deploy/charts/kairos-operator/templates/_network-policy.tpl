@@ -43,6 +43,12 @@ spec:
     {{- if .usesTemporal }}
     {{- include "kairos-operator.temporalEgress" .root | trim | nindent 4 }}
     {{- end }}
+    {{- if eq .name "kairos-worker" }}
+    {{- with .root.Values.networkPolicy.workerEgress }}
+    # What health gates ask.
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- end }}
 {{- end }}
 
 {{- /* As text, in a JSON list: numbers from a file are fractions, others are not. */}}

@@ -1,7 +1,8 @@
-{{/* What watcher and worker have in common: root, name, values, graceSeconds. */}}
+{{/* What watcher and worker have in common: root, name, values, graceSeconds; defaults of spec.strategy. */}}
 {{- define "kairos-operator.program" -}}
 {{- $root := .root -}}
 {{- $name := printf "kairos-%s" .name -}}
+{{- $defaults := .defaults | default dict -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -18,6 +19,11 @@ spec:
     metadata:
       labels:
         {{- include "kairos-operator.podLabels" (dict "name" $name) | nindent 8 }}
+      {{- if $defaults }}
+      annotations:
+        # It reads the file when it starts.
+        checksum/config: {{ toYaml $defaults | sha256sum }}
+      {{- end }}
     spec:
       serviceAccountName: {{ $name }}
       automountServiceAccountToken: true
@@ -60,6 +66,10 @@ spec:
             {{- include "kairos-operator.environment" $root | nindent 12 }}
             - name: HEALTH_PORT
               value: '8081'
+            {{- if $defaults }}
+            - name: KAIROS_DEFAULTS_FILE
+              value: /etc/kairos-operator/defaults/strategy.yaml
+            {{- end }}
           ports:
             - name: health
               containerPort: 8081
@@ -88,13 +98,29 @@ spec:
             {{- include "kairos-operator.containerSecurity" . | nindent 12 }}
           resources:
             {{- toYaml .values.resources | nindent 12 }}
-          {{- with include "kairos-operator.temporalMounts" $root | trim }}
+          {{- $mounts := include "kairos-operator.temporalMounts" $root | trim }}
+          {{- if or $mounts $defaults }}
           volumeMounts:
+            {{- with $mounts }}
             {{- . | nindent 12 }}
+            {{- end }}
+            {{- if $defaults }}
+            - name: defaults
+              mountPath: /etc/kairos-operator/defaults
+              readOnly: true
+            {{- end }}
           {{- end }}
-      {{- with include "kairos-operator.temporalVolumes" $root | trim }}
+      {{- $volumes := include "kairos-operator.temporalVolumes" $root | trim }}
+      {{- if or $volumes $defaults }}
       volumes:
+        {{- with $volumes }}
         {{- . | nindent 8 }}
+        {{- end }}
+        {{- if $defaults }}
+        - name: defaults
+          configMap:
+            name: kairos-defaults
+        {{- end }}
       {{- end }}
 ---
 apiVersion: policy/v1
