@@ -342,5 +342,5 @@ describe('a wave that is too large for one workflow', () => {
     expect(verdicts['Succeeded']).toBeGreaterThanOrEqual(2);
     for (const part of ['workers', 'workers.2'])
       expect((await rig.waveOf(started, part).describe()).status.name).toBe('COMPLETED');
-  });
+  }, 60_000);
 });
