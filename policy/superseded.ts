@@ -55,11 +55,12 @@ function isNewer(a: NodeOpUpgrade, b: NodeOpUpgrade): boolean {
  * it did, or an older rollout that comes to the node late would take it back; but one that was cancelled gave it up.
  */
 function wants({ metadata, spec, status }: NodeOpUpgrade, node: ClaimedNode, begunAt: string | undefined): boolean {
-  if (metadata.deletionTimestamp !== undefined || spec.upgradeActive === false) return false;
+  if (metadata.deletionTimestamp !== undefined || spec.upgradeActive === false || spec.dryRun === true) return false;
   if (node.labels[MANAGED_LABEL] === 'false' || !matches(spec.nodeSelector, node.labels)) return false;
   const rollout = status?.rollout?.generation === metadata.generation ? status?.rollout : undefined;
   switch (rollout?.phase) {
     case 'Cancelled':
+    case 'Planned':
       return false;
     case 'Completed':
     case 'Failed':

@@ -126,7 +126,7 @@ describe('with waves', () => {
       },
     });
     expect(status.message).toMatch(
-      /^stopped: 2 nodes have failed, and the failure budget of the rollout \(maxFailed\) allows 1; the last: node worker-3 ended as UpgradeFailed: .*; failed: worker-1 \(UpgradeFailed\), worker-3 \(UpgradeFailed\); 2 nodes were not touched$/,
+      /^stopped: 2 nodes have failed, and the failure budget of the rollout \(maxFailed\) allows 1; the last: node worker-3 ended as UpgradeFailed: .*; failed: worker-1 \(UpgradeFailed\), worker-3 \(UpgradeFailed\); 2 nodes were not touched$/s,
     );
     expect(stage.touched).toEqual(['worker-1', 'worker-2', 'worker-3']);
     await stage.cleanedUp();

@@ -36,6 +36,8 @@ export interface Wanted {
   nodes?: NodeRef[];
   place?: WaveInput['place'];
   answers?: Answers;
+  timing?: Partial<Timing>;
+  memo?: Record<string, unknown>;
 }
 
 export interface Started<W extends typeof rollout | typeof wave | typeof nodeUpgrade> {
@@ -99,7 +101,13 @@ export async function startRig(identity = `test-${process.pid}`): Promise<Rig> {
     const request = { kind, namespace: 'default', name, uid: `uid-${name}`, generation: 1, attempt: 1 };
     const spec = { ...resolveSpec({ image: IMAGE }), ...wanted.spec };
     const rolloutID = `rollout/${CLUSTER.id}/default/${name}`;
-    return { script, request, rolloutID, spec, shared: { cluster: CLUSTER, request, spec, timing: TIMING } };
+    return {
+      script,
+      request,
+      rolloutID,
+      spec,
+      shared: { cluster: CLUSTER, request, spec, timing: { ...TIMING, ...wanted.timing } },
+    };
   };
   const start = { taskQueue: taskQueue(CLUSTER), workflowTaskTimeout: TIMING.workflowTaskMs };
   const place = { group: 'worker', budget: 1 } as const;
@@ -115,7 +123,8 @@ export async function startRig(identity = `test-${process.pid}`): Promise<Rig> {
         },
       });
       const args: [RolloutInput] = [shared];
-      const handle = await client.workflow.start<typeof rollout>('rollout', { ...start, workflowId: rolloutID, args });
+      const options = { ...start, workflowId: rolloutID, args, ...(wanted.memo && { memo: wanted.memo }) };
+      const handle = await client.workflow.start<typeof rollout>('rollout', options);
       return { handle, script, request, rolloutID };
     },
     async startWave(wanted) {

@@ -277,3 +277,70 @@ describe('a cancelled rollout', () => {
     }
   });
 });
+
+describe('a rollout whose history is long', () => {
+  it('goes on in another run, which has its memo, its task timeout and what was asked of it', async () => {
+    const [canary, rest] = [nodes(1), nodes(2)];
+    const soaking = new Gate();
+    const started = await rig.startRollout({
+      timing: { continueAfterEvents: 10 },
+      memo: { uid: 'uid-of-the-resource', generation: 3 },
+      plan: {
+        waves: [
+          { name: 'canary', group: 'worker', nodes: canary, budget: 1, soakMs: 60_000, maxFailed: 0 },
+          { name: 'workers', group: 'worker', nodes: rest, budget: 2, maxFailed: 0 },
+        ],
+      },
+      answers: { soakWave: () => soaking.wait().then(() => ({ open: true })) },
+    });
+    const { handle, script } = started;
+    await until('the canary soaks', () => script.inputs('soakWave').length === 1);
+    await handle.executeUpdate('pause', { args: [{ reason: 'weekend' }] });
+    soaking.open();
+    const first = await handle.describe();
+    await until('another run goes on', async () => (await handle.describe()).runId !== first.runId);
+    await until('it is paused', () => script.inputs('reportRollout').at(-1)?.status.wave === 'workers');
+    expect(script.inputs('reportRollout').at(-1)?.status).toMatchObject({
+      phase: 'Paused',
+      total: 3,
+      verdicts: { Succeeded: 1 },
+      paused: { by: 'temporal', reason: 'weekend' },
+    });
+    const now = await handle.describe();
+    expect(now.memo).toEqual({ uid: 'uid-of-the-resource', generation: 3 });
+    expect(now.raw.executionConfig?.defaultWorkflowTaskTimeout).toEqual(
+      first.raw.executionConfig?.defaultWorkflowTaskTimeout,
+    );
+    expect(script.nodes('checkGates')).toHaveLength(1);
+    await handle.executeUpdate('resume', { args: [{}] });
+    expect(await handle.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 3 } });
+    expect(finalReport(script)).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 3 } });
+    expect(script.inputs('planRollout')).toHaveLength(1);
+  });
+});
+
+describe('a wave that is too large for one workflow', () => {
+  it('goes on in others, under one budget, and is cancelled as one', async () => {
+    const members = nodes(5);
+    const writing = new Gate();
+    const started = await rig.startRollout({
+      plan: { waves: [{ name: 'workers', group: 'worker', nodes: members, budget: 2, segment: 2, maxFailed: 0 }] },
+      answers: {
+        writeImage: async ({ hand }) => {
+          if (hand.node.name === 'w-3') await writing.wait();
+          return { outcome: 'Written' };
+        },
+      },
+    });
+    const { handle, script } = started;
+    await until('the first part has begun', () => script.nodes('writeImage').length > 0);
+    await until('the second part writes', () => script.nodes('writeImage').includes('w-3'));
+    await handle.cancel();
+    writing.open();
+    await expectCanceled(handle);
+    const { verdicts = {} } = finalReport(script) ?? {};
+    expect(verdicts['Succeeded']).toBeGreaterThanOrEqual(2);
+    for (const part of ['workers', 'workers.2'])
+      expect((await rig.waveOf(started, part).describe()).status.name).toBe('COMPLETED');
+  }, 60_000);
+});
