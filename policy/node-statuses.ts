@@ -37,7 +37,7 @@ export function nodeStatuses(
 const ORDER: readonly NodeStatusEntry['phase'][] = ['Failed', 'Running', 'Pending', 'Completed'];
 
 /** Steps that come after the node's new boot. */
-const BOOTED: readonly Step[] = ['Verify', 'Soak', 'Recovery', 'Uncordon'];
+const BOOTED: ReadonlySet<Step> = new Set(['Verify', 'Soak', 'Recovery', 'Uncordon']);
 
 function openEntry(status: KairosNodeStatus): NodeStatusEntry | undefined {
   const inHand = status.upgradeState === 'InProgress';
@@ -70,5 +70,5 @@ function entryOf(
 
 function rebootStatus(steps: readonly Step[]): NonNullable<NodeStatusEntry['rebootStatus']> {
   if (!steps.includes('Reboot')) return 'not-requested';
-  return steps.some((step) => BOOTED.includes(step)) ? 'completed' : 'pending';
+  return steps.some((step) => BOOTED.has(step)) ? 'completed' : 'pending';
 }

@@ -1,0 +1,68 @@
+import { expect, it } from '@jest/globals';
+import type { KubeRequest } from '../../kube/client.ts';
+import type { NodeOpUpgrade, PastAttempt, RolloutStatus } from '../../api/types.ts';
+import type { EngineState } from '../../policy/engine.ts';
+import { reconcileUpgrade } from '../../watcher/upgrades.ts';
+import { UPGRADE_ID, watcher } from './table-rig.ts';
+
+const running: RolloutStatus = {
+  workflowID: UPGRADE_ID,
+  generation: 2,
+  attempt: 3,
+  phase: 'Running',
+  image: 'i',
+  version: 'v4.0.3',
+  total: 9,
+  verdicts: { Succeeded: 4 },
+  startedAt: '2026-03-01T10:00:00Z',
+  paused: { by: 'kubectl', reason: 'disk alarm', since: '2026-03-01T10:30:00Z' },
+};
+const earlier: PastAttempt = { attempt: 2, generation: 1, phase: 'Completed' };
+const TERMINATED: EngineState = { state: 'Terminated', memo: { uid: 'u', generation: 2, attempt: 3 } };
+
+/** What the watcher writes into the status of a NodeOpUpgrade whose workflow ended like this. */
+async function written(rollout: RolloutStatus, engine: EngineState): Promise<Record<string, unknown>> {
+  const upgrade: NodeOpUpgrade = {
+    apiVersion: 'operator.kairos.io/v1alpha1',
+    kind: 'NodeOpUpgrade',
+    metadata: { namespace: 'fleet', name: 'v4', uid: 'u', generation: 2 },
+    spec: { image: 'i' },
+    status: { rollout, history: [earlier] },
+  };
+  let status: Record<string, unknown> = {};
+  const { context } = watcher(engine, ({ verb, body }: KubeRequest) => {
+    if (verb === 'merge-patch') status = (body as { status: typeof status }).status;
+    return upgrade;
+  });
+  await reconcileUpgrade(context, 'fleet/v4', () => undefined);
+  return status;
+}
+
+it('an attempt whose workflow was terminated is remembered with what it had counted, before the earlier ones', async () => {
+  expect(await written(running, TERMINATED)).toMatchObject({
+    rollout: { attempt: 3, phase: 'Failed', paused: null },
+    history: [
+      {
+        attempt: 3,
+        generation: 2,
+        phase: 'Failed',
+        message: expect.stringMatching(/^Terminated: /),
+        version: 'v4.0.3',
+        total: 9,
+        verdicts: { Succeeded: 4 },
+        startedAt: running.startedAt,
+        finishedAt: expect.any(String),
+        paused: 'kubectl: disk alarm',
+      },
+      earlier,
+    ],
+  });
+});
+
+it('one that had not begun to report is remembered without what the one before it had counted', async () => {
+  const { history } = await written({ ...running, generation: 1, attempt: 2, phase: 'Completed' }, TERMINATED);
+  const [past] = history as PastAttempt[];
+  expect(past).toMatchObject({ attempt: 3, generation: 2, phase: 'Failed' });
+  expect(past).not.toHaveProperty('verdicts');
+  expect(past).not.toHaveProperty('startedAt');
+});
