@@ -180,10 +180,11 @@ export function closedGate(
   if (leased !== undefined) return leased;
   const missing = imageMissing(view, input);
   if (missing !== undefined) return { gate: 'Image', reason: missing };
-  const lost = closedByQuorum(view, node.name);
+  // To wait behind another node that is in hand is a matter of the budget, not yet of the quorum.
+  const lost = closedByQuorum(view, node.name, []);
   if (lost !== undefined) return lost;
   const rivals = whoIsInTheWay(input.place, node.name, view.outages.values());
-  return rivals === undefined ? undefined : closedBudget(rivals);
+  return rivals === undefined ? closedByQuorum(view, node.name, view.outages.values()) : closedBudget(rivals);
 }
 
 /** Whether a mark that keeps a node out on purpose gives way: it is of an earlier attempt than the one that asks. */

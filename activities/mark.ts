@@ -46,8 +46,9 @@ export async function markNode(view: ClusterView, hand: Marking): Promise<MarkAn
   const rivals = whoIsInTheWay(hand.place, hand.node.name, view.outages.values(), order);
   // Only who has the place takes the Lease that other tools look at; and without it the place is given up.
   const closed =
-    closedByQuorum(view, hand.node.name, order) ??
-    (rivals === undefined ? await takeNodeLease(view, hand.node) : closedBudget(rivals));
+    rivals === undefined
+      ? (closedByQuorum(view, hand.node.name, view.outages.values(), order) ?? (await takeNodeLease(view, hand.node)))
+      : closedBudget(rivals);
   if (closed === undefined) {
     const { notReadyBefore } = mark;
     return { outcome: 'Marked', ...(notReadyBefore && { notReadyBefore }) };

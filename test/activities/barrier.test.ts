@@ -40,9 +40,7 @@ function atTheBarrier(start: { out?: OutNode[]; trouble?: Error }) {
   const never = new Promise<never>(() => undefined);
   const none = undefined as never;
   const context = new Context(info, never, new AbortController().signal, () => undefined, none, none, none, none);
-  void asyncLocalStorage
-    .run(context, () => waitForControlPlane(view, HAND))
-    .then((answer) => (now.answer = answer));
+  void asyncLocalStorage.run(context, () => waitForControlPlane(view, HAND)).then((answer) => (now.answer = answer));
   return now;
 }
 
