@@ -1,5 +1,6 @@
 import type { KubeClient } from '../kube/client.ts';
 import { readServerVersion } from '../kube/server-version.ts';
+import type { OutNode } from '../policy/budget.ts';
 import { closedQuorum, type ClosedGate } from '../policy/gates.ts';
 import { datastoreOf, quorumLost, type Datastore } from '../policy/quorum.ts';
 import type { ClusterView } from './cluster-view.ts';
@@ -8,12 +9,18 @@ import type { ClusterView } from './cluster-view.ts';
 const ASK_AGAIN_MS = 60_000;
 
 /**
- * The Quorum gate, closed or undefined: asked before a control-plane node is taken, and again, with the order of its own
- * mark, once it is marked.
+ * The Quorum gate, closed or undefined: asked before a control-plane node is taken, and again once it is marked.
+ * @param out nodes that are out; none: by the health of the members alone
+ * @param order of its own mark
  */
-export function closedByQuorum(view: ClusterView, node: string, order?: number): ClosedGate | undefined {
+export function closedByQuorum(
+  view: ClusterView,
+  node: string,
+  out: Iterable<OutNode>,
+  order?: number,
+): ClosedGate | undefined {
   if (view.nodes.get(node)?.controlPlane !== true) return undefined;
-  const lost = quorumLost(readDatastore(view), node, view.outages.values(), order);
+  const lost = quorumLost(readDatastore(view), node, out, order);
   return lost === undefined ? undefined : closedQuorum(lost);
 }
 

@@ -212,11 +212,13 @@ export function closedGate(
   if (leased !== undefined) return leased;
   const missing = imageMissing(view, input);
   if (missing !== undefined) return { gate: 'Image', reason: missing };
-  const lost = closedByQuorum(view, node.name);
+  // To wait behind another node that is in hand is a matter of the budget, not yet of the quorum.
+  const lost = closedByQuorum(view, node.name, []);
   if (lost !== undefined) return lost;
   const rivals = whoIsInTheWay(input.place, node.name, view.outages.values());
+  if (rivals !== undefined) return closedBudget(rivals);
   // Last: only what could begin otherwise asks other servers.
-  return rivals === undefined ? closedHealth(view, input) : closedBudget(rivals);
+  return closedByQuorum(view, node.name, view.outages.values()) ?? closedHealth(view, input);
 }
 
 /** Whether a mark that keeps a node out on purpose gives way: it is of an earlier attempt than the one that asks. */

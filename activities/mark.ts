@@ -59,8 +59,9 @@ async function markOrRefuse(view: ClusterView, hand: Marking): Promise<MarkAnswe
   const rivals = whoIsInTheWay(hand.place, hand.node.name, view.outages.values(), order);
   // Only who has the place takes the Lease that other tools look at; and without it the place is given up.
   const closed =
-    closedByQuorum(view, hand.node.name, order) ??
-    (rivals === undefined ? await takeNodeLease(view, hand.node) : closedBudget(rivals));
+    rivals === undefined
+      ? (closedByQuorum(view, hand.node.name, view.outages.values(), order) ?? (await takeNodeLease(view, hand.node)))
+      : closedBudget(rivals);
   if (closed === undefined) {
     const { notReadyBefore } = mark;
     return { outcome: 'Marked', ...(notReadyBefore && { notReadyBefore }) };

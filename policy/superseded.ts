@@ -1,5 +1,6 @@
 import { MANAGED_LABEL } from '../api/names.ts';
 import type { NodeOpUpgrade } from '../api/types.ts';
+import { isFinal } from './engine.ts';
 import { matches } from './selector.ts';
 
 /** Who asks for a node: a NodeOpUpgrade, by its UID. */
@@ -52,20 +53,18 @@ function isNewer(a: NodeOpUpgrade, b: NodeOpUpgrade): boolean {
 /**
  * Whether a NodeOpUpgrade wants a node, or has had its say on it since `begunAt`. One that ended before the attempt that
  * asks began wants nothing any more: a person has asked for that attempt after it. One that ended since then keeps what
- * it did, or an older rollout that comes to the node late would take it back; but one that was cancelled gave it up.
+ * it did, or an older rollout that comes to the node late would take it back; but one that was cancelled gave it up. A
+ * node that joined after it began is nothing to it, unless it takes new nodes.
  */
 function wants({ metadata, spec, status }: NodeOpUpgrade, node: ClaimedNode, begunAt: string | undefined): boolean {
   if (metadata.deletionTimestamp !== undefined || spec.upgradeActive === false || spec.dryRun === true) return false;
   if (node.labels[MANAGED_LABEL] === 'false' || !matches(spec.nodeSelector, node.labels)) return false;
   const rollout = status?.rollout?.generation === metadata.generation ? status?.rollout : undefined;
-  switch (rollout?.phase) {
-    case 'Cancelled':
-    case 'Planned':
-      return false;
-    case 'Completed':
-    case 'Failed':
-      return begunAt !== undefined && rollout.finishedAt !== undefined && rollout.finishedAt > begunAt;
-    default:
-      return true;
-  }
+  if (rollout === undefined) return true;
+  const { phase, startedAt, finishedAt } = rollout;
+  const joined = startedAt !== undefined && Date.parse(node.creationTimestamp) > Date.parse(startedAt);
+  if (joined && spec.strategy?.newNodes !== 'Upgrade') return false;
+  if (!isFinal(phase)) return true;
+  if (phase === 'Cancelled' || phase === 'Planned') return false;
+  return begunAt !== undefined && finishedAt !== undefined && finishedAt > begunAt;
 }

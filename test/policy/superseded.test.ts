@@ -70,6 +70,15 @@ describe('a node that an older NodeOpUpgrade asks for', () => {
     expect(supersededBy(claim, NODE, all)?.by).toBe(winner);
   });
 
+  it('that joined after the newer one began is left to it only where that takes new nodes', () => {
+    const late = { ...NODE, creationTimestamp: at(30) };
+    const newer = upgrade('new', { created: 5, rollout: running });
+    const all = [upgrade('old', { rollout: running }), newer];
+    expect(supersededBy(claim, late, all)).toBeUndefined();
+    newer.spec.strategy = { newNodes: 'Upgrade' };
+    expect(supersededBy(claim, late, all)?.by).toBe('ns/new');
+  });
+
   it('is left to nobody where the last of all that want it wants what this one wants', () => {
     const all = [
       upgrade('old', { rollout: running }),
