@@ -15,7 +15,15 @@ import { whoIsInTheWay } from '../policy/budget.ts';
 import { misfit } from '../policy/fit.ts';
 import { closedBudget, closedNode, closedReport, type ClosedGate } from '../policy/gates.ts';
 import { runsTarget } from '../policy/on-target.ts';
-import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt, verifiesFirst } from '../policy/recovery.ts';
+import {
+  endWasCutOff,
+  heldFor,
+  lateVerdict,
+  rebootsFirst,
+  sameAttempt,
+  sameTry,
+  verifiesFirst,
+} from '../policy/recovery.ts';
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
@@ -80,7 +88,7 @@ async function askThePast(view: ClusterView, input: NodeUpgradeInput, node: Node
   if (status === undefined || last === undefined) return undefined;
   const leftover = leftOfHeld(input, node, status, last);
   if (leftover !== undefined) return { answer: 'Recover', leftover };
-  if (!isSameAttempt(last, input) || last.verdict === 'Cancelled') return undefined;
+  if (!isSameTry(last, input) || last.verdict === 'Cancelled') return undefined;
   return {
     answer: 'Done',
     verdict: last.verdict,
@@ -103,14 +111,14 @@ function leftOfHeld(
   if (owner === undefined || heldFor(owner) === undefined) return undefined;
   if (input.recover === true)
     return lateVerdict(owner, node, status) === undefined ? undefined : heldLeftover(input, 'verify', last, owner);
-  if (isSameAttempt(last, input)) return undefined;
+  if (isSameTry(last, input)) return undefined;
   if (rebootsFirst(last, node.bootID)) return heldLeftover(input, 'reboot', last, owner);
   const wanted = { version: input.target.version, force: input.spec.force };
   return verifiesFirst(last, node, status, wanted) ? heldLeftover(input, 'verify', last, owner) : undefined;
 }
 
-const isSameAttempt = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>
-  sameAttempt(last?.request, request);
+const isSameTry = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>
+  sameTry(last?.request, request);
 
 async function refusal(
   view: ClusterView,
@@ -163,14 +171,14 @@ export function closedGate(
 
 /** Whether a mark that keeps a node out on purpose gives way: it is of an earlier attempt than the one that asks. */
 const mayTakeOver = (context: RolloutContext, node: NodeView, kairos: KairosNodeView | undefined): boolean =>
-  heldFor(node.owner) !== undefined && !isSameAttempt(kairos?.status.lastAttempt, context);
+  heldFor(node.owner) !== undefined && !isSameTry(kairos?.status.lastAttempt, context);
 
 /** Whether this attempt already has a verdict for the node. */
 export const endedBefore = (context: RolloutContext, kairos: KairosNodeView | undefined): boolean =>
   kairos !== undefined &&
   kairos.status.inHand === undefined &&
   kairos.status.lastAttempt?.verdict !== 'Cancelled' &&
-  isSameAttempt(kairos.status.lastAttempt, context);
+  isSameTry(kairos.status.lastAttempt, context);
 
 /** Why a node itself cannot be taken out now, or undefined. `ours`: its mark gives way, and so does its cordon. */
 export const nodeClosed = (node: NodeView, ours: boolean, kairos?: KairosNodeView): ClosedGate | undefined =>

@@ -97,6 +97,8 @@ async function writeRollout(
       ...status,
       message: status.message?.slice(0, 4000),
       paused: status.paused ?? null,
+      approval: status.approval ?? null,
+      skipped: status.skipped ?? null,
       ...(status.phase === 'Planning' ? { startedAt: await startOf(view, namespace, name, status, now) } : {}),
       ...(final ? { finishedAt: now } : {}),
     };

@@ -51,6 +51,8 @@ export interface RolloutRequest {
   attempt: number;
   /** The value of the annotation `kairos.io/retry` that this attempt answers. */
   retry?: string;
+  /** Which try of a node within the attempt this is, where a person asked for another one; absent: the first. */
+  try?: number | undefined;
 }
 
 /** A wave as it was asked for, with durations in milliseconds. Without `nodes` and `nodeSelector` it takes all that are left. */
@@ -124,6 +126,48 @@ export interface RolloutInput {
   timing: Timing;
   /** Why it starts paused, by the annotation `kairos.io/pause`. */
   paused?: string;
+  /** What was asked of an earlier run of the same rollout, which this one continues. */
+  control?: ControlState;
+}
+
+/** That a person asked for something: by which way, who they said they are, why, and when (RFC 3339). */
+export interface Asked {
+  by: 'kubectl' | 'temporal';
+  who?: string;
+  reason?: string;
+  at: string;
+}
+
+/** What a person was answered. */
+export interface ControlAnswer {
+  accepted: boolean;
+  message: string;
+}
+
+/** A node that failed, or was skipped, and is to be tried again: with the group and the budget of its wave. */
+export interface RetriedNode extends Place {
+  node: NodeRef;
+}
+
+/** All that people have asked of a rollout and that is not in its resource alone: it travels with a continue-as-new. */
+export interface ControlState {
+  paused?: { by: 'kubectl' | 'temporal'; reason: string; since: string };
+  approvals: (Asked & { wave: string })[];
+  /** Nodes that are to be left out and have not ended yet, by name. */
+  skips: Record<string, Asked>;
+  /** Nodes that were left out by a person. */
+  skipped: (Asked & { name: string })[];
+  /** Nodes that are tried again when the wave that runs has ended. */
+  retries: RetriedNode[];
+  /** How many waves of retries there have been. */
+  tries: number;
+  /** Waves that have begun, by name, with whether they are over. */
+  waves: Record<string, 'Running' | 'Over'>;
+  /** What was answered, by the id of the update: a request that is repeated acts once. */
+  answered: Record<string, ControlAnswer>;
+  /** The last requests, for people. */
+  requests: (Asked & ControlAnswer & { what: string })[];
+  aborted?: Asked;
 }
 
 export interface RolloutResult {
@@ -166,6 +210,8 @@ export interface PlannedWave {
   approval?: true;
   /** How many of its nodes may fail before no further one is started. Absent: as the rollout says. */
   maxFailed?: number;
+  /** Its nodes are tried again, for the so-manieth time in this attempt. */
+  try?: number;
 }
 
 /** How many nodes of a group may be out at once. */
@@ -183,6 +229,8 @@ export interface WaveInput extends RolloutContext {
   targets: Record<string, Target>;
   /** Why it starts paused. */
   paused?: string;
+  /** Its nodes that a person wants to be left out, by name. */
+  skips?: Record<string, Asked>;
 }
 
 export interface WaveResult {
@@ -190,8 +238,14 @@ export interface WaveResult {
   failed: FailedNode[];
   /** Nodes that were deleted or replaced before anything was done to them; absent in histories of earlier versions. */
   gone?: string[];
+  /** Nodes that a person left out: they count as `Skipped`, and are no failures. */
+  skipped?: string[];
+  /** Nodes that ended in this wave and were asked to be tried again: counted nowhere else in this result. */
+  again?: FailedNode[];
   /** Nodes that were not started because the wave stopped. */
   untouched: number;
+  /** Of a wave of retries: which nodes these are. They stay as they had ended before. */
+  left?: string[];
   stopped?: string;
   targets: Record<string, Target>;
 }
@@ -295,6 +349,8 @@ export interface NodeResult {
   gone?: true;
   /** Ended as the strategy wants it (`onTimeout: Skip`): no reason to stop the others. */
   tolerated?: true;
+  /** A person left it out: `Skipped`, and no failure. */
+  skipped?: true;
   /** What was written, and how that ended; of a log that tells of a success only the last words. */
   writes?: WriteRecord[];
 }

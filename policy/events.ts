@@ -25,6 +25,10 @@ export const REASONS = [
   'Completed',
   'Waiting',
   'NotStarted',
+  'ApprovalNeeded',
+  'RequestAccepted',
+  'RequestRefused',
+  'RequestWaits',
   'TemporalUnreachable',
   'TemporalReturned',
 ] as const;

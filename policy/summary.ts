@@ -56,6 +56,12 @@ export function summarize(
         isFailure(status.lastAttempt.verdict) === failure,
     ).length;
   const total = rollout?.total ?? 0;
+  // Nodes that people left out are no failures.
+  const leftOut = rollout?.skipped?.length ?? 0;
+  const leftOutByNode = ended.filter(
+    ({ name, status }) =>
+      status.lastAttempt?.verdict === 'Skipped' && rollout?.skipped?.some((one) => one.name === name),
+  ).length;
   const done = Math.max(sum(false), count(false));
   const counted = {
     ...said(upgrade, rollout, engine, inFlight.length),
@@ -63,7 +69,7 @@ export function summarize(
       total,
       done,
       inFlight: inFlight.length,
-      failed: Math.max(sum(true), count(true)),
+      failed: Math.max(sum(true) - leftOut, count(true) - leftOutByNode, 0),
       summary: `${done}/${total}`,
     },
   };

@@ -4,6 +4,8 @@ import type { Leftover, NodeInHand, NodeResult, NodeUpgradeInput } from '../api/
 import type { AttemptEvidence, Verdict } from '../api/types.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
+import { NodeControl, within } from './node-control.ts';
+import { skippedText } from './request-texts.ts';
 import { showPhase } from './search-attributes.ts';
 import { beginStep } from './step-times.ts';
 
@@ -17,6 +19,7 @@ import { beginStep } from './step-times.ts';
  */
 export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> {
   const name = input.node.name;
+  const control = new NodeControl(input);
   const show = (text: string) => {
     setCurrentDetails(`**${name}** → \`${input.target.version}\`\n\n${text}`);
     return activitiesFor(input.timing, text.slice(0, 200));
@@ -38,6 +41,9 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
   }
 
   if (gate.answer === 'Recover') return finishLeftover(input, gate.leftover, show);
+  // Asked while the gates were: the wave does what is to be done about it, the node was not touched.
+  if (control.skip !== undefined || control.isHeldBack())
+    return { node: name, outcome: 'NotStarted', message: `node ${name} was withdrawn before it was touched` };
 
   const { timing: _timing, recover: _recover, ...context } = input;
   const hand: NodeInHand = {
@@ -49,8 +55,9 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
     ...(gate.takesOver === undefined ? {} : { takesOver: gate.takesOver }),
     ...(gate.recoveryOnly === true ? { spec: { ...input.spec, upgradeActive: false } } : {}),
   };
-  const withdrawn = await takeOut(input, hand, show);
+  const withdrawn = await within(control.scope, () => takeOut(input, hand, show, control));
   if (withdrawn !== undefined) return withdrawn;
+  control.passPoint(hand.spec.upgradeActive ? 'its image is being written' : 'its recovery image is being written');
   return keepTo(input, show, () => takeToVerdict(hand, show, hand.spec.upgradeActive ? 'write' : 'recovery'));
 }
 
@@ -58,7 +65,12 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
 type Show = (text: string) => ReturnType<typeof activitiesFor>;
 
 /** Marks, cordons and drains; answers how the node ended where it does not come to the upgrade Job. */
-async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): Promise<NodeResult | undefined> {
+async function takeOut(
+  input: NodeUpgradeInput,
+  hand: NodeInHand,
+  show: Show,
+  control: NodeControl,
+): Promise<NodeResult | undefined> {
   const { name } = hand.node;
   const giveBack = (verdict: Verdict, message: string, unrecorded = false) =>
     CancellationScope.nonCancellable(() => show('giving back').call.endNode({ hand, verdict, message, unrecorded }));
@@ -71,6 +83,10 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
       const { message } = mark;
       await show('recording why it was not touched').call.settleNode({ ...input, verdict: 'Failed', message });
       return { node: name, outcome: 'Ended', verdict: 'Failed', message };
+    }
+    if (control.isHeldBack()) {
+      await giveBack('Cancelled', 'paused before it was cordoned: tried again after the pause', true);
+      return { node: name, outcome: 'NotStarted', message: `node ${name} was marked when the pause came` };
     }
     showPhase(input.timing, 'Disrupting');
     if (hand.spec.upgradeActive) {
@@ -96,6 +112,8 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
       return giveBack('Failed', `${errorText(error)}; its image was not touched`);
   }
   if (!CancellationScope.current().consideredCancelled) return undefined;
+  if (control.skip !== undefined)
+    return { ...(await giveBack('Skipped', `${skippedText(control.skip)}; back in service`)), skipped: true };
   await giveBack('Cancelled', 'cancelled before its image was touched: back in service');
   throw new CancelledFailure(`node ${name}: cancelled before its image was touched`);
 }

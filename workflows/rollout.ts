@@ -1,8 +1,10 @@
 import { allHandlersFinished, CancellationScope, condition, isCancellation, patched } from '@temporalio/workflow';
-import type { Plan, RolloutInput, RolloutResult, WaveResult } from '../api/messages.ts';
+import type { Asked, Plan, PlannedWave, RolloutInput, RolloutResult, WaveResult } from '../api/messages.ts';
 import type { PlaceAnswer } from '../activities/place.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
+import { within } from './node-control.ts';
+import { askedText, listed } from './request-texts.ts';
 import { RolloutControl } from './rollout-control.ts';
 import { RolloutRecord } from './rollout-record.ts';
 import { runWave, wavesOf } from './rollout-waves.ts';
@@ -17,12 +19,16 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   const run = new Rollout(input);
   const { record } = run;
   try {
-    const result = await run.carryOut();
+    const result = await within(run.scope, () => run.carryOut());
     await record.report(result.phase, result.message);
     await condition(allHandlersFinished);
     return result;
   } catch (error) {
     const cancelled = isCancellation(error);
+    // The workflow itself was not cancelled: it has a result, as an end that was asked for. A step that fails after it
+    // was given up is not repeated, so whatever comes then is that end.
+    if (run.aborted !== undefined && !CancellationScope.current().consideredCancelled)
+      return run.endAborted(run.aborted);
     await record.report(
       cancelled ? 'Cancelled' : 'Failed',
       cancelled ? 'cancelled: nodes that were not touched stay as they are' : errorText(error),
@@ -42,16 +48,35 @@ class Rollout {
     this.input = input;
     this.acts = activitiesFor(input.timing);
     this.record = new RolloutRecord(input);
-    this.control = new RolloutControl(this.record);
+    this.control = new RolloutControl(this.record, input);
+  }
+
+  /** What an abort ends. */
+  get scope(): CancellationScope {
+    return this.control.requests.scope;
+  }
+
+  get aborted(): Asked | undefined {
+    return this.control.requests.state.aborted;
+  }
+
+  /** Ended by a person: the resource stays, and says who and why; a later retry starts anew. */
+  async endAborted(asked: Asked): Promise<RolloutResult> {
+    const { record } = this;
+    const message = `aborted by ${askedText(asked)}; nodes that were not touched stay as they are`;
+    await record.report('Cancelled', message);
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+    return record.end('Cancelled', message);
   }
 
   /** Says at once that the rollout is being cancelled: nodes past the point of no return take their time. */
   announceCancel(): void {
     CancellationScope.current().cancelRequested.catch(() => {
       if (this.control.current === undefined) return;
+      const by = this.aborted === undefined ? '' : `aborted by ${askedText(this.aborted)}; `;
       void this.record.report(
         'Cancelling',
-        'nodes whose image is being written are taken to their verdict, the others are given back',
+        `${by}nodes whose image is being written are taken to their verdict, the others are given back`,
       );
     });
   }
@@ -68,18 +93,48 @@ class Rollout {
     record.total = waves.reduce((total, { nodes }) => total + nodes.length, 0);
     if (record.total === 0) return record.end('Failed', noNodes(plan));
 
+    const { requests } = this.control;
+    requests.knows(waves);
     showPhase(this.input.timing, 'Running');
     let group: string | undefined;
     for (const planned of waves) {
+      if (requests.hasRetries || !requests.isApproved(planned)) {
+        const ended = await this.askedFirst(planned);
+        if (ended !== undefined) return ended;
+      }
       if (group === 'control-plane' && planned.group === 'worker') {
         const barrier = await this.barrier();
         if (!barrier.open) return record.end('Failed', barrier.reason);
       }
       group = planned.group;
       const result = await runWave(this.input, record, this.control, planned);
-      if (result.stopped !== undefined) return this.stopped(result, await this.learnLate());
+      if (result.stopped !== undefined) return this.stopped(result);
     }
-    return this.ended(plan, await this.learnLate());
+    if (requests.hasRetries) {
+      const ended = await this.tryAgain();
+      if (ended !== undefined) return ended;
+    }
+    return this.ended(plan);
+  }
+
+  /** What people asked for comes before a wave: nodes that are tried again, and its approval. */
+  private async askedFirst(planned: PlannedWave): Promise<RolloutResult | undefined> {
+    const { requests } = this.control;
+    for (;;) {
+      const again = await this.tryAgain();
+      if (again !== undefined) return again;
+      if (requests.isApproved(planned) || (await requests.approval(planned))) return undefined;
+    }
+  }
+
+  /** Tries nodes again for which a person asked that; answers how the rollout ends where that stops it. */
+  private async tryAgain(): Promise<RolloutResult | undefined> {
+    const { requests } = this.control;
+    while (requests.hasRetries) {
+      const result = await runWave(this.input, this.record, this.control, requests.nextRetry());
+      if (result.stopped !== undefined) return this.stopped(result);
+    }
+    return undefined;
   }
 
   /** Its deadline does not count where a pause came into it: the wait begins anew when that is over. */
@@ -103,19 +158,21 @@ class Rollout {
     return record.correct(await this.acts.call.readLateVerdicts({ context: record.context, nodes }));
   }
 
-  private ended(plan: Plan, late: string): RolloutResult {
+  private async ended(plan: Plan): Promise<RolloutResult> {
     const { record } = this;
+    this.control.requests.close();
+    const late = await this.learnLate();
     const { failed, total } = record;
     if (total === 0) return record.end('Failed', `no node is left to upgrade${this.gone()}${leftAlone(plan)}`);
     if (failed.length === 0)
       return record.end(
         'Completed',
-        `${total} of ${total} nodes run ${record.version() ?? 'the target'}${late}${this.gone()}${leftAlone(plan)}`,
+        `${total - this.control.requests.state.skipped.length} of ${total} nodes run ${record.version() ?? 'the target'}${late}${this.leftOut()}${this.gone()}${leftAlone(plan)}`,
       );
     const named = failed.slice(0, 5).map((node) => `${node.name} (${node.verdict})`);
     return record.end(
       'Failed',
-      `${failed.length} of ${total} nodes did not reach the target: ${named.join(', ')}${late}${this.gone()}${leftAlone(plan)}`,
+      `${failed.length} of ${total} nodes did not reach the target: ${named.join(', ')}${late}${this.leftOut()}${this.gone()}${leftAlone(plan)}`,
     );
   }
 
@@ -127,12 +184,20 @@ class Rollout {
     return `; gone before their turn: ${gone.slice(0, 5).join(', ')}${more}`;
   }
 
-  private stopped(result: WaveResult, late: string): RolloutResult {
+  /** Names what people left out, for the end of a message. */
+  private leftOut(): string {
+    const { skipped } = this.control.requests.state;
+    return skipped.length === 0 ? '' : `; left out: ${listed(skipped.map(({ name }) => name))}`;
+  }
+
+  private async stopped(result: WaveResult): Promise<RolloutResult> {
     const { record } = this;
+    const again = this.control.requests.close();
+    const late = await this.learnLate();
     const ended = Object.values(record.state.verdicts).reduce((sum, count) => sum + count, 0);
     const untouched = record.total - ended;
     const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
-    return record.end('Failed', `stopped: ${result.stopped}${late}${rest}${this.gone()}`);
+    return record.end('Failed', `stopped: ${result.stopped}${late}${rest}${again}${this.leftOut()}${this.gone()}`);
   }
 }
 

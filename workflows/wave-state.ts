@@ -29,6 +29,10 @@ export class WaveState {
   private readonly verdicts: Record<string, number> = {};
   private readonly failures: WaveResult['failed'] = [];
   private readonly gone: string[] = [];
+  private readonly skipped: string[] = [];
+  private readonly again: WaveResult['failed'] = [];
+  /** How each node ended. `again`: it may be tried again when a person asks for that. */
+  private readonly ends = new Map<string, { verdict: Verdict; message: string; again: boolean }>();
   private readonly targets: Record<string, Target>;
   private readonly input: WaveInput;
 
@@ -106,11 +110,63 @@ export class WaveState {
       return;
     }
     this.verdicts[verdict] = (this.verdicts[verdict] ?? 0) + 1;
+    if (result.skipped === true) this.skipped.push(result.node);
     // A node that was cancelled by itself past the point of no return has its verdict: no reason to stop the others.
     if (result.cancelled && CancellationScope.current().consideredCancelled) this.stop('cancelled');
     const withdrawn = result.cancelled === true && verdict === 'Cancelled';
-    if (!withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget') this.fail(result, verdict);
+    const failed = !withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget';
+    this.ends.set(result.node, { verdict, message: result.message.slice(0, 500), again: failed });
+    if (failed && result.skipped !== true) this.fail(result, verdict);
     this.show();
+  }
+
+  endOf(node: string): { verdict: Verdict; message: string; again: boolean } | undefined {
+    return this.ends.get(node);
+  }
+
+  /** Nodes that failed in this wave, but for those that a person left out. */
+  failedNodes(): string[] {
+    return [...this.ends].filter(([node, { again }]) => again && !this.skipped.includes(node)).map(([node]) => node);
+  }
+
+  /** Takes a node that was not begun out of the queue; false when it is not there. */
+  take(node: string): boolean {
+    const waits = this.waiting.findIndex(({ name }) => name === node);
+    if (waits >= 0) this.waiting.splice(waits, 1);
+    const pulled = this.pulled.findIndex((one) => one.node.name === node);
+    if (pulled >= 0) this.pulled.splice(pulled, 1);
+    return waits >= 0 || pulled >= 0;
+  }
+
+  /** A node that ended is to be tried again: it is in no count of this wave any more. */
+  handBack(node: string): void {
+    const ended = this.ends.get(node);
+    if (ended === undefined) return;
+    this.ends.delete(node);
+    const left = (this.verdicts[ended.verdict] ?? 1) - 1;
+    if (left === 0) delete this.verdicts[ended.verdict];
+    else this.verdicts[ended.verdict] = left;
+    const failure = this.failures.findIndex(({ name }) => name === node);
+    if (failure >= 0) this.failures.splice(failure, 1);
+    const skipped = this.skipped.indexOf(node);
+    if (skipped >= 0) this.skipped.splice(skipped, 1);
+    this.again.push({ name: node, verdict: ended.verdict, message: ended.message });
+    this.show();
+  }
+
+  /** A node that was handed back stays ended as it was after all; false where it was not handed back. */
+  keepEnded(node: string): boolean {
+    const index = this.again.findIndex(({ name }) => name === node);
+    const [ended] = index < 0 ? [] : this.again.splice(index, 1);
+    if (ended === undefined) return false;
+    this.ends.set(node, { ...ended, again: true });
+    this.verdicts[ended.verdict] = (this.verdicts[ended.verdict] ?? 0) + 1;
+    if (this.failures.length < 100) this.failures.push(ended);
+    return true;
+  }
+
+  isHandedBack(node: string): boolean {
+    return this.again.some(({ name }) => name === node);
   }
 
   /**
@@ -124,13 +180,23 @@ export class WaveState {
       this.stop(`node ${result.node} ended as ${verdict}: ${result.message}`);
   }
 
+  /** Which nodes were not started. */
+  private left(): string[] {
+    return this.input.nodes
+      .map(({ name }) => name)
+      .filter((name) => !this.ends.has(name) && !this.gone.includes(name) && !this.isHandedBack(name));
+  }
+
   result(): WaveResult {
     const ended = Object.values(this.verdicts).reduce((sum, count) => sum + count, 0);
     return {
       verdicts: this.verdicts,
       failed: this.failures,
-      untouched: this.input.nodes.length - ended - this.gone.length,
+      untouched: this.input.nodes.length - ended - this.gone.length - this.again.length,
       ...(this.gone.length === 0 ? {} : { gone: this.gone }),
+      ...(this.skipped.length === 0 ? {} : { skipped: this.skipped }),
+      ...(this.again.length === 0 ? {} : { again: this.again }),
+      ...(this.input.request.try === undefined ? {} : { left: this.left() }),
       targets: this.targets,
       ...(this.stopped === undefined ? {} : { stopped: this.stopped }),
     };

@@ -26,6 +26,7 @@ import { errorText } from './error-text.ts';
 import { pauseSignal, resumeSignal } from './messages.ts';
 import { attributesFor } from './search-attributes.ts';
 import { nodeUpgrade } from './node-upgrade.ts';
+import { WaveControl } from './wave-control.ts';
 import { PULLED_AGAIN, WaveState, type Pulled } from './wave-state.ts';
 
 /**
@@ -37,13 +38,19 @@ import { PULLED_AGAIN, WaveState, type Pulled } from './wave-state.ts';
  */
 export async function wave(input: WaveInput): Promise<WaveResult> {
   const state = new WaveState(input);
-  setHandler(pauseSignal, (pause) => state.pause(pause?.reason), {
-    description: 'Start no further node. {"reason": "…"}',
-  });
+  const control = new WaveControl(input, state);
+  const pause = (reason: string | undefined) => {
+    state.pause(reason);
+    control.pause();
+  };
+  setHandler(pauseSignal, (asked) => pause(asked?.reason), { description: 'Start no further node. {"reason": "…"}' });
   setHandler(resumeSignal, () => state.resume(), { description: 'Go on after a pause.' });
 
-  const lanes = Array.from({ length: Math.min(input.place.budget, input.nodes.length) }, () => runLane(input, state));
-  const ended = await Promise.allSettled([pullAhead(input, state), ...lanes]);
+  if (input.skips !== undefined) await control.begin();
+  const lanes = Array.from({ length: Math.min(input.place.budget, input.nodes.length) }, () =>
+    runLane(input, state, control),
+  );
+  const ended = await Promise.allSettled([pullAhead(input, state, control), ...lanes]);
   const failed = ended.find((lane) => lane.status === 'rejected' && !isCancellation(lane.reason));
   if (failed?.status === 'rejected') throw failed.reason;
   // Cancelled or not: a workflow that closes as cancelled has no result, and what was done would be lost with it.
@@ -54,7 +61,7 @@ export async function wave(input: WaveInput): Promise<WaveResult> {
  * Pulls the image on the next nodes, `prePullAhead` at a time, as long as somebody will need them. Control-plane nodes
  * are handed over in the plan's order, which has its reasons; a worker never waits for another one's pull.
  */
-async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
+async function pullAhead(input: WaveInput, state: WaveState, control: WaveControl): Promise<void> {
   const { call } = activitiesFor(input.timing);
   const pulls: Promise<void>[] = [];
   const pull = async (node: NodeRef, before: Promise<void> | undefined) => {
@@ -71,10 +78,12 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
         moved = state.learn(target);
       }
       const stop = moved ?? target.refused;
-      if (stop === undefined) state.pulled.push({ node, target });
-      else state.stop(stop);
+      if (stop !== undefined) state.stop(stop);
+      else if (control.isLeftOut(node)) await control.leaveOut(node);
+      else state.pulled.push({ node, target });
     } catch (error) {
       if (isCancellation(error)) state.stop('cancelled');
+      else if (control.isLeftOut(node)) await control.leaveOut(node);
       else {
         const message = errorText(error);
         await call.settleNode({ ...state.context, node, verdict: 'Failed', message });
@@ -86,7 +95,7 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
   };
   try {
     while (state.waiting.length > 0 && state.stopped === undefined) {
-      await condition(() => state.mayPull() || state.stopped !== undefined);
+      await condition(() => state.mayPull() || state.stopped !== undefined || state.waiting.length === 0);
       const node = state.stopped === undefined ? state.waiting.shift() : undefined;
       if (node === undefined) break;
       state.pulling += 1;
@@ -107,7 +116,7 @@ const leftOut = ({ name }: NodeRef, answer: PulledInVain): NodeResult => ({
 });
 
 /** One place in the window: takes the next node that is ready, until there is none. */
-async function runLane(input: WaveInput, state: WaveState): Promise<void> {
+async function runLane(input: WaveInput, state: WaveState, control: WaveControl): Promise<void> {
   for (;;) {
     state.idle += 1;
     try {
@@ -126,29 +135,36 @@ async function runLane(input: WaveInput, state: WaveState): Promise<void> {
     }
     state.running += 1;
     try {
-      await upgradeOrQueue(input, state, next);
+      await upgradeOrQueue(input, state, control, next);
     } finally {
       state.running -= 1;
     }
   }
 }
 
-async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled): Promise<void> {
+async function upgradeOrQueue(input: WaveInput, state: WaveState, control: WaveControl, next: Pulled): Promise<void> {
   const { wait } = activitiesFor(input.timing, next.node.name);
+  control.takesInHand(next.node);
   const result = await upgradeOne(input, state, next);
+  control.letGo(result);
   if (result.outcome === 'Ended') {
     state.end(result);
     return;
   }
+  if (control.isLeftOut(next.node)) return control.leaveOut(next.node);
   const { context, places } = state;
   try {
     const place = await places.run(() =>
-      wait.waitForPlace({ ...context, ...next, place: input.place, reason: result.message }),
+      control.atItsGate(next.node, () =>
+        wait.waitForPlace({ ...context, ...next, place: input.place, reason: result.message }),
+      ),
     );
-    if (place.open) state.pulled.push(next);
+    if (control.isLeftOut(next.node)) await control.leaveOut(next.node);
+    else if (place.open) state.pulled.push(next);
     else state.end({ node: result.node, outcome: 'Ended', verdict: 'Skipped', message: place.reason });
   } catch (error) {
     const over = CancellationScope.current().consideredCancelled || state.stopped !== undefined;
+    if (!over && control.isLeftOut(next.node)) return control.leaveOut(next.node);
     // Ended by a pause, which may be over meanwhile; and an attempt that fails after its cancel is not repeated.
     if (!over && places.consideredCancelled) state.pulled.push(next);
     else if (over || isCancellation(error)) state.stop('cancelled');
