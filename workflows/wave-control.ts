@@ -124,7 +124,9 @@ export class WaveControl {
   private handBack(token: string, names: string[] | undefined): void {
     const { state } = this;
     const { name } = this.input;
-    const wanted = names ?? state.failedNodes();
+    const wanted = names?.filter((node) => !state.isHandedBack(node)) ?? state.failedNodes();
+    if (names !== undefined && wanted.length === 0)
+      return this.answer(token, { accepted: true, message: `to be tried again already: ${listed(names)}` });
     const why = wanted.map((node) => this.notRetried(node)).find((reason) => reason !== undefined);
     if (why !== undefined) return this.answer(token, { accepted: false, message: why });
     if (wanted.length === 0)
@@ -139,10 +141,7 @@ export class WaveControl {
 
   private notRetried(node: string): string | undefined {
     const ended = this.state.endOf(node);
-    if (ended === undefined)
-      return this.state.isHandedBack(node)
-        ? `node ${node} is to be tried again already`
-        : `node ${node} has not ended: it is upgraded in its turn`;
+    if (ended === undefined) return `node ${node} has not ended: it is upgraded in its turn`;
     return ended.again ? undefined : `node ${node} has ended as ${ended.verdict}: there is nothing to try again`;
   }
 

@@ -312,9 +312,7 @@ describe('a node that is tried again', () => {
     const { world, rollout } = await begin({ ...FAILS, slow: { drainNode: [TWO.name, '1h'] } });
     await world.until('the second drains', calledFor(world, 'drainNode', TWO));
     expect(await world.update(rollout, 'retry', { node: 'w-1' })).toBe('tried again after wave workers: w-1');
-    expect(
-      await world.update(rollout, 'retry', { node: 'w-1' }).catch((error: Error) => refused(Promise.reject(error))),
-    ).toContain('is to be tried again already');
+    expect(await world.update(rollout, 'retry', { node: 'w-1' })).toBe('to be tried again already: w-1');
     expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 3 } });
     expect(world.script.ends()).toEqual(['w-1 RolledBack', 'w-2 Succeeded', 'w-3 Succeeded', 'w-1 Succeeded']);
     const tries = world.script.inputs('checkGates').map(({ node, request }) => [node.name, request.try]);
@@ -371,6 +369,15 @@ describe('a node that is tried again', () => {
     await world.until('the second drains', calledFor(world, 'drainNode', TWO));
     expect(await refused(world.update(rollout, 'retry', message))).toBe(words);
     expect(await refused(world.update(rollout, 'retry', {}))).toBe('no node of wave workers has failed so far');
+    await rollout.result();
+  });
+
+  it('is refused where it is past the point of no return, too', async () => {
+    const { world, rollout } = await begin({ slow: { writeImage: [ONE.name, '1h'] } });
+    await world.until('it is written', calledFor(world, 'writeImage', ONE));
+    expect(await refused(world.update(rollout, 'retry', { node: 'w-1' }))).toBe(
+      'node w-1 has not ended: it is upgraded in its turn',
+    );
     await rollout.result();
   });
 
