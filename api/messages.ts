@@ -161,6 +161,8 @@ export interface ControlState {
   retries: RetriedNode[];
   /** How many waves of retries there have been. */
   tries: number;
+  /** Nodes of waves that are over which failed, or were left out, by name: they can be tried again. */
+  ended: Record<string, RetriedNode>;
   /** Waves that have begun, by name, with whether they are over. */
   waves: Record<string, 'Running' | 'Over'>;
   /** What was answered, by the id of the update: a request that is repeated acts once. */

@@ -20,6 +20,7 @@ const NOTHING_ASKED: ControlState = {
   skipped: [],
   retries: [],
   tries: 0,
+  ended: {},
   waves: {},
   answered: {},
   requests: [],
@@ -70,7 +71,7 @@ export class RolloutControl {
   }
 
   /** A wave is over, with this result where it had one. */
-  over(planned: PlannedWave, result: Pick<WaveResult, 'skipped' | 'again' | 'left'> = {}): void {
+  over(planned: PlannedWave, result: Partial<WaveResult> = {}): void {
     this.current = undefined;
     this.requests.over(planned, result);
     this.requests.handedBack(planned, result.again?.map(({ name }) => name) ?? []);

@@ -117,7 +117,7 @@ export class RolloutRequests {
    * The wave is over, with this result where it had one. What was to be left out of it was, or has ended. Nodes that it
    * was to try again and did not are what they were.
    */
-  over(planned: PlannedWave, { skipped, left }: Pick<WaveResult, 'skipped' | 'left'>): void {
+  over(planned: PlannedWave, { skipped, left, failed = [], again = [] }: Partial<WaveResult>): void {
     this.running = undefined;
     this.state.waves[planned.name] = 'Over';
     if (planned.try !== undefined) this.putBack(left ?? []);
@@ -125,7 +125,12 @@ export class RolloutRequests {
       const asked = this.state.skips[name];
       if (asked !== undefined) this.state.skipped.push({ name, ...asked });
     }
-    for (const { name } of planned.nodes) delete this.state.skips[name];
+    const retriable = new Set([...failed, ...again].map(({ name }) => name).concat(skipped ?? []));
+    const { group, budget } = planned;
+    for (const node of planned.nodes) {
+      delete this.state.skips[node.name];
+      if (retriable.has(node.name)) this.state.ended[node.name] = { node, group, budget };
+    }
   }
 
   private putBack(left: readonly string[]): void {
@@ -290,7 +295,9 @@ export class RolloutRequests {
     if (names.length === 0)
       return `name the nodes, as in {"node": "${nodes[0]?.name ?? 'worker-1'}"}: ${listed(nodes.map(({ name }) => name))}`;
     if (names.length > SKIPPED) return `name at most ${SKIPPED} nodes at once`;
-    const unknown = names.find((name) => !nodes.some((node) => node.name === name));
+    const unknown = names.find(
+      (name) => this.state.ended[name] === undefined && !nodes.some((node) => node.name === name),
+    );
     return unknown === undefined ? undefined : unknownNode(unknown, nodes);
   }
 
@@ -307,6 +314,10 @@ export class RolloutRequests {
       const node = planned.nodes.find((one) => one.name === name);
       if (node !== undefined) return { planned, node, at: this.state.waves[planned.name] ?? 'Ahead' };
     }
+    // Of a wave that an earlier run of this rollout has finished.
+    const before = this.state.ended[name];
+    if (before !== undefined)
+      return { planned: { ...before, name: 'before', nodes: [before.node] }, node: before.node, at: 'Over' };
     throw ApplicationFailure.nonRetryable(`node ${name} is not part of this rollout`, 'Refused');
   }
 

@@ -13,7 +13,7 @@ import type { Handle } from './driver/world.ts';
 jest.setTimeout(60_000);
 
 const ALL = nodes(4);
-const [ONE = { name: '', uid: '' }, TWO = ONE, THREE = ONE] = ALL;
+const [ONE = { name: '', uid: '' }, TWO = ONE, THREE = ONE, FOUR = ONE] = ALL;
 const wave = (name: string, members: PlannedWave['nodes'], more: Partial<PlannedWave> = {}): PlannedWave => ({
   name,
   group: 'worker',
@@ -485,9 +485,10 @@ describe('a rollout that continues an earlier run', () => {
         paused: { by: 'kubectl', reason: 'lunch', since: '2026-11-26T02:00:00Z' },
         approvals: [{ wave: 'rest', ...asked }],
         skips: { 'w-2': asked },
-        skipped: [],
+        skipped: [{ name: 'w-4', ...asked }],
         retries: [],
         tries: 3,
+        ended: { 'w-4': { node: FOUR, group: 'worker', budget: 1 } },
         waves: {},
         answered: { 'update-1': { accepted: true, message: 'said before' } },
         requests: [],
@@ -496,7 +497,13 @@ describe('a rollout that continues an earlier run', () => {
     await world.advance('1 day');
     expect(lastStatus(world)).toMatchObject({ phase: 'Paused', paused: { reason: 'lunch' } });
     expect(await world.update(rollout, 'approve', { wave: 'nonsense' })).toBe('said before');
+    expect(await world.update(rollout, 'retry', { node: 'w-4' })).toBe(
+      'node w-4 is tried again before any further wave',
+    );
     await world.update(rollout, 'resume', { by: 'kubectl' });
-    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Skipped: 1, Succeeded: 2 } });
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Skipped: 1, Succeeded: 3 } });
+    expect(world.script.inputs('checkGates').find(({ node }) => node.name === 'w-4')?.request).toMatchObject({
+      try: 4,
+    });
   });
 });
