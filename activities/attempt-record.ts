@@ -11,7 +11,7 @@ import type {
 import { defined } from '../kube/defined.ts';
 import { isReason } from '../kube/errors.ts';
 import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
-import { sameAttempt } from '../policy/recovery.ts';
+import { sameTry, tryOf } from '../policy/recovery.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { NO_BLOCKERS } from './step-status.ts';
 
@@ -60,12 +60,11 @@ export async function recordAttempt(
 ): Promise<void> {
   if (isOfAnother(view, hand.node)) return;
   const now = view.kairosNodes.get(hand.node.name);
-  const { kind, namespace, name, uid, generation, attempt: number } = hand.request;
   const before = now?.status.lastAttempt;
   const corrected = correction(before, hand, verdict);
   const attempt: KairosNodeOperatorStatus['lastAttempt'] = {
     rollout: hand.rolloutID,
-    request: { kind, namespace, name, uid, generation, attempt: number },
+    request: tryOf(hand.request),
     specGeneration: now?.generation ?? 0,
     image: hand.target.image,
     verdict,
@@ -100,8 +99,7 @@ export async function recordAttempt(
 
 /** Evidence that came after the end of an attempt changes its verdict, and that is said. */
 function correction(before: KairosNodeStatus['lastAttempt'], hand: Recorded, verdict: Verdict): Condition | undefined {
-  if (before === undefined || !sameAttempt(before.request, hand.request) || before.verdict === verdict)
-    return undefined;
+  if (before === undefined || !sameTry(before.request, hand.request) || before.verdict === verdict) return undefined;
   return {
     type: 'VerdictCorrected',
     status: 'True',

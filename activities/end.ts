@@ -7,7 +7,7 @@ import { applyKairosNodeSpec, readKairosNode } from '../kube/kairos-nodes.ts';
 import { type NodeView, readNode, writeNode } from '../kube/nodes.ts';
 import { deletePod, type PodView } from '../kube/pods.ts';
 import { goesBack, keptOutText } from '../policy/placement.ts';
-import { heldFor, sameAttempt } from '../policy/recovery.ts';
+import { heldFor, sameTry } from '../policy/recovery.ts';
 import { versionOf } from '../policy/release.ts';
 import { shortRecords } from '../policy/write-record.ts';
 import { forgetAttempt, recordAttempt } from './attempt-record.ts';
@@ -113,7 +113,7 @@ async function recordsOf(view: ClusterView, hand: NodeInHand): Promise<WriteReco
   try {
     const { inHand, lastAttempt } = (await readKairosNode(view.client, hand.node.name)).status;
     if (inHand?.writes !== undefined) return inHand.writes;
-    const isThisOne = sameAttempt(lastAttempt?.request, hand.request) && lastAttempt?.bootID === hand.bootID;
+    const isThisOne = sameTry(lastAttempt?.request, hand.request) && lastAttempt?.bootID === hand.bootID;
     return (isThisOne ? lastAttempt?.writes : undefined) ?? [];
   } catch (error) {
     if (isReason(error, 'NotFound')) return [];

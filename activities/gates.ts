@@ -15,7 +15,15 @@ import { whoIsInTheWay } from '../policy/budget.ts';
 import { misfit } from '../policy/fit.ts';
 import { closedBudget, closedNode, closedReport, type ClosedGate } from '../policy/gates.ts';
 import { runsTarget } from '../policy/on-target.ts';
-import { endWasCutOff, heldFor, lateVerdict, rebootsFirst, sameAttempt, verifiesFirst } from '../policy/recovery.ts';
+import {
+  endWasCutOff,
+  heldFor,
+  lateVerdict,
+  rebootsFirst,
+  sameAttempt,
+  sameTry,
+  verifiesFirst,
+} from '../policy/recovery.ts';
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
 import { supersededBy, supersededText, type Winner } from '../policy/superseded.ts';
@@ -44,12 +52,14 @@ export async function checkGates(view: ClusterView, input: NodeUpgradeInput): Pr
     return { answer: 'Done', verdict: 'Skipped', message: goneText(name), gone: true };
   }
   const before = await askThePast(view, input, node);
-  const tooEarly = before === undefined ? undefined : beginsTooEarly(view, input, before);
-  if (tooEarly !== undefined) return tooEarly;
-  if (before !== undefined) return before;
+  if (before !== undefined) return beginsTooEarly(view, input, before) ?? before;
   if (input.recover === true) return { answer: 'Wait', reason: `nothing is left to recover on node ${name}` };
+  return askThePresent(view, input, node);
+}
 
-  const kairos = view.kairosNodes.get(name);
+/** Whether a node of which nothing is left to finish may be begun now. */
+async function askThePresent(view: ClusterView, input: NodeUpgradeInput, node: NodeView): Promise<GateAnswer> {
+  const kairos = view.kairosNodes.get(node.name);
   const release = kairos?.status.release;
   const from = release === undefined ? undefined : versionOf(release);
   const { spec } = input;
@@ -111,7 +121,7 @@ async function askThePast(view: ClusterView, input: NodeUpgradeInput, node: Node
   if (status === undefined || last === undefined) return undefined;
   const leftover = leftOfHeld(input, node, status, last);
   if (leftover !== undefined) return { answer: 'Recover', leftover };
-  if (!isSameAttempt(last, input) || last.verdict === 'Cancelled') return undefined;
+  if (!isSameTry(last, input) || last.verdict === 'Cancelled') return undefined;
   return {
     answer: 'Done',
     verdict: last.verdict,
@@ -134,14 +144,14 @@ function leftOfHeld(
   if (owner === undefined || heldFor(owner) === undefined) return undefined;
   if (input.recover === true)
     return lateVerdict(owner, node, status) === undefined ? undefined : heldLeftover(input, 'verify', last, owner);
-  if (isSameAttempt(last, input)) return undefined;
+  if (isSameTry(last, input)) return undefined;
   if (rebootsFirst(last, node.bootID)) return heldLeftover(input, 'reboot', last, owner);
   const wanted = { version: input.target.version, force: input.spec.force };
   return verifiesFirst(last, node, status, wanted) ? heldLeftover(input, 'verify', last, owner) : undefined;
 }
 
-const isSameAttempt = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>
-  sameAttempt(last?.request, request);
+const isSameTry = (last: KairosNodeStatus['lastAttempt'], { request }: RolloutContext) =>
+  sameTry(last?.request, request);
 
 async function refusal(
   view: ClusterView,
@@ -223,14 +233,14 @@ export function closedGate(
 
 /** Whether a mark that keeps a node out on purpose gives way: it is of an earlier attempt than the one that asks. */
 const mayTakeOver = (context: RolloutContext, node: NodeView, kairos: KairosNodeView | undefined): boolean =>
-  heldFor(node.owner) !== undefined && !isSameAttempt(kairos?.status.lastAttempt, context);
+  heldFor(node.owner) !== undefined && !isSameTry(kairos?.status.lastAttempt, context);
 
 /** Whether this attempt already has a verdict for the node. */
 export const endedBefore = (context: RolloutContext, kairos: KairosNodeView | undefined): boolean =>
   kairos !== undefined &&
   kairos.status.inHand === undefined &&
   kairos.status.lastAttempt?.verdict !== 'Cancelled' &&
-  isSameAttempt(kairos.status.lastAttempt, context);
+  isSameTry(kairos.status.lastAttempt, context);
 
 /** Why a node itself cannot be taken out now, or undefined. `ours`: its mark gives way, and so does its cordon. */
 export const nodeClosed = (node: NodeView, ours: boolean, kairos?: KairosNodeView): ClosedGate | undefined =>

@@ -3,7 +3,7 @@ import { isLeftToUpgrade } from '../policy/joined.ts';
 import { orderNodes } from '../policy/order.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { readSuperseded } from './gates.ts';
-import { selectNodes, turnOf } from './plan.ts';
+import { selectNodes, turnOf } from './selection.ts';
 
 /** Nodes of each group that one look brings into the rollout; the next look finds the others. */
 const MOST = 500;

@@ -1,17 +1,11 @@
 import { BOOT_ID_ANNOTATION, NODE_NAME_ANNOTATION, STEP_LABEL } from '../api/names.ts';
-import {
-  nodeWorkflowID,
-  type Leftover,
-  type NodeInHand,
-  type NodeUpgradeInput,
-  type RolloutRequest,
-} from '../api/messages.ts';
+import { nodeWorkflowID, type Leftover, type NodeInHand, type NodeUpgradeInput } from '../api/messages.ts';
 import type { KairosNodeStatus } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { readJob } from '../kube/jobs.ts';
 import { readKairosNode } from '../kube/kairos-nodes.ts';
 import type { NodeView } from '../kube/nodes.ts';
-import { resumeFrom, sameAttempt } from '../policy/recovery.ts';
+import { resumeFrom, sameTry, tryOf } from '../policy/recovery.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { upgradeJobName } from './manifests.ts';
 
@@ -37,7 +31,7 @@ export async function findLeftover(view: ClusterView, input: NodeUpgradeInput, n
   return {
     resume: found.resume,
     hand: { ...hand, spec: { ...hand.spec, upgradeActive }, recoveredAt: new Date().toISOString() },
-    sameAttempt: inHand !== undefined && sameAttempt(inHand.request, input.request),
+    sameAttempt: inHand !== undefined && sameTry(inHand.request, input.request),
   };
 }
 
@@ -52,7 +46,7 @@ export function heldLeftover(
   owner: string,
 ): Leftover {
   const version = last.version ?? input.target.version;
-  const { request = requestOf(input.request), rollout, bootID = '', image, digest } = last;
+  const { request = tryOf(input.request), rollout, bootID = '', image, digest } = last;
   const attempt = {
     rollout,
     request,
@@ -77,15 +71,6 @@ export function heldLeftover(
     sameAttempt: false,
   };
 }
-
-const requestOf = ({ kind, namespace, name, uid, generation, attempt }: RolloutRequest) => ({
-  kind,
-  namespace,
-  name,
-  uid,
-  generation,
-  attempt,
-});
 
 type InHand = NonNullable<KairosNodeStatus['inHand']>;
 

@@ -148,7 +148,7 @@ async function takeMarkBack(view: ClusterView, hand: NodeInHand): Promise<void> 
 }
 
 /** `version`: of the Node, with our cordon; absent in older histories. */
-interface CordonAnswer {
+export interface CordonAnswer {
   notReadyBefore: string[];
   version?: string;
 }

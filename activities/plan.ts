@@ -1,22 +1,19 @@
 import { ApplicationFailure } from '@temporalio/common';
 import type { Plan, RolloutContext } from '../api/messages.ts';
-import { MANAGED_LABEL } from '../api/names.ts';
 import { mayI, whoAmI } from '../kube/access-review.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { resolveBudget } from '../policy/budget.ts';
 import { withCanaryWorkerFirst } from '../policy/canary-worker.ts';
 import { drainOf } from '../policy/drain.ts';
-import { orderNodes, type OrderedNode } from '../policy/order.ts';
-import { versionOf } from '../policy/release.ts';
+import { orderNodes } from '../policy/order.ts';
 import { quorumWarning } from '../policy/quorum.ts';
-import { matches } from '../policy/selector.ts';
 import { composeWaves, rolloutFailures } from '../policy/waves.ts';
 import { windowMistake } from '../policy/windows.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { readDatastore } from './control-plane.ts';
-import { hostedOn } from './hosting.ts';
 import { IdleAgents } from './idle-agents.ts';
 import { reportPlan } from './plan-report.ts';
+import { selectNodes, turnOf } from './selection.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 
 /** How long a plan waits for the agents of Ready nodes: right after an install they have not reported yet. */
@@ -78,21 +75,6 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
   return { ...plan, report: await waitInActivity(undefined, (signal) => reportPlan(view, context, plan, signal)) };
 }
 
-/** What decides, beside its name, when the turn of a node is. Its host pods may move: each wave looks again. */
-export function turnOf(
-  view: ClusterView,
-  { name, labels }: Pick<NodeView, 'name' | 'labels'>,
-): Pick<OrderedNode, 'zone' | 'version' | 'host'> {
-  const release = view.kairosNodes.get(name)?.status.release;
-  const version = release === undefined ? undefined : versionOf(release);
-  const zone = labels['topology.kubernetes.io/zone'];
-  return {
-    host: hostedOn(view, name).length > 0,
-    ...(version !== undefined && { version }),
-    ...(zone !== undefined && { zone }),
-  };
-}
-
 /** A drain that is to delete pods needs a right that the worker has only where it was given: asked before any node is touched. */
 async function assertMayDelete(view: ClusterView, { spec }: RolloutContext): Promise<void> {
   const { onTimeout } = drainOf(spec).drain;
@@ -114,18 +96,4 @@ function assertAccepted({ spec }: RolloutContext): void {
 function assertWindows({ spec }: RolloutContext): void {
   const mistake = windowMistake(spec.windows ?? [], Date.now());
   if (mistake !== undefined) throw ApplicationFailure.nonRetryable(`${mistake}. No node was touched`, 'WrongWindow');
-}
-
-/** The nodes that a spec selects, by labels, and by name where it says names. */
-export function selectNodes(
-  view: ClusterView,
-  spec: Pick<RolloutContext['spec'], 'nodeNames' | 'nodeSelector'>,
-): NodeView[] {
-  const names = spec.nodeNames === undefined ? undefined : new Set(spec.nodeNames);
-  return [...view.nodes.values()].filter(
-    (node) =>
-      node.labels[MANAGED_LABEL] !== 'false' &&
-      (names === undefined || names.has(node.name)) &&
-      matches(spec.nodeSelector, node.labels),
-  );
 }

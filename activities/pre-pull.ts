@@ -12,7 +12,7 @@ import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { controlPlaneVersions } from './control-plane.ts';
 import { TRUSTED_BOOT_CONTAINER, prePullPod } from './manifests.ts';
 import { NodeGone, whileThere } from './node-there.ts';
-import { selectNodes } from './plan.ts';
+import { selectNodes } from './selection.ts';
 import { onTrustedBoot } from './trusted-boot.ts';
 import { DeadlinePassed, waitInActivity } from './waiting.ts';
 

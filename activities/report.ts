@@ -107,6 +107,8 @@ async function writeRollout(
       ...status,
       message: status.message?.slice(0, 4000),
       paused: status.paused ?? null,
+      approval: status.approval ?? null,
+      skipped: status.skipped ?? null,
       ...(status.phase === 'Planning' ? { startedAt: startedAt ?? now } : {}),
       ...(final ? { finishedAt: now } : {}),
     };

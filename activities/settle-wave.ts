@@ -1,6 +1,6 @@
 import { nodeWorkflowID, type NodeRef, type RolloutContext, type WaveResult } from '../api/messages.ts';
 import { isFailure } from '../policy/placement.ts';
-import { sameAttempt } from '../policy/recovery.ts';
+import { sameAttempt, sameTry } from '../policy/recovery.ts';
 import { type ClusterView, assertCluster, sameNode, untilSeen } from './cluster-view.ts';
 import { waitInActivity } from './waiting.ts';
 
@@ -21,13 +21,18 @@ export async function settleWave(
   await waitInActivity(undefined, (signal) => untilSeen(view, () => (nodes.some(inHand) ? undefined : true), signal));
   const verdicts: Record<string, number> = {};
   const failed: WaveResult['failed'] = [];
+  const left: string[] = [];
   for (const { name } of nodes) {
     const last = view.kairosNodes.get(name)?.status.lastAttempt;
-    if (last === undefined || !sameAttempt(last.request, context.request)) continue;
+    if (last === undefined || !sameTry(last.request, context.request)) {
+      left.push(name);
+      continue;
+    }
     verdicts[last.verdict] = (verdicts[last.verdict] ?? 0) + 1;
     if (isFailure(last.verdict) && failed.length < 100)
       failed.push({ name, verdict: last.verdict, message: (last.message ?? '').slice(0, 1000) });
   }
   const ended = Object.values(verdicts).reduce((sum, count) => sum + count, 0);
-  return { verdicts, failed, untouched: nodes.length - ended };
+  const untouched = nodes.length - ended;
+  return { verdicts, failed, untouched, ...(context.request.try === undefined ? {} : { left }) };
 }

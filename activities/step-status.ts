@@ -2,6 +2,7 @@ import type { NodeInHand } from '../api/messages.ts';
 import type { KairosNodeStatus, Step } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { type KairosNodeStatusChange, patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
+import { tryOf } from '../policy/recovery.ts';
 import { type ClusterView, sameNode } from './cluster-view.ts';
 
 /** What it takes to finish the upgrade of a node from evidence alone, should its workflow be lost. */
@@ -17,10 +18,9 @@ export function inHandOf({
   steps,
   drain,
 }: NodeInHand) {
-  const { kind, namespace, name, uid, generation, attempt } = request;
   return {
     rollout: rolloutID,
-    request: { kind, namespace, name, uid, generation, attempt },
+    request: tryOf(request),
     image: target.image,
     pinned: target.pinned,
     version: target.version,

@@ -59,6 +59,8 @@ export interface RolloutRequest {
   attempt: number;
   /** The value of the annotation `kairos.io/retry` that this attempt answers. */
   retry?: string;
+  /** Which try of a node within the attempt this is, where a person asked for another one; absent: the first. */
+  try?: number | undefined;
 }
 
 /** A wave as it was asked for, with durations in milliseconds. Without `nodes` and `nodeSelector` it takes all that are left. */
@@ -164,6 +166,8 @@ export interface RolloutInput {
   paused?: string;
   /** Of a rollout that goes on in another run of its workflow: where the one before left off. */
   carried?: CarriedRollout;
+  /** What was asked of that run. */
+  control?: ControlState;
 }
 
 /** What a rollout hands over between two waves when its history has become long: nothing is in flight then. */
@@ -181,7 +185,48 @@ export interface CarriedRollout {
   superseded?: SupersededNode[];
   targets: Record<string, Target>;
   wave?: string;
+}
+
+/** That a person asked for something: by which way, who they said they are, why, and when (RFC 3339). */
+export interface Asked {
+  by: 'kubectl' | 'temporal';
+  who?: string;
+  reason?: string;
+  at: string;
+}
+
+/** What a person was answered. */
+export interface ControlAnswer {
+  accepted: boolean;
+  message: string;
+}
+
+/** A node that failed, or was skipped, and is to be tried again: with the group and the budget of its wave. */
+export interface RetriedNode extends Place {
+  node: NodeRef;
+}
+
+/** All that people have asked of a rollout and that is not in its resource alone: it travels with a continue-as-new. */
+export interface ControlState {
   paused?: { by: 'kubectl' | 'temporal'; reason: string; since: string };
+  approvals: (Asked & { wave: string })[];
+  /** Nodes that are to be left out and have not ended yet, by name. */
+  skips: Record<string, Asked>;
+  /** Nodes that were left out by a person. */
+  skipped: (Asked & { name: string })[];
+  /** Nodes that are tried again when the wave that runs has ended. */
+  retries: RetriedNode[];
+  /** How many waves of retries there have been. */
+  tries: number;
+  /** Nodes of waves that are over which failed, or were left out, by name: they can be tried again. */
+  ended: Record<string, RetriedNode>;
+  /** Waves that have begun, by name, with whether they are over. */
+  waves: Record<string, 'Running' | 'Over'>;
+  /** What was answered, by the id of the update: a request that is repeated acts once. */
+  answered: Record<string, ControlAnswer>;
+  /** The last requests, for people. */
+  requests: (Asked & ControlAnswer & { what: string })[];
+  aborted?: Asked;
 }
 
 export interface RolloutResult {
@@ -285,6 +330,8 @@ export interface PlannedWave {
   maxFailed?: number;
   /** After so many nodes it goes on in a workflow of its own. Absent: it is one. */
   segment?: number;
+  /** Its nodes are tried again, for the so-manieth time in this attempt. */
+  try?: number;
 }
 
 /** How many nodes of a group may be out at once. */
@@ -308,6 +355,8 @@ export interface WaveInput extends RolloutContext {
   segment?: number;
   /** Of a workflow in which a larger wave goes on. */
   goesOn?: { part: number; preceding: PrecedingPart };
+  /** Its nodes that a person wants to be left out, by name. */
+  skips?: Record<string, Asked>;
 }
 
 /** What the parts of a wave before one tell it: as a whole, whenever it has changed. */
@@ -331,8 +380,14 @@ export interface WaveResult {
   gone?: string[];
   /** The first 100 nodes that were left to another NodeOpUpgrade; absent where there are none. */
   superseded?: SupersededNode[];
+  /** Nodes that a person left out: they count as `Skipped`, and are no failures. */
+  skipped?: string[];
+  /** Nodes that ended in this wave and were asked to be tried again: counted nowhere else in this result. */
+  again?: FailedNode[];
   /** Nodes that were not started because the wave stopped. */
   untouched: number;
+  /** Of a wave of retries: which nodes these are. They stay as they had ended before. */
+  left?: string[];
   stopped?: string;
   targets: Record<string, Target>;
 }
@@ -449,6 +504,8 @@ export interface NodeResult {
   supersededBy?: string;
   /** Ended as the strategy wants it (`onTimeout: Skip`): no reason to stop the others. */
   tolerated?: true;
+  /** A person left it out: `Skipped`, and no failure. */
+  skipped?: true;
   /** What was written, and how that ended; of a log that tells of a success only the last words. */
   writes?: WriteRecord[];
 }

@@ -8,6 +8,14 @@ export const HELD_PREFIX = 'held:';
 export const PAUSE_ANNOTATION = 'kairos.io/pause';
 /** The annotation on a NodeOpUpgrade or KairosNode that asks for another attempt, once for each new value. */
 export const RETRY_ANNOTATION = 'kairos.io/retry';
+/** The annotation on a NodeOpUpgrade that approves a wave which waits for that; its value is the name of the wave. */
+export const APPROVE_ANNOTATION = 'kairos.io/approve';
+/** The annotation on a NodeOpUpgrade that leaves nodes out of its rollout; its value is their names. */
+export const SKIP_ANNOTATION = 'kairos.io/skip';
+/** The annotation on a NodeOpUpgrade that tries failed nodes again in the rollout that runs; its value is their names. */
+export const RETRY_NODE_ANNOTATION = 'kairos.io/retry-node';
+/** The annotation on a NodeOpUpgrade that ends its rollout; its value is the reason. */
+export const ABORT_ANNOTATION = 'kairos.io/abort';
 /** The Lease in the operator's namespace that the uninstall program holds: while it does, no rollout is started. */
 export const UNINSTALL_LEASE = 'kairos-uninstall';
 /** Who we are in the Leases on Nodes that tools for the maintenance of nodes share. */

@@ -45,6 +45,7 @@ const NO_ATTEMPT = {
   },
   recovery: { digest: null },
   evidence: { bootID: null, by: null, bootState: null, version: null, stamp: null },
+  request: { try: null },
 };
 
 const KAIROS_NODES = `/apis/${KAIROS_GROUP}/${API_VERSION}/kairosnodes`;
@@ -73,8 +74,10 @@ export async function patchKairosNodeStatus(
   const { inHand, lastAttempt, recovery } = change;
   const status = {
     ...change,
-    ...(inHand && { inHand: { ...NO_ATTEMPT.inHand, ...inHand } }),
-    ...(lastAttempt && { lastAttempt: { ...NO_ATTEMPT.lastAttempt, ...lastAttempt, ...evidenceOf(lastAttempt) } }),
+    ...(inHand && { inHand: { ...NO_ATTEMPT.inHand, ...inHand, ...requestOf(inHand) } }),
+    ...(lastAttempt && {
+      lastAttempt: { ...NO_ATTEMPT.lastAttempt, ...lastAttempt, ...requestOf(lastAttempt), ...evidenceOf(lastAttempt) },
+    }),
     ...(recovery && { recovery: { ...NO_ATTEMPT.recovery, ...recovery } }),
   };
   return kairosNodeView(
@@ -87,8 +90,12 @@ export async function patchKairosNodeStatus(
   );
 }
 
-const evidenceOf = ({ evidence }: NonNullable<KairosNodeOperatorStatus['lastAttempt']>) =>
-  evidence && { evidence: { ...NO_ATTEMPT.evidence, ...evidence } };
+type Attempt = NonNullable<KairosNodeOperatorStatus['lastAttempt']>;
+
+const requestOf = ({ request }: Pick<Attempt, 'request'>) =>
+  request && { request: { ...NO_ATTEMPT.request, ...request } };
+
+const evidenceOf = ({ evidence }: Attempt) => evidence && { evidence: { ...NO_ATTEMPT.evidence, ...evidence } };
 
 /**
  * Server-side apply without force: `{}` gives back the fields that the operator holds. Rejects with `Conflict` when

@@ -2,6 +2,7 @@ import type { Condition, NodeOpUpgrade, NodeOpUpgradeStatus, RolloutStatus } fro
 import { type Correction, correctionsText } from './corrections.ts';
 import { isFinal } from './engine.ts';
 import { resumeCommand } from './events.ts';
+import { lastRequest } from './requests.ts';
 
 /** How long nothing may be in hand before that is worth a word: between two nodes it is for a moment. */
 const STILL_MS = 60_000;
@@ -61,6 +62,8 @@ export function conditionsOf(
     condition('Degraded', degraded(counted)),
     condition('Completed', phase === 'Completed' ? yes('Completed', message) : ended ? no(phase, message) : notYet),
     condition('Ended', ended ? yes(phase, message) : notYet),
+    ...approvalNeeded(rollout).map((said) => condition('ApprovalNeeded', said)),
+    ...asked(upgrade).map(({ at, ...said }) => condition('LastRequest', said, at)),
     ...corrected(around.corrections).map((said) => condition('VerdictsCorrected', said)),
   ];
 }
@@ -83,6 +86,7 @@ function progress(
   const inHand = nodes?.inFlight ?? 0;
   if (phase === 'Paused' && inHand === 0) return no('Paused', message);
   if (phase !== 'Running' || inHand > 0) return yes(phase, message);
+  if (rollout.approval !== undefined) return no('ApprovalNeeded', message);
   const since = stillSince(upgrade, rollout, around);
   if (since === undefined || around.atMs - Date.parse(since) < STILL_MS) return yes(phase, message);
   return no('Waiting', `no node is in hand since ${since}: ${around.inTheWay()}`);
@@ -126,6 +130,18 @@ const corrected = (corrections: readonly Correction[] = []): Said[] =>
   corrections.length === 0
     ? []
     : [yes('LateEvidence', `evidence came late: ${correctionsText(corrections)}; see kubectl get kairosnodes`)];
+
+/** Absent as long as no wave waits for a person. */
+const approvalNeeded = (rollout: RolloutStatus | undefined): Said[] =>
+  rollout?.approval === undefined || isFinal(rollout.phase)
+    ? []
+    : [yes('WaveWaits', `since ${rollout.approval.since}: ${rollout.message ?? ''}`)];
+
+/** Absent as long as nobody has asked for anything. */
+function asked(upgrade: NodeOpUpgrade): (Said & { at: string })[] {
+  const last = lastRequest(upgrade);
+  return last === undefined ? [] : [last];
+}
 
 function degraded({ phase, message = '', nodes }: Counted): Said {
   const failed = nodes?.failed ?? 0;

@@ -26,6 +26,10 @@ export const REASONS = [
   'Planned',
   'Waiting',
   'NotStarted',
+  'ApprovalNeeded',
+  'RequestAccepted',
+  'RequestRefused',
+  'RequestWaits',
   'TemporalUnreachable',
   'TemporalReturned',
 ] as const;

@@ -115,3 +115,27 @@ export function sameAttempt(
     one.attempt === other.attempt
   );
 }
+
+/** What of a request is kept with a node. */
+export function tryOf({
+  kind,
+  namespace,
+  name,
+  uid,
+  generation,
+  attempt,
+  try: number,
+}: NonNullable<Attempt['request']>): NonNullable<Attempt['request']> {
+  return { kind, namespace, name, uid, generation, attempt, ...(number === undefined ? {} : { try: number }) };
+}
+
+/**
+ * Whether two requests are the same try of the same attempt. What a node ended as in an earlier try does not answer the
+ * present one, which a person asked for: to the node that is as good as a new attempt.
+ */
+export function sameTry(
+  one: (Parameters<typeof sameAttempt>[1] & { try?: number | undefined }) | undefined,
+  other: Parameters<typeof sameAttempt>[1] & { try?: number | undefined },
+): boolean {
+  return one !== undefined && sameAttempt(one, other) && one.try === other.try;
+}

@@ -64,6 +64,12 @@ export function summarize(
         (failure ? isFailure(status.lastAttempt.verdict) : isDone(status.lastAttempt.verdict)),
     ).length;
   const total = rollout?.total ?? 0;
+  // Nodes that people left out are no failures.
+  const leftOut = rollout?.skipped?.length ?? 0;
+  const leftOutByNode = ended.filter(
+    ({ name, status }) =>
+      status.lastAttempt?.verdict === 'Skipped' && rollout?.skipped?.some((one) => one.name === name),
+  ).length;
   const [countedDone, countedFailed] = [sum(false), sum(true)];
   const [endedDone, endedFailed] = [count(false), count(true)];
   const done = Math.max(countedDone, endedDone);
@@ -73,7 +79,7 @@ export function summarize(
       total,
       done,
       inFlight: inFlight.length,
-      failed: Math.max(countedFailed, endedFailed),
+      failed: Math.max(countedFailed - leftOut, endedFailed - leftOutByNode, 0),
       summary: `${done}/${total}`,
     },
   };
@@ -95,13 +101,13 @@ export function summarize(
   });
   const before = measured.length > 0 ? [] : (around.measuredBefore?.() ?? []);
   const eta = etaOf({ rollout, plan, wave, inHand: inFlight, measured, before, known, atMs: around.atMs });
-  const { entries, leftOut } = nodeStatuses(nodes, ended);
+  const { entries, leftOut: unlisted } = nodeStatuses(nodes, ended);
   return {
     ...counted,
     wave,
     eta,
     nodeStatuses: entries,
-    nodeStatusesLeftOut: leftOut,
+    nodeStatusesLeftOut: unlisted,
     observedGeneration: generation,
     inFlight: [...inFlight, ...waiting].slice(0, LISTED).map(({ name, status }) => ({
       name,

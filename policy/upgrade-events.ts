@@ -91,6 +91,9 @@ function rolloutNotices({ metadata }: NodeOpUpgrade, rollout: RolloutStatus): No
   return notices;
 }
 
+const isRequestReason = (reason: string) =>
+  reason === 'RequestAccepted' || reason === 'RequestRefused' || reason === 'RequestWaits';
+
 /** What the watcher says itself: that Temporal is away, that nothing moves. */
 function conditionNotices(condition: Condition, rollout: RolloutStatus | undefined): Notice[] {
   const { type, status, reason, message, lastTransitionTime } = condition;
@@ -100,6 +103,14 @@ function conditionNotices(condition: Condition, rollout: RolloutStatus | undefin
   if (type === 'EngineReachable' && status === 'False') return say('TemporalUnreachable', '');
   if (type === 'Progressing' && status === 'False' && (reason === 'Waiting' || reason === 'NotStarted'))
     return say(reason, `${rollout?.generation ?? 0}/${rollout?.attempt ?? 0}`);
+  if (type === 'ApprovalNeeded') {
+    const { wave = '', since = '' } = rollout?.approval ?? {};
+    return [{ key: `${wave}/${since}`, type: 'Normal', reason: 'ApprovalNeeded', message, at: lastTransitionTime }];
+  }
+  if (type === 'LastRequest' && isRequestReason(reason)) {
+    const warns = reason === 'RequestAccepted' ? 'Normal' : 'Warning';
+    return [{ key: message.split(': ')[0] ?? '', type: warns, reason, message, at: lastTransitionTime }];
+  }
   return [];
 }
 

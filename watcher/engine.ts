@@ -3,7 +3,12 @@ import {
   WorkflowExecutionAlreadyStartedError,
   WorkflowNotFoundError,
 } from '@temporalio/common';
-import { Client, type Connection } from '@temporalio/client';
+import {
+  Client,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+  type Connection,
+} from '@temporalio/client';
 import { SEARCH_ATTRIBUTE_NAMES } from '../api/names.ts';
 import {
   WORKFLOW_NAMES,
@@ -14,6 +19,7 @@ import {
   type RolloutMemo,
 } from '../api/messages.ts';
 import type { EngineState } from '../policy/engine.ts';
+import type { UpdateAnswer } from './requests.ts';
 
 const KEYWORD = 2;
 const CALL_DEADLINE_MS = 10_000;
@@ -144,6 +150,26 @@ export class Engine {
     }
   }
 
+  /**
+   * Asks a workflow for something; under one id it acts once, and answers the same. `NotAnswered`: no worker took it up
+   * in time, or it takes longer; asked again under its id, it goes on.
+   */
+  async update(workflowID: string, name: string, message: object, updateId: string): Promise<UpdateAnswer> {
+    const handle = this.#client.workflow.getHandle(workflowID);
+    try {
+      const answer = await this.#call(() =>
+        handle.executeUpdate<string, [object]>(name, { args: [message], updateId }),
+      );
+      return { accepted: true, message: answer };
+    } catch (error) {
+      if (error instanceof WorkflowUpdateFailedError)
+        return { accepted: false, message: error.cause?.message ?? error.message };
+      if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return 'NotAnswered';
+      if (error instanceof WorkflowNotFoundError) return 'Closed';
+      throw error;
+    }
+  }
+
   /** Asks whether Temporal answers, so that its absence is seen also while nothing else is asked of it. */
   async probe(): Promise<void> {
     await this.#call(() => this.#connection.workflowService.getSystemInfo({})).catch(() => undefined);
@@ -205,9 +231,8 @@ export class Engine {
       this.#reached();
       return answer;
     } catch (error) {
-      if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError)
-        this.#reached();
-      else await this.#failed(error);
+      if (isAnswer(error)) this.#reached();
+      else if (!(error instanceof WorkflowUpdateRPCTimeoutOrCancelledError)) await this.#failed(error);
       throw error;
     }
   }
@@ -226,6 +251,12 @@ export class Engine {
     this.#onReturn();
   }
 }
+
+/** Whether an error is what Temporal, or a workflow, answered: a Temporal that is away gives no such one. */
+const isAnswer = (error: unknown) =>
+  error instanceof WorkflowNotFoundError ||
+  error instanceof WorkflowExecutionAlreadyStartedError ||
+  error instanceof WorkflowUpdateFailedError;
 
 /** What a gRPC error says: its own message is only what was tried. */
 function wordsOf(error: unknown): string {

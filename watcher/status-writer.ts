@@ -7,6 +7,7 @@ import { correctionsOf, noteCorrections } from '../policy/corrections.ts';
 import { isFinal } from '../policy/engine.ts';
 import { type Measured, measuredMs } from '../policy/estimate.ts';
 import { inTheWay } from '../policy/in-the-way.ts';
+import { lastRequest } from '../policy/requests.ts';
 import { summarize } from '../policy/summary.ts';
 import type { WatcherContext } from './context.ts';
 
@@ -84,10 +85,15 @@ export function isSettled(context: Pick<WatcherContext, 'kairosNodes'>, upgrade:
   const said = ended?.status === 'True' && ended.observedGeneration === generation;
   const settled = said && rollout?.generation === generation && isFinal(rollout?.phase) && phase === rollout?.phase;
   if (!settled) return false;
+  if (!saysLastRequest(upgrade)) return false;
   const corrected = rollout?.failed?.some(({ correctedTo }) => correctedTo !== undefined) ?? false;
   const tells = conditions?.some(({ type }) => type === 'VerdictsCorrected') ?? false;
   return corrected === tells && correctedList(context, upgrade) === undefined;
 }
+
+/** What is asked after the end is answered, too. */
+const saysLastRequest = (upgrade: NodeOpUpgrade): boolean =>
+  lastRequest(upgrade)?.message === upgrade.status?.conditions?.find(({ type }) => type === 'LastRequest')?.message;
 
 type Summary = ReturnType<typeof summarize>;
 

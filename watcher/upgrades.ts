@@ -7,9 +7,11 @@ import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upg
 import { decideEngine, pauseReason, type EngineDecision } from '../policy/engine.ts';
 import { pastAttempt, remember } from '../policy/history.ts';
 import { joinedLater } from '../policy/joined.ts';
+import { askedOf, openRequests } from '../policy/requests.ts';
 import { timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
 import { mustMayStart } from './may-start.ts';
+import { carryRequests } from './requests.ts';
 import { specOf } from './spec.ts';
 
 /**
@@ -25,6 +27,9 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, aga
   const described = await engine.describe(workflowID);
   const decision = decideEngine(resource, described, resource === undefined ? [] : joinedNow(context, resource));
   const about = { upgrade: key, workflow: workflowID };
+  // Before another attempt begins: what was asked of the one that has ended is not meant for it.
+  const isOpen = described.state === 'Open';
+  if (resource !== undefined && !isOpen) await carryRequests(context, resource, workflowID, described);
   switch (decision.action) {
     case 'nothing':
       break;
@@ -54,7 +59,12 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, aga
       again();
       return;
   }
-  if (described.state === 'Open' || decision.action === 'start') context.closings.watch(workflowID, again);
+  if (isOpen || decision.action === 'start') context.closings.watch(workflowID, again);
+  if (resource === undefined) return;
+  // After a pause, which waits for no worker; and at once of a rollout that begins.
+  if (isOpen) await carryRequests(context, resource, workflowID, described);
+  else if (decision.action === 'start' && openRequests(resource).length > 0 && askedOf(resource, described) === 'Later')
+    again();
 }
 
 async function recordEnd(

@@ -5,6 +5,7 @@ import { rolloutId } from '../kube/names.ts';
 import { pause } from '../kube/pause.ts';
 import { handMadeDrift } from '../policy/drift.ts';
 import { heldFor } from '../policy/recovery.ts';
+import { REQUEST_ANNOTATIONS } from '../policy/requests.ts';
 import type { WatcherContext } from './context.ts';
 import { reconcileDrift } from './drifts.ts';
 import { mayBeLeft, recoverLeftover } from './leftovers.ts';
@@ -103,7 +104,8 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
 function asksAnew(now: NodeOpUpgrade | undefined, before: NodeOpUpgrade | undefined): boolean {
   const asked = (upgrade: NodeOpUpgrade | undefined) => {
     const { uid, generation, deletionTimestamp, annotations = {} } = upgrade?.metadata ?? {};
-    return [uid, generation, deletionTimestamp, annotations[PAUSE_ANNOTATION], annotations[RETRY_ANNOTATION]];
+    const asking = [PAUSE_ANNOTATION, RETRY_ANNOTATION, ...REQUEST_ANNOTATIONS];
+    return [uid, generation, deletionTimestamp, ...asking.map((annotation) => annotations[annotation])];
   };
   const earlier = asked(before);
   return asked(now).some((value, index) => value !== earlier[index]);

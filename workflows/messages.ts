@@ -1,17 +1,37 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { Asked, ControlAnswer, ControlState } from '../api/messages.ts';
 
 /**
  * Messages take one JSON object, so that the `temporal` CLI and the UI are enough to send them. `by` is set by the
- * watcher for what a person wrote with kubectl.
+ * watcher for what a person wrote with kubectl; `who` is whoever a person says they are.
  */
-export interface PauseMessage {
+export interface AskMessage {
   reason?: string;
+  who?: string;
   by?: 'kubectl' | 'temporal';
 }
+
+export type PauseMessage = AskMessage;
 
 export interface ResumeMessage {
   by?: 'kubectl' | 'temporal';
 }
+
+export interface ApproveMessage extends AskMessage {
+  wave?: string;
+}
+
+export interface SkipMessage extends AskMessage {
+  /** One name, or several with commas between them. */
+  node?: string;
+}
+
+export interface RetryMessage extends AskMessage {
+  /** One name, or several with commas between them; without it, or `*`: all nodes that have failed. */
+  node?: string;
+}
+
+export type AbortMessage = AskMessage;
 
 export const pauseSignal = defineSignal<[PauseMessage?]>('pause');
 export const resumeSignal = defineSignal<[ResumeMessage?]>('resume');
@@ -19,11 +39,41 @@ export const resumeSignal = defineSignal<[ResumeMessage?]>('resume');
 export const pauseUpdate = defineUpdate<string, [PauseMessage?]>('pause');
 export const resumeUpdate = defineUpdate<string, [ResumeMessage?]>('resume');
 
+/** What a person asks of a rollout, each as an update, which answers, and as a signal, which waits for a worker. */
+export const requests = {
+  approve: {
+    update: defineUpdate<string, [ApproveMessage?]>('approve'),
+    signal: defineSignal<[ApproveMessage?]>('approve'),
+  },
+  skip: { update: defineUpdate<string, [SkipMessage?]>('skip'), signal: defineSignal<[SkipMessage?]>('skip') },
+  retry: { update: defineUpdate<string, [RetryMessage?]>('retry'), signal: defineSignal<[RetryMessage?]>('retry') },
+  abort: { update: defineUpdate<string, [AbortMessage?]>('abort'), signal: defineSignal<[AbortMessage?]>('abort') },
+} as const;
+
 export interface RolloutState {
   phase: string;
   wave?: string;
   paused?: { by: 'kubectl' | 'temporal'; reason: string; since: string };
+  /** The wave that waits until a person approves it. */
+  approval?: { wave: string; since: string };
   verdicts: Record<string, number>;
 }
 
-export const stateQuery = defineQuery<RolloutState>('state');
+export const stateQuery = defineQuery<RolloutState & Partial<Pick<ControlState, 'approvals' | 'skipped' | 'requests'>>>(
+  'state',
+);
+
+/** From a rollout to the wave that runs: leave this node out. Answered to the rollout, by `token`. */
+export const skipNodeSignal = defineSignal<[{ token: string; node: string; asked: Asked }]>('skipNode');
+/** From a rollout to the wave that runs: hand these failed nodes back, or all of them. Answered by `token`. */
+export const retryNodesSignal = defineSignal<[{ token: string; nodes?: string[] }]>('retryNodes');
+
+/**
+ * From a wave to the workflow of a node: let go of it if that can be done. `skip`: up to the point of no return.
+ * `pause`: up to the cordon. Ignored by the workflow that another rollout has for this node.
+ */
+export const withdrawSignal =
+  defineSignal<[{ rolloutID: string; skip?: { token: string; asked: Asked }; pause?: true }]>('withdraw');
+
+/** To a rollout: the answer to what it asked of a wave. */
+export const answerSignal = defineSignal<[ControlAnswer & { token: string }]>('answer');

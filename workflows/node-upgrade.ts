@@ -1,9 +1,12 @@
 import { CancelledFailure } from '@temporalio/common';
 import { CancellationScope, isCancellation, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { Leftover, NodeInHand, NodeResult, NodeUpgradeInput } from '../api/messages.ts';
+import type { CordonAnswer } from '../activities/mark.ts';
 import type { AttemptEvidence, Verdict } from '../api/types.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
+import { NodeControl, within } from './node-control.ts';
+import { skippedText } from './request-texts.ts';
 import { showPhase } from './search-attributes.ts';
 import { beginStep } from './step-times.ts';
 
@@ -17,6 +20,7 @@ import { beginStep } from './step-times.ts';
  */
 export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> {
   const name = input.node.name;
+  const control = new NodeControl(input);
   const show = (text: string) => {
     setCurrentDetails(`**${name}** → \`${input.target.version}\`\n\n${text}`);
     return activitiesFor(input.timing, text.slice(0, 200));
@@ -45,6 +49,9 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
   }
 
   if (gate.answer === 'Recover') return finishLeftover(input, gate.leftover, show);
+  // Asked while the gates were: the wave does what is to be done about it, the node was not touched.
+  if (control.skip !== undefined || control.isHeldBack())
+    return { node: name, outcome: 'NotStarted', message: `node ${name} was withdrawn before it was touched` };
 
   const { timing: _timing, recover: _recover, ...context } = input;
   const hand: NodeInHand = {
@@ -56,8 +63,9 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
     ...(gate.takesOver === undefined ? {} : { takesOver: gate.takesOver }),
     ...(gate.recoveryOnly === true ? { spec: { ...input.spec, upgradeActive: false } } : {}),
   };
-  const withdrawn = await takeOut(input, hand, show);
+  const withdrawn = await within(control.scope, () => takeOut(input, hand, show, control));
   if (withdrawn !== undefined) return withdrawn;
+  control.passPoint(hand.spec.upgradeActive ? 'its image is being written' : 'its recovery image is being written');
   return keepTo(input, show, () => takeToVerdict(hand, show, hand.spec.upgradeActive ? 'write' : 'recovery'));
 }
 
@@ -65,7 +73,12 @@ export async function nodeUpgrade(input: NodeUpgradeInput): Promise<NodeResult> 
 type Show = (text: string) => ReturnType<typeof activitiesFor>;
 
 /** Marks, cordons and drains; answers how the node ended where it does not come to the upgrade Job. */
-async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): Promise<NodeResult | undefined> {
+async function takeOut(
+  input: NodeUpgradeInput,
+  hand: NodeInHand,
+  show: Show,
+  control: NodeControl,
+): Promise<NodeResult | undefined> {
   const { name } = hand.node;
   const giveBack = (verdict: Verdict, message: string, unrecorded = false) =>
     CancellationScope.nonCancellable(() => show('giving back').call.endNode({ hand, verdict, message, unrecorded }));
@@ -79,15 +92,16 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
       await show('recording why it was not touched').call.settleNode({ ...input, verdict: 'Failed', message });
       return { node: name, outcome: 'Ended', verdict: 'Failed', message };
     }
+    if (control.isHeldBack()) {
+      await giveBack('Cancelled', 'paused before it was cordoned: tried again after the pause', true);
+      return { node: name, outcome: 'NotStarted', message: `node ${name} was marked when the pause came` };
+    }
     showPhase(input.timing, 'Disrupting');
     if (hand.spec.upgradeActive) {
       beginStep(hand, 'Cordon');
       if (mark.notReadyBefore !== undefined) hand.notReadyBefore = mark.notReadyBefore;
       const cordoned = await show('cordoning').call.cordonNode(hand);
-      // Histories of earlier versions hold no answer.
-      if (cordoned?.notReadyBefore.length) hand.notReadyBefore = cordoned.notReadyBefore;
-      else delete hand.notReadyBefore;
-      if (cordoned?.version !== undefined) hand.cordonedVersion = cordoned.version;
+      keepWhatCordonSaw(hand, cordoned);
       beginStep(hand, 'Drain');
       const drain = await show('draining').wait.drainNode(hand);
       if (drain.outcome !== 'BootChanged' && drain.drain !== undefined) hand.drain = drain.drain;
@@ -104,8 +118,17 @@ async function takeOut(input: NodeUpgradeInput, hand: NodeInHand, show: Show): P
       return giveBack('Failed', `${errorText(error)}; its image was not touched`);
   }
   if (!CancellationScope.current().consideredCancelled) return undefined;
+  if (control.skip !== undefined)
+    return { ...(await giveBack('Skipped', `${skippedText(control.skip)}; back in service`)), skipped: true };
   await giveBack('Cancelled', 'cancelled before its image was touched: back in service');
   throw new CancelledFailure(`node ${name}: cancelled before its image was touched`);
+}
+
+/** What is known of a node since it is cordoned; histories of earlier versions hold no answer. */
+function keepWhatCordonSaw(hand: NodeInHand, seen: CordonAnswer | undefined): void {
+  if (seen?.notReadyBefore.length) hand.notReadyBefore = seen.notReadyBefore;
+  else delete hand.notReadyBefore;
+  if (seen?.version !== undefined) hand.cordonedVersion = seen.version;
 }
 
 /**

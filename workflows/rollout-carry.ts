@@ -7,6 +7,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { CarriedRollout, Plan, PlannedWave, RolloutInput } from '../api/messages.ts';
+import type { RolloutControl } from './rollout-control.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 import type { rollout } from './rollout.ts';
 
@@ -25,6 +26,7 @@ function isLong({ timing }: RolloutInput): boolean {
 export async function goOnElsewhere(
   input: RolloutInput,
   record: RolloutRecord,
+  control: RolloutControl,
   { plan, left, group }: { plan: Plan; left: PlannedWave[]; group: PlannedWave['group'] },
 ): Promise<void> {
   if (left.length === 0 || !isLong(input)) return;
@@ -34,14 +36,18 @@ export async function goOnElsewhere(
   const goOn = makeContinueAsNewFunc<typeof rollout>({ workflowTaskTimeout: input.timing.workflowTaskMs });
   // Who was planned has to be known where nodes that joined later are looked for.
   const known = input.spec.newNodes === 'Upgrade' ? {} : { controlPlane: [], workers: [] };
-  await goOn({ ...again, carried: carry(record, { plan: { ...plan, ...known }, left, group }) });
+  await goOn({
+    ...again,
+    control: control.handOver(),
+    carried: carry(record, { plan: { ...plan, ...known }, left, group }),
+  });
 }
 
 function carry(
   { state, total, failed, counted, gone, superseded, targets }: RolloutRecord,
   { plan, left, group }: { plan: Plan; left: PlannedWave[]; group: PlannedWave['group'] },
 ): CarriedRollout {
-  const { paused, wave, verdicts } = state;
+  const { wave, verdicts } = state;
   // It was said with the first wave.
   const { warning: _warning, ...rest } = plan;
   return {
@@ -55,13 +61,12 @@ function carry(
     ...(superseded.length === 0 ? {} : { superseded }),
     targets,
     ...(wave === undefined ? {} : { wave }),
-    ...(paused === undefined ? {} : { paused }),
   };
 }
 
 /** Takes up in a new run what the one before it handed over. */
 export function takeUp(record: RolloutRecord, carried: CarriedRollout): void {
-  const { total, verdicts, failed, counted, gone, superseded = [], targets, wave, paused } = carried;
+  const { total, verdicts, failed, counted, gone, superseded = [], targets, wave } = carried;
   record.plan = carried.plan.report;
   record.total = total;
   record.counted = counted;
@@ -71,5 +76,4 @@ export function takeUp(record: RolloutRecord, carried: CarriedRollout): void {
   record.targets = targets;
   Object.assign(record.state, { phase: 'Running', verdicts });
   if (wave !== undefined) record.state.wave = wave;
-  if (paused !== undefined) record.state.paused = paused;
 }

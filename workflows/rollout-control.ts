@@ -9,8 +9,22 @@ import {
   type PauseMessage,
   type ResumeMessage,
 } from './messages.ts';
+import type { ControlState, PlannedWave, RolloutInput, WaveResult } from '../api/messages.ts';
 import type { RolloutRecord } from './rollout-record.ts';
+import { RolloutRequests } from './rollout-requests.ts';
 import type { wave } from './wave.ts';
+
+const NOTHING_ASKED: ControlState = {
+  approvals: [],
+  skips: {},
+  skipped: [],
+  retries: [],
+  tries: 0,
+  ended: {},
+  waves: {},
+  answered: {},
+  requests: [],
+};
 
 type WaveHandle = ChildWorkflowHandle<typeof wave>;
 
@@ -20,15 +34,18 @@ export class RolloutControl {
   current: WaveHandle | undefined;
   /** Set whenever somebody pauses or resumes: a wait that saw it may have had less time than it should. */
   steered = false;
+  readonly requests: RolloutRequests;
   private readonly record: RolloutRecord;
 
-  constructor(record: RolloutRecord) {
+  constructor(record: RolloutRecord, { control }: Pick<RolloutInput, 'control'> = {}) {
     this.record = record;
+    if (control?.paused !== undefined) record.state.paused = control.paused;
+    this.requests = new RolloutRequests(record, { ...NOTHING_ASKED, ...control });
     const pause = (message: PauseMessage = {}) => this.steer('pause', message);
     const resume = (message: ResumeMessage = {}) => this.steer('resume', message);
     const pausing = 'Start no further node. {"reason": "…"}';
     const resuming = 'Go on after a pause. {}';
-    setHandler(stateQuery, () => record.state, { description: 'Where the rollout stands.' });
+    setHandler(stateQuery, () => record.shown(), { description: 'Where the rollout stands.' });
     setHandler(pauseSignal, async (message) => void (await pause(message)), { description: pausing });
     setHandler(resumeSignal, async (message) => void (await resume(message)), { description: resuming });
     setHandler(pauseUpdate, pause, {
@@ -39,6 +56,25 @@ export class RolloutControl {
       description: resuming,
       validator: (message?: ResumeMessage) => this.mustTake(message?.by, true),
     });
+  }
+
+  /** All that was asked, for a run that continues this one. */
+  handOver(): ControlState {
+    const { paused } = this.record.state;
+    return { ...this.requests.state, ...(paused === undefined ? {} : { paused }) };
+  }
+
+  /** A wave has started. */
+  started(handle: WaveHandle): void {
+    this.current = handle;
+    this.requests.started(handle);
+  }
+
+  /** A wave is over, with this result where it had one. */
+  over(planned: PlannedWave, result: Partial<WaveResult> = {}): void {
+    this.current = undefined;
+    this.requests.over(planned, result);
+    this.requests.handedBack(planned, result.again?.map(({ name }) => name) ?? []);
   }
 
   /** Tells a wave whether it is paused. */

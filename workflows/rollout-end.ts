@@ -1,5 +1,6 @@
 import type { FailedNode, Plan, RolloutResult } from '../api/messages.ts';
 import { planSummary } from '../policy/plan-text.ts';
+import { listed } from './request-texts.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 
 /** How many of a list of nodes a message names. */
@@ -8,26 +9,30 @@ const NAMED = 5;
 /** How a rollout ends that has run all of its waves. `late`: what is to be said of evidence that came late. */
 export function endOf(record: RolloutRecord, plan: Plan, late: string): RolloutResult {
   const { failed, total } = record;
-  const rest = `${superseded(record)}${gone(record)}${leftAlone(plan)}`;
+  const rest = `${leftOut(record)}${superseded(record)}${gone(record)}${leftAlone(plan)}`;
+  const run = total - record.asked.skipped.length;
   if (total === 0 && failed.length === 0 && leftToOthers(record) > 0)
     return record.end('Cancelled', `no node was touched${rest}`);
   if (total === 0) return record.end('Failed', `no node is left to upgrade${gone(record)}${leftAlone(plan)}`);
   if (failed.length === 0)
-    return record.end('Completed', `${total} of ${total} nodes run ${record.version() ?? 'the target'}${late}${rest}`);
+    return record.end('Completed', `${run} of ${total} nodes run ${record.version() ?? 'the target'}${late}${rest}`);
   return record.end(
     'Failed',
     `${failed.length} of ${total} nodes did not reach the target: ${namesOf(failed)}${late}${rest}`,
   );
 }
 
-/** How a rollout ends that starts nothing any more, and why. */
-export function endOfStopped(record: RolloutRecord, why: string, late: string): RolloutResult {
+/** How a rollout ends that starts nothing any more, and why. `again`: what was asked meanwhile and cannot be done. */
+export function endOfStopped(record: RolloutRecord, why: string, late: string, again: string): RolloutResult {
   const { failed } = record;
   const ended = Object.values(record.state.verdicts).reduce((sum, count) => sum + count, 0) - leftToOthers(record);
   const untouched = record.total - ended;
   const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
   const list = failed.length < 2 ? '' : `; failed: ${namesOf(failed)}`;
-  return record.end('Failed', `stopped: ${why}${list}${late}${rest}${superseded(record)}${gone(record)}`);
+  return record.end(
+    'Failed',
+    `stopped: ${why}${list}${late}${rest}${again}${leftOut(record)}${superseded(record)}${gone(record)}`,
+  );
 }
 
 /** How a dry run ends. */
@@ -55,6 +60,10 @@ const namesOf = (failed: readonly FailedNode[]) =>
     .join(', ')}${more(failed.length)}`;
 
 const more = (count: number) => (count > NAMED ? ` and ${count - NAMED} more` : '');
+
+/** Names what people left out. */
+const leftOut = ({ asked }: RolloutRecord) =>
+  asked.skipped.length === 0 ? '' : `; left out: ${listed(asked.skipped.map(({ name }) => name))}`;
 
 /** Names what went before its turn. */
 const gone = ({ gone: names }: RolloutRecord) =>

@@ -1,6 +1,8 @@
 import { CancellationScope, defineQuery, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { LateVerdict } from '../activities/late-verdicts.ts';
 import type {
+  ControlState,
+  FailedNode,
   PlanReport,
   RolloutContext,
   RolloutInput,
@@ -10,6 +12,7 @@ import type {
   WaveResult,
 } from '../api/messages.ts';
 import type { RolloutPhase, RolloutStatus } from '../api/types.ts';
+import { countsAsFailed } from '../policy/failure-budget.ts';
 import { planMarkdown } from '../policy/plan-text.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import type { PauseMessage, ResumeMessage, RolloutState } from './messages.ts';
@@ -38,6 +41,8 @@ export class RolloutRecord {
   counted = 0;
   /** What was planned; undefined before that. */
   plan: PlanReport | undefined;
+  /** What people asked for. */
+  asked: Pick<ControlState, 'approvals' | 'skipped' | 'requests'> = { approvals: [], skipped: [], requests: [] };
   private readonly input: RolloutInput;
   private message = '';
   private written: Promise<void> = Promise.resolve();
@@ -56,15 +61,54 @@ export class RolloutRecord {
   }
 
   add(result: WaveResult): void {
-    for (const [verdict, count] of Object.entries(result.verdicts)) {
-      this.state.verdicts[verdict] = (this.state.verdicts[verdict] ?? 0) + count;
-    }
+    for (const [verdict, count] of Object.entries(result.verdicts)) this.countUp(verdict, count);
     this.failed.push(...result.failed);
     this.counted += result.counted ?? 0;
     this.superseded.push(...(result.superseded ?? []));
+    // Failed until they are tried again.
+    this.putBack(result.again ?? []);
     this.gone.push(...(result.gone ?? []));
     this.total -= (result.gone?.length ?? 0) + (result.verdicts['Superseded'] ?? 0);
     this.targets = result.targets;
+  }
+
+  /** Nodes that are tried again: how they ended before counts no more. Answers what that was. */
+  takeBack(names: ReadonlySet<string>): FailedNode[] {
+    const taken = this.failed.filter(({ name }) => names.has(name));
+    for (const { verdict } of taken) this.countDown(verdict);
+    this.counted -= taken.filter(countsAsFailed).length;
+    this.failed.splice(0, this.failed.length, ...this.failed.filter(({ name }) => !names.has(name)));
+    return taken;
+  }
+
+  /** Nodes that were not tried again after all: they are what they were. */
+  putBack(nodes: readonly FailedNode[]): void {
+    for (const { verdict } of nodes) this.countUp(verdict);
+    this.counted += nodes.filter(countsAsFailed).length;
+    this.failed.push(...nodes);
+  }
+
+  countUp(verdict: string, count = 1): void {
+    this.state.verdicts[verdict] = (this.state.verdicts[verdict] ?? 0) + count;
+  }
+
+  countDown(verdict: string): void {
+    const left = (this.state.verdicts[verdict] ?? 1) - 1;
+    if (left === 0) delete this.state.verdicts[verdict];
+    else this.state.verdicts[verdict] = left;
+  }
+
+  /** What the query answers. */
+  shown(): RolloutState & Partial<RolloutRecord['asked']> {
+    return { ...this.state, ...filled(this.asked) };
+  }
+
+  /** What a person should know and type while a wave waits for approval. */
+  approvalText(wave: string): string {
+    const { namespace, name, attempt } = this.context.request;
+    // The same text again would change nothing: an earlier attempt may have been approved with it.
+    const value = attempt === 1 ? wave : `${wave}: attempt ${attempt}`;
+    return `wave ${wave} waits until a person approves it: kubectl annotate -n ${namespace} nodeopupgrade ${name} --overwrite kairos.io/approve="${value}"`;
   }
 
   /**
@@ -77,8 +121,7 @@ export class RolloutRecord {
       const was = this.failed[index]?.verdict;
       if (was === undefined) return [];
       this.failed.splice(index, 1, ...(failure ? [now] : []));
-      this.state.verdicts[was] = (this.state.verdicts[was] ?? 1) - 1;
-      if (this.state.verdicts[was] === 0) delete this.state.verdicts[was];
+      this.countDown(was);
       this.state.verdicts[now.verdict] = (this.state.verdicts[now.verdict] ?? 0) + 1;
       return [`${now.name} was ${was}, is ${now.verdict}`];
     });
@@ -157,9 +200,20 @@ export class RolloutRecord {
       ...(paused === undefined ? {} : { paused }),
       ...(state.wave === undefined ? {} : { wave: state.wave }),
       ...(version === undefined ? {} : { version }),
+      ...(state.approval === undefined ? {} : { approval: state.approval }),
+      ...filled(this.asked),
     };
     const final = FINAL.has(shown);
     if (final) showPhase(this.input.timing, shown);
     await activitiesFor(this.input.timing).call.reportRollout({ context, status, final });
   }
+}
+
+/** What was asked, where anything was. */
+function filled({ approvals, skipped, requests }: RolloutRecord['asked']): Partial<RolloutRecord['asked']> {
+  return {
+    ...(approvals.length === 0 ? {} : { approvals }),
+    ...(skipped.length === 0 ? {} : { skipped }),
+    ...(requests.length === 0 ? {} : { requests }),
+  };
 }

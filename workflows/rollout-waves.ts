@@ -1,6 +1,13 @@
 import { CancelledFailure, ChildWorkflowFailure } from '@temporalio/common';
 import { CancellationScope, ParentClosePolicy, startChild, type ChildWorkflowHandle } from '@temporalio/workflow';
-import { waveWorkflowID, type Plan, type PlannedWave, type RolloutInput, type WaveResult } from '../api/messages.ts';
+import {
+  waveWorkflowID,
+  type Plan,
+  type PlannedWave,
+  type RolloutContext,
+  type RolloutInput,
+  type WaveResult,
+} from '../api/messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import type { RolloutControl } from './rollout-control.ts';
@@ -35,11 +42,13 @@ export async function runWave(
     `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once${warning === undefined ? '' : `; ${warning}`}`,
   );
   const paused = record.state.paused?.reason;
+  const skips = control.requests.begins(planned);
+  const context = contextOf(record, planned);
   const child = await startChild(wave, {
     workflowId: waveWorkflowID(record.context.rolloutID, input.request, name),
     args: [
       {
-        ...record.context,
+        ...context,
         timing: input.timing,
         name,
         nodes,
@@ -52,6 +61,7 @@ export async function runWave(
         },
         ...(segment === undefined ? {} : { segment }),
         ...(paused === undefined ? {} : { paused }),
+        ...(Object.keys(skips).length === 0 ? {} : { skips }),
       },
     ],
     parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
@@ -59,17 +69,23 @@ export async function runWave(
     staticSummary: `wave ${name}: ${nodes.length} nodes`,
     ...attributesFor({ ...record.context, timing: input.timing }),
   });
-  control.current = child;
+  control.started(child);
   // What was asked for while the wave was being started.
   if (record.state.paused?.reason !== paused) void control.tell(child);
+  let result: WaveResult | undefined;
   try {
-    const result = await resultOf(child, input, record, planned);
+    result = await resultOf(child, input, record, planned);
     record.add(result);
     if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
     return result;
   } finally {
-    control.current = undefined;
+    control.over(planned, result);
   }
+}
+
+/** What its activities are told: which try of its nodes this is, where they are tried again. */
+function contextOf({ context }: RolloutRecord, planned: PlannedWave): RolloutContext {
+  return planned.try === undefined ? context : { ...context, request: { ...context.request, try: planned.try } };
 }
 
 /**
@@ -105,8 +121,9 @@ async function resultOf(
   child: ChildWorkflowHandle<typeof wave>,
   input: RolloutInput,
   record: RolloutRecord,
-  { name, nodes }: PlannedWave,
+  planned: PlannedWave,
 ): Promise<WaveResult> {
+  const { name, nodes } = planned;
   try {
     const result = await child.result();
     if (result.stopped !== 'cancelled' || CancellationScope.current().consideredCancelled) return result;
@@ -116,7 +133,7 @@ async function resultOf(
     const stopped = `wave ${name} did not end by itself (${errorText(error)})`;
     await record.report('Running', `${stopped}: waiting until none of its nodes is in hand`);
     const settled = await CancellationScope.nonCancellable(() =>
-      activitiesFor(input.timing).wait.settleWave({ context: record.context, nodes }),
+      activitiesFor(input.timing).wait.settleWave({ context: contextOf(record, planned), nodes }),
     );
     return { ...settled, targets: record.targets, stopped };
   }

@@ -6,11 +6,13 @@ import {
   isCancellation,
   patched,
 } from '@temporalio/workflow';
-import type { FailedNode, Plan, PlannedWave, RolloutInput, RolloutResult } from '../api/messages.ts';
+import type { Asked, FailedNode, Plan, PlannedWave, RolloutInput, RolloutResult } from '../api/messages.ts';
 import type { PlaceAnswer } from '../activities/place.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import { JoinedLater, MOST_ROUNDS } from './joined-nodes.ts';
+import { within } from './node-control.ts';
+import { askedText } from './request-texts.ts';
 import { goOnElsewhere, takeUp } from './rollout-carry.ts';
 import { RolloutControl } from './rollout-control.ts';
 import { endOf, endOfDryRun, endOfStopped, noNodes } from './rollout-end.ts';
@@ -27,13 +29,17 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   const run = new Rollout(input);
   const { record } = run;
   try {
-    const result = await run.carryOut();
+    const result = await within(run.scope, () => run.carryOut());
     await record.report(result.phase, result.message);
     await condition(allHandlersFinished);
     return result;
   } catch (error) {
     if (error instanceof ContinueAsNew) throw error;
     const cancelled = isCancellation(error);
+    // The workflow itself was not cancelled: it has a result, as an end that was asked for. A step that fails after it
+    // was given up is not repeated, so whatever comes then is that end.
+    if (run.aborted !== undefined && !CancellationScope.current().consideredCancelled)
+      return run.endAborted(run.aborted);
     await record.report(
       cancelled ? 'Cancelled' : 'Failed',
       cancelled ? 'cancelled: nodes that were not touched stay as they are' : errorText(error),
@@ -54,16 +60,35 @@ class Rollout {
     this.acts = activitiesFor(input.timing);
     this.record = new RolloutRecord(input);
     if (input.carried !== undefined) takeUp(this.record, input.carried);
-    this.control = new RolloutControl(this.record);
+    this.control = new RolloutControl(this.record, input);
+  }
+
+  /** What an abort ends. */
+  get scope(): CancellationScope {
+    return this.control.requests.scope;
+  }
+
+  get aborted(): Asked | undefined {
+    return this.control.requests.state.aborted;
+  }
+
+  /** Ended by a person: the resource stays, and says who and why; a later retry starts anew. */
+  async endAborted(asked: Asked): Promise<RolloutResult> {
+    const { record } = this;
+    const message = `aborted by ${askedText(asked)}; nodes that were not touched stay as they are`;
+    await record.report('Cancelled', message);
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+    return record.end('Cancelled', message);
   }
 
   /** Says at once that the rollout is being cancelled: nodes past the point of no return take their time. */
   announceCancel(): void {
     CancellationScope.current().cancelRequested.catch(() => {
       if (this.control.current === undefined) return;
+      const by = this.aborted === undefined ? '' : `aborted by ${askedText(this.aborted)}; `;
       void this.record.report(
         'Cancelling',
-        'nodes whose image is being written are taken to their verdict, the others are given back',
+        `${by}nodes whose image is being written are taken to their verdict, the others are given back`,
       );
     });
   }
@@ -74,9 +99,41 @@ class Rollout {
     const plan = input.carried?.plan ?? (await this.plan());
     if ('phase' in plan) return plan;
 
+    const { requests } = this.control;
+    const waves = wavesOf(plan);
+    requests.knows(waves);
     showPhase(input.timing, 'Running');
-    const end = (await this.runWaves(plan, wavesOf(plan))) ?? (await this.runJoined(plan));
-    return end ?? endOf(record, plan, await this.learnLate());
+    const end = (await this.runWaves(plan, waves)) ?? (await this.runJoined(plan));
+    const again = end === undefined && requests.hasRetries ? await this.tryAgain(plan) : end;
+    if (again !== undefined) return again;
+    requests.close();
+    return endOf(record, plan, await this.learnLate());
+  }
+
+  /** Nothing is started any more; what was asked meanwhile and cannot be done is named. */
+  private async stop(why: string): Promise<RolloutResult> {
+    const again = this.control.requests.close();
+    return endOfStopped(this.record, why, await this.learnLate(), again);
+  }
+
+  /** What people asked for comes before a wave: nodes that are tried again, and its approval. */
+  private async askedFirst(plan: Plan, planned: PlannedWave): Promise<RolloutResult | undefined> {
+    const { requests } = this.control;
+    for (;;) {
+      const again = await this.tryAgain(plan);
+      if (again !== undefined) return again;
+      if (requests.isApproved(planned) || (await requests.approval(planned))) return undefined;
+    }
+  }
+
+  /** Tries nodes again for which a person asked that; answers how the rollout ends where that stops it. */
+  private async tryAgain({ maxFailed }: Plan): Promise<RolloutResult | undefined> {
+    const { requests } = this.control;
+    while (requests.hasRetries) {
+      const result = await runWave(this.input, this.record, this.control, requests.nextRetry(), { maxFailed });
+      if (result.stopped !== undefined) return this.stop(result.stopped);
+    }
+    return undefined;
   }
 
   /** What is to be done; or the end, where nothing is. */
@@ -98,7 +155,12 @@ class Rollout {
     const { record, input } = this;
     let group: string | undefined = input.carried?.group;
     let { warning } = plan;
+    const { requests } = this.control;
     for (const [index, planned] of waves.entries()) {
+      if (requests.hasRetries || !requests.isApproved(planned)) {
+        const ended = await this.askedFirst(plan, planned);
+        if (ended !== undefined) return ended;
+      }
       if (group === 'control-plane' && planned.group === 'worker') {
         const barrier = await this.barrier();
         if (!barrier.open) return record.end('Failed', barrier.reason);
@@ -109,8 +171,8 @@ class Rollout {
       const left = waves.slice(index + 1);
       const stopped =
         result.stopped ?? canaryFailure(planned, left, result.failed) ?? (await this.unwellAfter(planned));
-      if (stopped !== undefined) return endOfStopped(record, stopped, await this.learnLate());
-      await goOnElsewhere(input, record, { plan, left, group: planned.group });
+      if (stopped !== undefined) return this.stop(stopped);
+      await goOnElsewhere(input, record, this.control, { plan, left, group: planned.group });
     }
     return undefined;
   }
@@ -134,6 +196,7 @@ class Rollout {
       const waves = joined.waves(round, await this.acts.call.findJoined({ ...record.context, version }));
       if (waves.length === 0) return undefined;
       record.total += waves.reduce((total, { nodes }) => total + nodes.length, 0);
+      this.control.requests.joins(waves);
       const end = await this.runWaves(plan, waves);
       if (end !== undefined) return end;
     }

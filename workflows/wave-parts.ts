@@ -16,6 +16,7 @@ import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import { attributesFor } from './search-attributes.ts';
 import type { wave } from './wave.ts';
+import type { WaveControl } from './wave-control.ts';
 import type { WaveState } from './wave-state.ts';
 
 /** From one part of a wave to the one behind it. */
@@ -25,9 +26,14 @@ const stopSignal = defineSignal<[{ reason: string }]>('stop');
 
 type Part = ChildWorkflowHandle<typeof wave>;
 
-export function listenToParts(state: WaveState): void {
+export function listenToParts(state: WaveState, control: WaveControl): void {
   const sent = 'Sent by the other parts of a large wave; not for people.';
-  setHandler(precedingSignal, (preceding) => state.follow(preceding), { description: sent });
+  const follow = (preceding: PrecedingPart) => {
+    const wasPaused = state.isPaused;
+    state.follow(preceding);
+    if (state.isPaused && !wasPaused) control.pause();
+  };
+  setHandler(precedingSignal, follow, { description: sent });
   setHandler(stopSignal, ({ reason }) => state.stop(reason), { description: sent });
 }
 
@@ -36,12 +42,17 @@ export function listenToParts(state: WaveState): void {
  * left to pull, and gets the places as they become free: no barrier, and never more nodes out than the budget allows.
  * Answers undefined where it was not begun.
  */
-export async function runNextPart(input: WaveInput, state: WaveState): Promise<WaveResult | undefined> {
+export async function runNextPart(
+  input: WaveInput,
+  state: WaveState,
+  control: WaveControl,
+): Promise<WaveResult | undefined> {
   const rest = input.nodes.slice(state.nodes.length);
   try {
     await condition(() => state.waiting.length === 0 || state.stopped !== undefined);
     if (state.stopped !== undefined) return undefined;
-    const { child, told } = await startPart(input, state, rest);
+    const { child, told } = await startPart(input, state, control, rest);
+    control.goesOnIn(child);
     let over = false;
     const result = resultOf(child, input, state, rest).finally(() => {
       over = true;
@@ -58,14 +69,24 @@ export async function runNextPart(input: WaveInput, state: WaveState): Promise<W
 async function startPart(
   input: WaveInput,
   state: WaveState,
+  control: WaveControl,
   rest: NodeRef[],
 ): Promise<{ child: Part; told: PrecedingPart }> {
   const part = (input.goesOn?.part ?? 1) + 1;
   const told = state.forNext();
-  const { paused: _paused, ...shared } = input;
+  const { paused: _paused, skips: _skips, ...shared } = input;
+  const skips = control.skipsForNext();
   const child = await startChild<typeof wave>('wave', {
-    workflowId: waveWorkflowID(input.rolloutID, input.request, `${input.name}.${part}`),
-    args: [{ ...shared, nodes: rest, targets: state.knownTargets, goesOn: { part, preceding: told } }],
+    workflowId: waveWorkflowID(input.rolloutID, input.request, `${input.name}.part-${part}`),
+    args: [
+      {
+        ...shared,
+        nodes: rest,
+        targets: state.knownTargets,
+        goesOn: { part, preceding: told },
+        ...(Object.keys(skips).length === 0 ? {} : { skips }),
+      },
+    ],
     parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
     workflowTaskTimeout: input.timing.workflowTaskMs,
     staticSummary: `wave ${input.name}, part ${part}: ${rest.length} nodes`,

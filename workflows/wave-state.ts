@@ -26,6 +26,14 @@ export interface Pulled {
   host?: true;
 }
 
+/** How a node ended. `again`: it may be tried again when a person asks for that. `counts`: in the failure budget. */
+interface End {
+  verdict: Verdict;
+  message: string;
+  again: boolean;
+  counts: boolean;
+}
+
 /** What a wave knows while it runs; of a larger one, what this part of it does. */
 export class WaveState {
   /** The nodes of this workflow; what is behind them goes on in another one. */
@@ -49,6 +57,9 @@ export class WaveState {
   private readonly failures: WaveResult['failed'] = [];
   private readonly gone: string[] = [];
   private readonly superseded: SupersededNode[] = [];
+  private readonly skipped: string[] = [];
+  private readonly again: WaveResult['failed'] = [];
+  private readonly ends = new Map<string, End>();
   private readonly targets: Record<string, Target>;
   private readonly input: WaveInput;
   private preceding: PrecedingPart | undefined;
@@ -160,11 +171,16 @@ export class WaveState {
       return;
     }
     this.verdicts[verdict] = (this.verdicts[verdict] ?? 0) + 1;
+    if (result.skipped === true) this.skipped.push(result.node);
     // A node that was cancelled by itself past the point of no return has its verdict: no reason to stop the others.
     if (result.cancelled && CancellationScope.current().consideredCancelled) this.stop('cancelled');
     const withdrawn = result.cancelled === true && verdict === 'Cancelled';
+    const superseded = result.supersededBy !== undefined;
+    const failed = !superseded && !withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget';
+    const counts = failed && result.skipped !== true && countsAsFailed(tolerance(result, verdict));
+    this.ends.set(result.node, { verdict, message: result.message.slice(0, 500), again: failed, counts });
     if (result.supersededBy !== undefined) this.leave(result.node, result.supersededBy);
-    else if (!withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget') this.fail(result, verdict);
+    else if (failed && result.skipped !== true) this.fail(result, verdict, counts);
     this.show();
   }
 
@@ -193,13 +209,68 @@ export class WaveState {
     if (exceeded !== undefined) this.stop(exceeded);
   }
 
+  endOf(node: string): End | undefined {
+    return this.ends.get(node);
+  }
+
+  /** Nodes that failed in this wave, but for those that a person left out. */
+  failedNodes(): string[] {
+    return [...this.ends].filter(([node, { again }]) => again && !this.skipped.includes(node)).map(([node]) => node);
+  }
+
+  /** Takes a node that was not begun out of the queue; false when it is not there. */
+  take(node: string): boolean {
+    const waits = this.waiting.findIndex(({ name }) => name === node);
+    if (waits >= 0) this.waiting.splice(waits, 1);
+    const queues = [this.pulled, this.hosts];
+    const queue = queues.find((one) => one.some((pulled) => pulled.node.name === node));
+    queue?.splice(
+      queue.findIndex((pulled) => pulled.node.name === node),
+      1,
+    );
+    return waits >= 0 || queue !== undefined;
+  }
+
+  /** A node that ended is to be tried again: it is in no count of this wave any more. */
+  handBack(node: string): void {
+    const ended = this.ends.get(node);
+    if (ended === undefined) return;
+    this.ends.delete(node);
+    if (ended.counts) this.counted -= 1;
+    const left = (this.verdicts[ended.verdict] ?? 1) - 1;
+    if (left === 0) delete this.verdicts[ended.verdict];
+    else this.verdicts[ended.verdict] = left;
+    const failure = this.failures.findIndex(({ name }) => name === node);
+    if (failure >= 0) this.failures.splice(failure, 1);
+    const skipped = this.skipped.indexOf(node);
+    if (skipped >= 0) this.skipped.splice(skipped, 1);
+    this.again.push({ name: node, verdict: ended.verdict, message: ended.message });
+    this.show();
+  }
+
+  /** A node that was handed back stays ended as it was after all; false where it was not handed back. */
+  keepEnded(node: string): boolean {
+    const index = this.again.findIndex(({ name }) => name === node);
+    const [ended] = index < 0 ? [] : this.again.splice(index, 1);
+    if (ended === undefined) return false;
+    const counts = countsAsFailed(ended);
+    this.ends.set(node, { ...ended, again: true, counts });
+    if (counts) this.counted += 1;
+    this.verdicts[ended.verdict] = (this.verdicts[ended.verdict] ?? 0) + 1;
+    if (this.failures.length < LISTED) this.failures.push(ended);
+    return true;
+  }
+
+  isHandedBack(node: string): boolean {
+    return this.again.some(({ name }) => name === node);
+  }
+
   /**
    * A node that somebody took out of the rollout by itself is no reason to stop, nor one that the strategy skips, but
    * for the control plane.
    */
-  private fail(result: NodeResult, verdict: Verdict): void {
+  private fail(result: NodeResult, verdict: Verdict, counts: boolean): void {
     if (this.failures.length < LISTED) this.failures.push({ name: result.node, verdict, message: result.message });
-    const counts = countsAsFailed({ verdict, ...(result.tolerated === undefined ? {} : { tolerated: true }) });
     if (counts) this.counted += 1;
     const said = `node ${result.node} ended as ${verdict}: ${result.message}`;
     if (this.input.place.group === 'control-plane') return this.stop(said);
@@ -207,6 +278,13 @@ export class WaveState {
     if (exceeded === undefined) return;
     const first = (this.input.failures?.before ?? 0) + this.forNext().failed === 1;
     this.stop(first ? said : `${exceeded}; the last: ${said}`);
+  }
+
+  /** Which nodes were not started. */
+  private left(): string[] {
+    return this.nodes
+      .map(({ name }) => name)
+      .filter((name) => !this.ends.has(name) && !this.gone.includes(name) && !this.isHandedBack(name));
   }
 
   /** A node that a newer NodeOpUpgrade wants: no failure, of the control plane neither. */
@@ -235,7 +313,7 @@ export class WaveState {
 
   /** How many nodes have no end yet. */
   private get open(): number {
-    return this.nodes.length - this.ended - this.gone.length;
+    return this.nodes.length - this.ended - this.gone.length - this.again.length;
   }
 
   private get ended(): number {
@@ -244,19 +322,17 @@ export class WaveState {
 
   /** What the wave did; `next`: what the part behind this one did. */
   result(next?: WaveResult): WaveResult {
-    const verdicts = { ...this.verdicts };
-    for (const [verdict, count] of Object.entries(next?.verdicts ?? {}))
-      verdicts[verdict] = (verdicts[verdict] ?? 0) + count;
-    const gone = [...this.gone, ...(next?.gone ?? [])];
-    const superseded = [...this.superseded, ...(next?.superseded ?? [])].slice(0, LISTED);
     const stopped = this.stopped ?? next?.stopped;
     return {
-      verdicts,
+      verdicts: sumOf(this.verdicts, next?.verdicts),
       failed: [...this.failures, ...(next?.failed ?? [])].slice(0, LISTED),
       counted: this.counted + (next?.counted ?? 0),
       untouched: this.open + (next?.untouched ?? this.input.nodes.length - this.nodes.length),
-      ...(gone.length === 0 ? {} : { gone }),
-      ...(superseded.length === 0 ? {} : { superseded }),
+      ...listed('gone', this.gone, next?.gone),
+      ...listed('superseded', this.superseded, next?.superseded?.slice(0, LISTED - this.superseded.length)),
+      ...listed('skipped', this.skipped, next?.skipped),
+      ...listed('again', this.again, next?.again),
+      ...(this.input.request.try === undefined ? {} : { left: this.left() }),
       targets: { ...next?.targets, ...this.targets },
       ...(stopped === undefined ? {} : { stopped }),
     };
@@ -270,4 +346,21 @@ export class WaveState {
       `wave **${this.input.name}**${part}, ${this.nodes.length} nodes\n\n${done.join(', ')}${this.paused === undefined ? '' : `\n\npaused: ${this.paused}`}`,
     );
   }
+}
+
+const tolerance = ({ tolerated }: NodeResult, verdict: Verdict) => ({
+  verdict,
+  ...(tolerated === undefined ? {} : { tolerated }),
+});
+
+function sumOf(own: Readonly<Record<string, number>>, next: Readonly<Record<string, number>> = {}) {
+  const sum = { ...own };
+  for (const [verdict, count] of Object.entries(next)) sum[verdict] = (sum[verdict] ?? 0) + count;
+  return sum;
+}
+
+/** A list of a result, which is absent where it is empty. */
+function listed<K extends string, T>(name: K, own: readonly T[], next: readonly T[] = []): { [key in K]?: T[] } {
+  const all = [...own, ...next];
+  return (all.length === 0 ? {} : { [name]: all }) as { [key in K]?: T[] };
 }

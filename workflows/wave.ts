@@ -28,6 +28,7 @@ import { pauseSignal, resumeSignal } from './messages.ts';
 import { listenToParts, runNextPart, tellOfStop } from './wave-parts.ts';
 import { attributesFor } from './search-attributes.ts';
 import { nodeUpgrade } from './node-upgrade.ts';
+import { WaveControl } from './wave-control.ts';
 import { PULLED_AGAIN, WaveState, type Pulled } from './wave-state.ts';
 
 /**
@@ -42,24 +43,28 @@ import { PULLED_AGAIN, WaveState, type Pulled } from './wave-state.ts';
  */
 export async function wave(input: WaveInput): Promise<WaveResult> {
   const state = new WaveState(input);
-  setHandler(pauseSignal, (pause) => state.pause(pause?.reason), {
-    description: 'Start no further node. {"reason": "…"}',
-  });
+  const control = new WaveControl(input, state);
+  const pause = (reason: string | undefined) => {
+    state.pause(reason);
+    control.pause();
+  };
+  setHandler(pauseSignal, (asked) => pause(asked?.reason), { description: 'Start no further node. {"reason": "…"}' });
   setHandler(resumeSignal, () => state.resume(), { description: 'Go on after a pause.' });
 
-  listenToParts(state);
+  listenToParts(state, control);
+  if (input.skips !== undefined) await control.begin();
 
   const most = Math.min(input.place.budget, state.nodes.length);
-  const lanes = Array.from({ length: Math.min(state.lanes, most) }, () => runLane(input, state));
+  const lanes = Array.from({ length: Math.min(state.lanes, most) }, () => runLane(input, state, control));
   const later: Promise<void>[] = [];
-  const next = state.nodes.length < input.nodes.length ? runNextPart(input, state) : undefined;
+  const next = state.nodes.length < input.nodes.length ? runNextPart(input, state, control) : undefined;
   const ended = await Promise.allSettled([
-    pullAhead(input, state),
+    pullAhead(input, state, control),
     ...lanes,
     ...(next === undefined ? [] : [next]),
     ...(input.goesOn === undefined
       ? []
-      : [openLanes(input, state, { first: lanes.length, most, later }), tellOfStop(state)]),
+      : [openLanes(input, state, control, { first: lanes.length, most, later }), tellOfStop(state)]),
   ]);
   ended.push(...(await Promise.allSettled(later)));
   const failed = ended.find((lane) => lane.status === 'rejected' && !isCancellation(lane.reason));
@@ -72,7 +77,7 @@ export async function wave(input: WaveInput): Promise<WaveResult> {
  * Pulls the image on the next nodes, `prePullAhead` at a time, as long as somebody will need them. Control-plane nodes
  * are handed over in the plan's order, which has its reasons; a worker never waits for another one's pull.
  */
-async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
+async function pullAhead(input: WaveInput, state: WaveState, control: WaveControl): Promise<void> {
   const { call } = activitiesFor(input.timing);
   const pulls: Promise<void>[] = [];
   const pull = async (node: NodeRef, before: Promise<void> | undefined) => {
@@ -89,10 +94,12 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
         moved = state.learn(target);
       }
       const stop = moved ?? target.refused;
-      if (stop === undefined) state.pulled.push({ node, target });
-      else state.stop(stop);
+      if (stop !== undefined) state.stop(stop);
+      else if (control.isLeftOut(node)) await control.leaveOut(node);
+      else state.pulled.push({ node, target });
     } catch (error) {
       if (isCancellation(error)) state.stop('cancelled');
+      else if (control.isLeftOut(node)) await control.leaveOut(node);
       else {
         const message = errorText(error);
         await call.settleNode({ ...state.context, node, verdict: 'Failed', message });
@@ -104,7 +111,7 @@ async function pullAhead(input: WaveInput, state: WaveState): Promise<void> {
   };
   try {
     while (state.waiting.length > 0 && state.stopped === undefined) {
-      await condition(() => state.mayPull() || state.stopped !== undefined);
+      await condition(() => state.mayPull() || state.stopped !== undefined || state.waiting.length === 0);
       const node = state.stopped === undefined ? state.waiting.shift() : undefined;
       if (node === undefined) break;
       state.pulling += 1;
@@ -128,6 +135,7 @@ const leftOut = ({ name }: NodeRef, answer: PulledInVain): NodeResult => ({
 async function openLanes(
   input: WaveInput,
   state: WaveState,
+  control: WaveControl,
   { first, most, later }: { first: number; most: number; later: Promise<void>[] },
 ): Promise<void> {
   const count = () => first + later.length;
@@ -135,7 +143,7 @@ async function openLanes(
     while (count() < most && !state.isOver()) {
       await condition(() => state.lanes > count() || state.isOver());
       while (count() < Math.min(most, state.lanes)) {
-        const lane = runLane(input, state);
+        const lane = runLane(input, state, control);
         // Its end is looked at with that of the others.
         lane.catch(() => undefined);
         later.push(lane);
@@ -148,7 +156,7 @@ async function openLanes(
 }
 
 /** One place in the window: takes the next node that is ready, until there is none. */
-async function runLane(input: WaveInput, state: WaveState): Promise<void> {
+async function runLane(input: WaveInput, state: WaveState, control: WaveControl): Promise<void> {
   for (;;) {
     state.idle += 1;
     try {
@@ -167,9 +175,10 @@ async function runLane(input: WaveInput, state: WaveState): Promise<void> {
     }
     state.running += 1;
     try {
-      if (next.host === true) await state.alone(() => upgradeOrQueue(input, state, next));
+      if (next.host === true) await state.alone(() => upgradeOrQueue(input, state, control, next));
       // Where nothing is asked nothing is waited for either: earlier histories have their commands in that order.
-      else if (!asksHosting(input) || !(await setAside(input, state, next))) await upgradeOrQueue(input, state, next);
+      else if (!asksHosting(input) || !(await setAside(input, state, control, next)))
+        await upgradeOrQueue(input, state, control, next);
     } finally {
       state.running -= 1;
     }
@@ -182,10 +191,11 @@ const asksHosting = (input: WaveInput) => input.nodes.length > 1 && patched('hos
  * Whether a node is not to be started now: it carries the operator, or what that runs on, and others are left; or the
  * wave was held up while that was asked. Asked as late as that, since those pods move with every drain.
  */
-async function setAside(input: WaveInput, state: WaveState, next: Pulled): Promise<boolean> {
+async function setAside(input: WaveInput, state: WaveState, control: WaveControl, next: Pulled): Promise<boolean> {
   try {
     const { pods } = await activitiesFor(input.timing).ask.readHosting({ ...state.context, node: next.node });
-    if (pods.length > 0) state.setAside(next);
+    if (control.isLeftOut(next.node)) await control.leaveOut(next.node);
+    else if (pods.length > 0) state.setAside(next);
     else if (state.isHeldUp()) state.pulled.unshift(next);
     else return false;
   } catch (error) {
@@ -195,22 +205,29 @@ async function setAside(input: WaveInput, state: WaveState, next: Pulled): Promi
   return true;
 }
 
-async function upgradeOrQueue(input: WaveInput, state: WaveState, next: Pulled): Promise<void> {
+async function upgradeOrQueue(input: WaveInput, state: WaveState, control: WaveControl, next: Pulled): Promise<void> {
   const { wait } = activitiesFor(input.timing, next.node.name);
+  control.takesInHand(next.node);
   const result = await upgradeOne(input, state, next);
+  control.letGo(result);
   if (result.outcome === 'Ended') {
     state.end(result);
     return;
   }
+  if (control.isLeftOut(next.node)) return control.leaveOut(next.node);
   const { context, places } = state;
   try {
     const place = await places.run(() =>
-      wait.waitForPlace({ ...context, ...next, place: input.place, reason: result.message }),
+      control.atItsGate(next.node, () =>
+        wait.waitForPlace({ ...context, ...next, place: input.place, reason: result.message }),
+      ),
     );
-    if (place.open) state.pulled.push(next);
+    if (control.isLeftOut(next.node)) await control.leaveOut(next.node);
+    else if (place.open) state.pulled.push(next);
     else state.end(withoutPlace(result.node, place));
   } catch (error) {
     const over = CancellationScope.current().consideredCancelled || state.stopped !== undefined;
+    if (!over && control.isLeftOut(next.node)) return control.leaveOut(next.node);
     // Ended by a pause, which may be over meanwhile; and an attempt that fails after its cancel is not repeated.
     if (!over && places.consideredCancelled) state.pulled.push(next);
     else if (over || isCancellation(error)) state.stop('cancelled');

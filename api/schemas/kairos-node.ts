@@ -75,6 +75,11 @@ const attemptOf = z
     uid: z.string().max(64).describe('UID of the NodeOpUpgrade; empty for a KairosNode edited by hand.'),
     generation: z.int().min(0).describe('Generation of its spec.'),
     attempt: z.int().min(0).describe('Number of the attempt.'),
+    try: z
+      .int()
+      .min(1)
+      .describe('Which retry within the attempt, where a person asked for one (kairos.io/retry-node). Absent: none.')
+      .optional(),
   })
   .describe('Which attempt of which resource this belongs to.');
 

@@ -118,6 +118,37 @@ const supersededNode = z
     by: z.string().max(317).describe('Namespace and name of the NodeOpUpgrade that it was left to.'),
   })
   .describe('A node that another NodeOpUpgrade wants with another image, and that was not touched.');
+const asked = {
+  by: z
+    .enum(['kubectl', 'temporal'])
+    .describe('By which way: an annotation on this resource, or a message to the workflow.'),
+  who: z.string().max(200).describe('Who they said they are; the audit log of the cluster knows better.').optional(),
+  reason: z.string().max(1024).describe('Why, as it was given.').optional(),
+  at: time().describe('When the rollout took it.'),
+};
+
+const approvals = mapList(
+  z
+    .object({ wave: z.string().max(63).describe('Name of the wave.'), ...asked })
+    .describe('A wave that a person has approved.'),
+  'wave',
+).max(50);
+
+const skipped = mapList(
+  z
+    .object({ name: z.string().max(253).describe('Name of the node.'), ...asked })
+    .describe('A node that a person left out.'),
+  'name',
+).max(100);
+
+const rolloutRequest = z
+  .object({
+    what: z.string().max(512).describe('What was asked: approve, skip, retry or abort, and of what.'),
+    ...asked,
+    accepted: z.boolean().describe('Whether it was done.'),
+    message: z.string().max(1024).describe('The answer.'),
+  })
+  .describe('Something that a person asked of the rollout.');
 
 export const rolloutStatus = z
   .object({
@@ -134,6 +165,22 @@ export const rolloutStatus = z
     nextWindow: time()
       .optional()
       .describe('When the next maintenance window opens; absent while nodes may be started.'),
+    approval: z
+      .object({
+        wave: z.string().max(63).describe('Name of the wave.'),
+        since: time().describe('Since when.'),
+      })
+      .describe('The wave that waits until a person approves it. Absent when none does.')
+      .optional(),
+    approvals: approvals.describe('The waves that were approved in this attempt: by whom, when and why.').optional(),
+    skipped: skipped
+      .describe('The nodes that were left out by people in this attempt. They count as Skipped, and not as failed.')
+      .optional(),
+    requests: z
+      .array(rolloutRequest)
+      .max(20)
+      .describe('The last 20 things that people asked of this attempt, beside a pause.')
+      .optional(),
     total: z.int().min(0).describe('How many nodes were planned.').optional(),
     verdicts: z.record(z.string(), z.int()).describe('How many nodes ended with which verdict.').optional(),
     failed: mapList(failedNode, 'name')
@@ -174,6 +221,29 @@ const counts = z
   })
   .describe('Counts of nodes.');
 
+const answeredRequest = (what: string) =>
+  z
+    .object({
+      value: z.string().max(4096).describe('The value of the annotation.'),
+      attempt: z.int().min(0).describe('The attempt that was asked; 0: none had begun.'),
+      number: z.int().min(1).describe('How many values of this annotation were taken so far.'),
+      at: time().describe('When it was taken.'),
+      accepted: z.boolean().describe('Whether it was done. Absent while no worker has answered.').optional(),
+      message: z.string().max(4096).describe('The answer.').optional(),
+      gone: z.boolean().describe('The annotation was taken away since: the same value asks anew.').optional(),
+    })
+    .describe(`The last value of the annotation ${what} that was taken, and what was answered.`)
+    .optional();
+
+const askedRequests = z
+  .object({
+    approve: answeredRequest('kairos.io/approve'),
+    skip: answeredRequest('kairos.io/skip'),
+    retryNode: answeredRequest('kairos.io/retry-node'),
+    abort: answeredRequest('kairos.io/abort'),
+  })
+  .describe('What was asked by annotations, each once for each new value, and what was answered.');
+
 export const nodeOpUpgradeStatus = z
   .object({
     phase: z.enum(ROLLOUT_PHASES).describe('Where the upgrade stands.').optional(),
@@ -193,6 +263,7 @@ export const nodeOpUpgradeStatus = z
       )
       .optional(),
     nodeStatusesLeftOut: z.int().min(0).describe('How many nodes nodeStatuses has no room for.').optional(),
+    requests: askedRequests.optional(),
     conditions: mapList(condition, 'type').describe('Named facts about this upgrade.').optional(),
     plan: planStatus.optional(),
     history: history.optional(),

@@ -63,7 +63,7 @@ export const waves = mapList(wave, 'name')
         message: 'control-plane and joined-… are names of waves that the operator makes itself: take another one',
       },
       {
-        rule: 'self.filter(wave, !has(wave.nodes) && !has(wave.nodeSelector)).size() == (has(self[self.size() - 1].nodes) || has(self[self.size() - 1].nodeSelector) ? 0 : 1)',
+        rule: 'self.filter(wave, !has(wave.nodes) && !has(wave.nodeSelector)).all(wave, wave.name == self[self.size() - 1].name)',
         message:
           'a wave without nodes and nodeSelector takes all nodes that are left, so only the last one can be such: give the others nodes or nodeSelector',
       },

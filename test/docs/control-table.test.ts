@@ -8,6 +8,8 @@ const HELD = 'test/e2e/held.server.test.ts';
 const CANCEL = 'test/e2e/cancel.server.test.ts';
 const TERMINATE = 'test/e2e/terminate.server.test.ts';
 const ROLLOUT = 'test/workflows/rollout.server.test.ts';
+const REQUESTS = 'test/e2e/requests.server.test.ts';
+const ON_A_CLOCK = 'test/workflows/control.test.ts';
 const STEERING = 'test/docs/steering.test.ts';
 
 type Shown = [file: string, ...titles: string[]];
@@ -29,7 +31,15 @@ const NODE_PAST = 'goes on when that node is cancelled, as if nothing had happen
 const SHOWN: Record<string, (Shown[] | undefined)[]> = {
   pause: [
     [[PAUSE, 'that is there from the beginning starts no node and no pull'], PAUSED],
-    [[PAUSE, 'is set while there is no watcher: the next one pauses, and the node in hand is finished']],
+    [
+      [PAUSE, 'is set while there is no watcher: the next one pauses, and the node in hand is finished'],
+      [
+        ON_A_CLOCK,
+        'takes back a node that is marked and not cordoned, and starts it again after it',
+        'takes back a node whose gates are being asked',
+        'never holds a node that is cordoned',
+      ],
+    ],
     [PAUSED],
     [
       [
@@ -50,6 +60,67 @@ const SHOWN: Record<string, (Shown[] | undefined)[]> = {
         CONTROL,
         'is paused and resumed by an update, which answers when it is done',
         'is paused and resumed by a signal',
+      ],
+    ],
+  ],
+  approve: [
+    [[ON_A_CLOCK, 'waits for days, says what to type, and starts when it is approved; that is noted']],
+    undefined,
+    undefined,
+    [
+      [
+        ON_A_CLOCK,
+        'waits for days, says what to type, and starts when it is approved; that is noted',
+        'may be approved ahead of its turn, also while it is planned',
+      ],
+      [REQUESTS, 'is refused an approval that no wave needs, and says so'],
+    ],
+  ],
+  skip: [
+    [
+      [REQUESTS, 'leaves a node out that was not started'],
+      [ON_A_CLOCK, 'before its wave begins, is not touched, and is no failure'],
+    ],
+    [
+      [REQUESTS, 'leaves a node out that is being drained, and gives it back'],
+      [
+        ON_A_CLOCK,
+        'while it waits at a gate, waits no longer',
+        'at any moment is either left out or upgraded, and the answer says which',
+      ],
+    ],
+    [
+      [REQUESTS, 'is refused to leave a node out whose image is being written'],
+      [ON_A_CLOCK, 'is refused from the point of no return on, as in %s, at once'],
+    ],
+    [[REQUESTS, 'completes without the node that was left out, and with the one that was tried again']],
+  ],
+  'retry of a node, retry of all failed ones': [
+    [[ON_A_CLOCK, 'is refused where it cannot be: %j']],
+    [[ON_A_CLOCK, 'is refused where it cannot be: %j']],
+    [[ON_A_CLOCK, 'is refused where it is past the point of no return, too']],
+    [
+      [REQUESTS, 'completes without the node that was left out, and with the one that was tried again'],
+      [
+        ON_A_CLOCK,
+        'in the wave that runs, comes after that wave, as another try',
+        'may be one that was left out',
+        'is refused where the wave has stopped, with what that means',
+      ],
+    ],
+  ],
+  abort: [
+    [[ON_A_CLOCK, 'gives back what it can, takes the rest to its verdict, and says by whom and why']],
+    [
+      [REQUESTS, 'is ended by an abort, which gives the node back, and says who and why'],
+      [ON_A_CLOCK, 'at any moment ends as Cancelled, or as it had ended, with nothing left cordoned'],
+    ],
+    [[ON_A_CLOCK, 'gives back what it can, takes the rest to its verdict, and says by whom and why']],
+    [
+      [
+        REQUESTS,
+        'is ended by an abort, which gives the node back, and says who and why',
+        'starts anew at a retry, whatever was asked of it before',
       ],
     ],
   ],

@@ -29,6 +29,16 @@ const upgrade = (rollout?: Partial<RolloutStatus>, conditions: Condition[] = [])
         }),
   },
 });
+/** Asked to leave a node out after it had been asked to abort. */
+const asked = (answer: { accepted?: boolean; message?: string }): NodeOpUpgrade => {
+  const one = upgrade({});
+  const taken = { value: 'worker-1', attempt: 1, number: 1 };
+  const requests = {
+    skip: { ...taken, at: '2026-03-01T10:00:05Z', ...answer },
+    abort: { ...taken, at: '2026-03-01T10:00:04Z', accepted: true, message: 'done' },
+  };
+  return { ...one, status: { ...one.status, requests } };
+};
 const inHand: SummarizedNode = { name: 'a', status: { upgradeState: 'InProgress' } };
 
 /** The conditions at this time, as `status reason`, and the whole of one. */
@@ -44,6 +54,35 @@ describe('the conditions of a NodeOpUpgrade', () => {
     ['not begun', upgrade(), [], { Progressing: 'True Pending', Ended: 'False Pending' }],
     ['planning', upgrade({ phase: 'Planning' }), [], { Progressing: 'True Planning' }],
     ['at work', upgrade({}), [inHand], { Progressing: 'True Running', Paused: 'False NotPaused' }],
+    [
+      'with a wave that waits for approval',
+      upgrade({ approval: { wave: 'rest', since: '2026-03-01T10:00:00Z' }, message: 'kubectl annotate …' }),
+      [],
+      { Progressing: 'False ApprovalNeeded', ApprovalNeeded: 'True WaveWaits' },
+    ],
+    [
+      'asked for something that was done',
+      asked({ accepted: true, message: 'done' }),
+      [inHand],
+      { LastRequest: 'True RequestAccepted' },
+    ],
+    [
+      'asked for something that was refused',
+      asked({ accepted: false, message: 'no' }),
+      [inHand],
+      { LastRequest: 'False RequestRefused' },
+    ],
+    ['asked for something, and nobody answers', asked({}), [inHand], { LastRequest: 'Unknown RequestWaits' }],
+    [
+      'with nodes that people left out, which are no failures',
+      upgrade({
+        phase: 'Completed',
+        verdicts: { Succeeded: 2, Skipped: 1 },
+        skipped: [{ name: 'c', by: 'kubectl', at: '2026-03-01T10:00:00Z' }],
+      }),
+      [],
+      { Degraded: 'False NoFailures' },
+    ],
     [
       'paused by kubectl',
       upgrade({ phase: 'Paused', paused: { by: 'kubectl', reason: 'x', since: '2026-03-01T10:00:00Z' } }),

@@ -9,6 +9,7 @@ import {
   rebootsFirst,
   resumeFrom,
   sameAttempt,
+  sameTry,
   verifiesFirst,
 } from '../../policy/recovery.ts';
 
@@ -173,6 +174,16 @@ it('an attempt is the same only with the same resource, spec and number', () => 
   expect(sameAttempt(undefined, one)).toBe(false);
   for (const other of [{ uid: 'x' }, { name: 'x' }, { generation: 2 }, { attempt: 2 }])
     expect(sameAttempt(one, { ...one, ...other })).toBe(false);
+});
+
+it('a try is the same only with the same attempt and number', () => {
+  const one = { uid: 'u', name: 'n', generation: 1, attempt: 1 };
+  expect(sameTry(one, { ...one })).toBe(true);
+  expect(sameTry({ ...one, try: 2 }, { ...one, try: 2 })).toBe(true);
+  expect(sameTry(undefined, one)).toBe(false);
+  expect(sameTry(one, { ...one, try: 1 })).toBe(false);
+  expect(sameTry({ ...one, try: 2 }, { ...one, try: 1 })).toBe(false);
+  expect(sameTry({ ...one, try: 2 }, { ...one, attempt: 2, try: 2 })).toBe(false);
 });
 
 describe('the end of an upgrade', () => {

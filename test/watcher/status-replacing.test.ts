@@ -1,18 +1,7 @@
 import { expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { replacing } from '../../watcher/status-writer.ts';
-
-/** What the API server makes of a merge patch (RFC 7386). */
-function merge(known: unknown, patch: unknown): unknown {
-  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
-  const result: Record<string, unknown> =
-    typeof known === 'object' && known !== null && !Array.isArray(known) ? { ...known } : {};
-  for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key];
-    else result[key] = merge(result[key], value);
-  }
-  return result;
-}
+import { merge } from './merge-patch.ts';
 
 const leaf = fc.oneof(fc.integer(), fc.string(), fc.array(fc.integer()));
 const key = fc.constantFrom('a', 'b', 'c', 'd');

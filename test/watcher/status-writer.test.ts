@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import type { KairosNodeStatus, NodeOpUpgrade } from '../../api/types.ts';
 import type { WatcherContext } from '../../watcher/context.ts';
 import { writeStatus } from '../../watcher/status-writer.ts';
+import { merge } from './merge-patch.ts';
 
 const SECOND = 1000;
 const ROLLOUT = 'rollout/kairos-c0ffee00/fleet/v4';
@@ -24,7 +25,7 @@ class World {
     client: {
       request: ({ body }: { body: { status: object } }) => {
         this.writes += 1;
-        this.#upgrade = { ...this.#upgrade, status: { ...this.#upgrade.status, ...body.status } };
+        this.#upgrade = merge(this.#upgrade, body) as NodeOpUpgrade;
         return Promise.resolve({ metadata: {} });
       },
     },

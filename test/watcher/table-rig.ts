@@ -4,6 +4,7 @@ import { KubeError } from '../../kube/errors.ts';
 import type { KairosNodeView } from '../../kube/kairos-nodes.ts';
 import type { NodeView } from '../../kube/nodes.ts';
 import type { EngineState } from '../../policy/engine.ts';
+import type { UpdateAnswer } from '../../watcher/requests.ts';
 import type { WatcherContext } from '../../watcher/context.ts';
 
 const CLUSTER = { uid: 'c0ffee00', id: 'kairos-c0ffee00' };
@@ -13,7 +14,11 @@ export const UPGRADE_ID = 'rollout/kairos-c0ffee00/fleet/v4';
 export type Done = string[];
 
 /** A watcher whose Temporal and API server answer what a row says, and note what is asked of them. */
-export function watcher(engine: EngineState | undefined, answer: (request: KubeRequest) => unknown) {
+export function watcher(
+  engine: EngineState | undefined,
+  answer: (request: KubeRequest) => unknown,
+  answered: UpdateAnswer = { accepted: true, message: 'it is' },
+) {
   const done: Done = [];
   const note = (what: string) => {
     done.push(what);
@@ -33,6 +38,8 @@ export function watcher(engine: EngineState | undefined, answer: (request: KubeR
         note(`start ${request.attempt}${request.retry === undefined ? '' : ` answering ${request.retry}`}`),
       cancel: () => note('cancel'),
       signal: (_id: string, name: string, { by }: { by: string }) => note(`${name} by ${by}`),
+      update: (_id: string, name: string, message: object, updateID: string) =>
+        note(`${name} ${JSON.stringify(message)} as ${updateID.replace(/[^/]+$/, '…')}`).then(() => answered),
       startNode: (id: string, { recover }: { recover?: boolean }) => note(`start ${id}${recover ? ' to recover' : ''}`),
     },
     uninstall: { now: () => Promise.resolve(undefined) },

@@ -9,7 +9,7 @@ import { reconcileUpgrade } from '../../watcher/upgrades.ts';
 import { documentText, tableRows } from '../docs/documents.ts';
 import { UPGRADE_ID, notFound, watcher, type Done } from './table-rig.ts';
 
-const [ROLLOUTS = [], NODES = []] = tableRows(documentText('docs/watcher.md'));
+const [ROLLOUTS = [], , NODES = []] = tableRows(documentText('docs/watcher.md'));
 type Rollout = Pick<RolloutStatus, 'phase'> & Partial<RolloutStatus>;
 const upgrade = (rollout?: Rollout, more: Partial<NodeOpUpgrade['metadata']> = {}): NodeOpUpgrade => ({
   apiVersion: 'operator.kairos.io/v1alpha1',

@@ -1,11 +1,12 @@
 import { describe, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { WorkflowFailedError } from '@temporalio/client';
-import type { NodeRef, Plan, WaveResult } from '../../api/messages.ts';
+import type { Plan, WaveInput, WaveResult } from '../../api/messages.ts';
 import type { RolloutStatus } from '../../api/types.ts';
 import { ClusterModel } from './driver/cluster-model.ts';
 import { startDriver, type UpgradeWorld } from './driver/driver.ts';
-import { nodeInput, nodes, waveID } from './driver/inputs.ts';
+import { inputOf } from './driver/run.ts';
+import { nodeInput, nodes } from './driver/inputs.ts';
 import type { Handle } from './driver/world.ts';
 
 // RUNS=5000 SEED=7 looks further. Without them every run of the tests looks at the same cases.
@@ -15,7 +16,21 @@ const SEED = Number(process.env['SEED'] ?? 1);
 /** Somebody does something, after so many things have happened since the last time. */
 const intervention = fc.record({
   after: fc.nat(70),
-  does: fc.constantFrom('pause', 'resume', 'cancel', 'terminate node', 'cancel node', 'terminate wave', 'cancel wave'),
+  does: fc.constantFrom(
+    'pause',
+    'resume',
+    'cancel',
+    'terminate node',
+    'cancel node',
+    'terminate wave',
+    'cancel wave',
+    'skip',
+    'skip',
+    'retry',
+    'retry all',
+    'approve',
+    'abort',
+  ),
   node: fc.nat(6),
 });
 const fault = fc.oneof(
@@ -27,6 +42,8 @@ const scenario = fc.record({
   controlPlane: fc.nat(2),
   workers: fc.nat(5),
   budget: fc.integer({ min: 1, max: 3 }),
+  /** Whether the workers wait until somebody approves them. */
+  approval: fc.boolean(),
   spec: fc.record({
     prePullAhead: fc.integer({ min: 1, max: 3 }),
     stopOnFailure: fc.boolean(),
@@ -51,7 +68,18 @@ class Play {
   constructor(drawn: Scenario) {
     this.drawn = drawn;
     const controlPlane = nodes(drawn.controlPlane, 'cp');
-    this.plan = { controlPlane, workers: nodes(drawn.workers), leftAlone: [], maxUnavailable: drawn.budget };
+    const workers = nodes(drawn.workers);
+    const approval = drawn.approval ? ({ approval: true } as const) : {};
+    this.plan = {
+      controlPlane,
+      workers,
+      leftAlone: [],
+      maxUnavailable: drawn.budget,
+      waves: [
+        { name: 'control-plane', group: 'control-plane', nodes: controlPlane, budget: 1 },
+        { name: 'workers', group: 'worker', nodes: workers, budget: drawn.budget, ...approval },
+      ],
+    };
     this.model = new ClusterModel(this.plan, drawn.faults, drawn.delaysMs);
   }
 
@@ -63,8 +91,9 @@ class Play {
       for (let step = 0; step < after && rollout.status === 'Running'; step += 1) if (!(await world.step())) break;
       if (rollout.status === 'Running') this.#act(world, rollout, does, node);
     }
-    // A pause is somebody's to end.
+    // A pause is somebody's to end, and so is a wait for approval.
     if (rollout.status === 'Running') world.signal(rollout, 'resume', {});
+    if (rollout.status === 'Running') world.signal(rollout, 'approve', { wave: 'workers' });
     for (let step = 0; rollout.status === 'Running'; step += 1) {
       if (step > ENDLESS) throw new Error(`the rollout goes on and on: ${world.waits()}`);
       if (!(await world.step())) throw new Error(`the rollout is stuck: ${world.waits()}`);
@@ -81,6 +110,12 @@ class Play {
   #act(world: UpgradeWorld, rollout: Handle, does: Scenario['interventions'][number]['does'], index: number): void {
     if (does === 'pause' || does === 'resume') return world.signal(rollout, does, {});
     if (does === 'cancel') return world.cancel(rollout);
+    const members = [...this.plan.controlPlane, ...this.plan.workers];
+    const { name = 'w-1' } = members[index % Math.max(1, members.length)] ?? {};
+    if (does === 'skip' || does === 'retry') return world.signal(rollout, does, { node: name });
+    if (does === 'retry all') return world.signal(rollout, 'retry', {});
+    if (does === 'approve') return world.signal(rollout, 'approve', { wave: 'workers' });
+    if (does === 'abort') return world.signal(rollout, 'abort', { reason: 'enough' });
     const type = does.endsWith('wave') ? 'wave' : 'nodeUpgrade';
     const open = world.engine.openRuns().filter((run) => run.identity.type === type);
     const run = open[index % Math.max(1, open.length)];
@@ -135,26 +170,25 @@ class Play {
   async #counts(world: UpgradeWorld): Promise<string[]> {
     const problems: string[] = [];
     let counted = 0;
-    const waves: [string, NodeRef[]][] = [
-      ['control-plane', this.plan.controlPlane],
-      ['workers', this.plan.workers],
-    ];
-    for (const [name, members] of waves) {
-      const run = world.engine.runs.find(({ id }) => id === waveID(name));
-      if (run === undefined) continue;
+    for (const run of world.engine.runs.filter(({ identity }) => identity.type === 'wave')) {
       // It cannot say what it did: the rollout has read that from the nodes.
       if (run.status === 'Terminated') return [];
-      const result = await world.workflow<WaveResult>(waveID(name)).result();
+      const { name, nodes: members } = inputOf(run) as WaveInput;
+      const result = await world.workflow<WaveResult>(run.id).result();
+      const again = result.again?.length ?? 0;
       const ended = Object.values(result.verdicts).reduce((sum, count) => sum + count, 0);
-      counted += ended;
+      // The nodes of a wave of retries were counted before; those that it begins are counted anew.
+      counted += ended + again - (name.startsWith('retry.') ? members.length - result.untouched : 0);
       const where = `wave ${name}: ${JSON.stringify({ ...result, targets: undefined })} of ${members.length}`;
-      if (result.untouched < 0 || ended + result.untouched !== members.length) problems.push(`miscounted ${where}`);
+      if (result.untouched < 0 || ended + again + result.untouched !== members.length)
+        problems.push(`miscounted ${where}`);
       if (result.stopped === undefined && result.untouched > 0) problems.push(`left some out ${where}`);
-      if (result.stopped === 'cancelled' && !this.#did('cancel', 'cancel node', 'cancel wave'))
+      if (result.stopped === 'cancelled' && !this.#did('cancel', 'cancel node', 'cancel wave', 'abort'))
         problems.push(`cancelled by nobody ${where}`);
     }
-    const reported = world.script.inputs('reportRollout').at(-1)?.status.verdicts ?? {};
-    const sum = Object.values(reported).reduce((total, count) => total + count, 0);
+    const { verdicts = {}, skipped = [] } = world.script.inputs('reportRollout').at(-1)?.status ?? {};
+    const sum = Object.values(verdicts).reduce((total, count) => total + count, 0);
+    if (skipped.length > (verdicts['Skipped'] ?? 0)) problems.push(`${skipped.length} are said to be left out`);
     return sum === counted ? problems : [...problems, `${counted} nodes ended, ${sum} were reported`];
   }
 }

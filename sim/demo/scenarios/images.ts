@@ -2,8 +2,9 @@ import { kairosImage, type SimulatedImage } from '../../images.ts';
 
 const REPOSITORY = 'quay.io/kairos/hadron';
 
-/** What the machines run when a scenario begins, and what they are upgraded to. */
-export const OLD = `${REPOSITORY}:v4.0.2`;
+/** What the machines run when a scenario begins. */
+const OLD = `${REPOSITORY}:v4.0.2`;
+/** What they are upgraded to. */
 export const NEW = `${REPOSITORY}:v4.0.3`;
 export const NEWER = `${REPOSITORY}:v4.0.4`;
 

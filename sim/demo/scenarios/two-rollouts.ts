@@ -1,5 +1,5 @@
 import { GOOD, NEW, NEWER, versionIn } from './images.ts';
-import { notOn, promise } from './invariants.ts';
+import { mostOut, notOn, promise } from './invariants.ts';
 import type { Scenario } from './scenario.ts';
 import { these } from './workers.ts';
 
@@ -29,7 +29,7 @@ export const twoRollouts: Scenario = {
     });
     const [first, second] = await Promise.all([theatre.ended(FIRST), theatre.ended(SECOND)]);
     const { observer } = theatre.stand;
-    const most = Math.max(0, ...observer.moments.map(({ workers }) => workers.length));
+    const most = mostOut(observer.moments);
     return [
       promise(
         'both rollouts are Completed',

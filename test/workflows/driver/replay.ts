@@ -35,12 +35,14 @@ function asHistory(recorded: Recorded, flags: number[]): { activation: Activatio
       updateResponse?.rejected == null ? [] : [updateResponse.protocolInstanceId],
     ),
   );
+  // One that was accepted before, and then failed, is in the history: it was asked for in an earlier activation.
   const accepted = new Set(
     recorded.commands.flatMap(({ updateResponse }) =>
       updateResponse?.accepted == null ? [] : [updateResponse.protocolInstanceId],
     ),
   );
-  const forgotten = (id: string | null | undefined) => refused.has(id) && !accepted.has(id);
+  const asked = new Set((recorded.activation.jobs ?? []).map(({ doUpdate }) => doUpdate?.protocolInstanceId));
+  const forgotten = (id: string | null | undefined) => refused.has(id) && asked.has(id) && !accepted.has(id);
   const patches = recorded.commands.flatMap(({ setPatchMarker }) =>
     setPatchMarker?.patchId == null ? [] : [{ notifyHasPatch: { patchId: setPatchMarker.patchId } }],
   );

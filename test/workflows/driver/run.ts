@@ -2,7 +2,15 @@ import { msToTs } from '@temporalio/common/lib/time.js';
 import type { Workflow } from '@temporalio/worker/lib/workflow/interface.js';
 import type { ActivityTask } from './activity.ts';
 import type { Due } from './clock.ts';
-import { decodeError, type Activation, type Command, type Failure, type Job, type Payload } from './protocol.ts';
+import {
+  decode,
+  decodeError,
+  type Activation,
+  type Command,
+  type Failure,
+  type Job,
+  type Payload,
+} from './protocol.ts';
 import type { Identity, SandboxFactory } from './sandbox.ts';
 
 export type Status = 'Running' | 'Completed' | 'Failed' | 'Canceled' | 'Terminated' | 'ContinuedAsNew';
@@ -161,4 +169,10 @@ export function comparable(commands: Command[]): string {
     if (key === 'stackTrace') return undefined;
     return ArrayBuffer.isView(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString() : value;
   });
+}
+
+/** What a workflow was started with, once it has been activated. */
+export function inputOf(run: Run): unknown {
+  const [job] = run.recorded[0]?.activation.jobs ?? [];
+  return decode(job?.initializeWorkflow?.arguments?.[0]);
 }

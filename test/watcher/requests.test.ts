@@ -1,0 +1,177 @@
+import { describe, expect, it } from '@jest/globals';
+import type { NodeOpUpgrade, RolloutStatus } from '../../api/types.ts';
+import type { EngineState } from '../../policy/engine.ts';
+import type { UpdateAnswer } from '../../watcher/requests.ts';
+import { reconcileUpgrade } from '../../watcher/upgrades.ts';
+import { documentText, tableRows } from '../docs/documents.ts';
+import { UPGRADE_ID, watcher } from './table-rig.ts';
+
+const [, REQUESTS = []] = tableRows(documentText('docs/watcher.md'));
+type Requests = NonNullable<NonNullable<NodeOpUpgrade['status']>['requests']>;
+
+const upgrade = (
+  annotations: Record<string, string>,
+  rollout: Partial<RolloutStatus> = {},
+  requests: Requests = {},
+): NodeOpUpgrade => ({
+  apiVersion: 'operator.kairos.io/v1alpha1',
+  kind: 'NodeOpUpgrade',
+  metadata: { name: 'v4', namespace: 'fleet', uid: 'uid-1', generation: 2, annotations },
+  spec: { image: 'quay.io/kairos/hadron:v4.0.3' },
+  status: { rollout: { workflowID: UPGRADE_ID, generation: 2, attempt: 3, phase: 'Running', ...rollout }, requests },
+});
+const OPEN: EngineState = { state: 'Open', memo: { uid: 'uid-1', generation: 2, attempt: 3 } };
+const EDITED: EngineState = { state: 'Open', memo: { uid: 'uid-1', generation: 1, attempt: 2 } };
+const CLOSED: EngineState = { state: 'Completed', memo: { uid: 'uid-1', generation: 2, attempt: 3 } };
+const CLOSED_BEFORE: EngineState = { state: 'Failed', memo: { uid: 'uid-1', generation: 1, attempt: 3 } };
+const NOT_FOUND: EngineState = { state: 'NotFound' };
+
+const SKIP = { 'kairos.io/skip': 'w-1, w-2: their disks are replaced' };
+const taken = (value: string, more: object = {}) => ({
+  value,
+  attempt: 3,
+  number: 4,
+  at: '2026-03-01T10:00:00Z',
+  accepted: true,
+  message: 'it is',
+  ...more,
+});
+const known = (more: object = {}): Requests => ({ skip: taken(SKIP['kairos.io/skip'], more) });
+
+/** What the watcher did: what it asked of the workflow, and what it wrote into `status.requests`. */
+async function look(resource: NodeOpUpgrade, engine: EngineState, answered?: UpdateAnswer) {
+  const written: Record<string, unknown>[] = [];
+  const { context, done } = watcher(
+    engine,
+    ({ verb, body }) => {
+      const { requests } = ((body ?? {}) as { status?: { requests?: Record<string, unknown> } }).status ?? {};
+      if (verb !== 'get' && requests !== undefined) written.push(requests);
+      return resource;
+    },
+    answered,
+  );
+  const failure = await reconcileUpgrade(context, 'fleet/v4', () => void done.push('at once again')).then(
+    () => undefined,
+    (error: Error) => error.message,
+  );
+  return { done: done.filter((what) => what !== 'looks again'), written, failure };
+}
+
+const ASKED = 'skip {"by":"kubectl","node":"w-1, w-2","reason":"their disks are replaced"} as skip/3/1/…';
+
+const CASES: Record<string, () => Promise<void>> = {
+  'open | open, this generation | sends it as an update, and writes the answer into `status.requests`': async () => {
+    const { done, written } = await look(upgrade(SKIP), OPEN);
+    expect(done).toEqual([ASKED]);
+    expect(written).toEqual([
+      {
+        skip: {
+          value: SKIP['kairos.io/skip'],
+          attempt: 3,
+          number: 1,
+          at: expect.any(String),
+          gone: null,
+          accepted: true,
+          message: 'it is',
+        },
+      },
+    ]);
+    const refused = await look(upgrade(SKIP), OPEN, { accepted: false, message: 'there is no w-2' });
+    expect(refused.written).toMatchObject([{ skip: { accepted: false, message: 'there is no w-2' } }]);
+    const closing = await look(upgrade(SKIP), OPEN, 'Closed');
+    expect(closing.written).toMatchObject([{ skip: { accepted: false } }]);
+  },
+  'open, and no worker answers | open, this generation | says so in `status.requests`, and sends it again, under the same id':
+    async () => {
+      const first = await look(upgrade(SKIP), OPEN, 'NotAnswered');
+      expect(first).toMatchObject({ done: [ASKED], failure: 'no worker has answered kairos.io/skip' });
+      expect(first.written).toMatchObject([{ skip: { number: 1, accepted: null } }]);
+      const { accepted: _, message: __, ...waiting } = taken(SKIP['kairos.io/skip'], { number: 1 });
+      const second = await look(upgrade(SKIP, {}, { skip: waiting }), OPEN, 'NotAnswered');
+      expect(second).toMatchObject({ done: [ASKED], written: [] });
+    },
+  'open | not open, ended | answers that the attempt has ended, before it starts another one': async () => {
+    const ended = upgrade({ ...SKIP, 'kairos.io/retry': 'two' }, { phase: 'Completed', retry: 'one' });
+    for (const engine of [CLOSED, NOT_FOUND]) {
+      const { done, written } = await look(ended, engine);
+      expect(done).toEqual(['start 4 answering two']);
+      expect(written).toMatchObject([
+        {
+          skip: {
+            accepted: false,
+            attempt: 3,
+            message: expect.stringMatching(
+              /^attempt 3 has ended as Completed: there is nothing to skip; .*kairos.io\/retry/,
+            ),
+          },
+        },
+      ]);
+    }
+  },
+  'open | otherwise | leaves it for the attempt that comes': async () => {
+    expect(await look(upgrade(SKIP), EDITED)).toMatchObject({ done: ['cancel'], written: [] });
+    const edited = upgrade(SKIP, { generation: 1, phase: 'Failed' });
+    expect(await look(edited, CLOSED_BEFORE)).toMatchObject({ done: ['start 4', 'at once again'], written: [] });
+  },
+  'answered | any | does nothing, whatever the attempt': async () => {
+    for (const more of [{}, { accepted: false }, { attempt: 1 }])
+      for (const [engine, phase] of [
+        [OPEN, 'Running'],
+        [CLOSED, 'Completed'],
+      ] as const)
+        expect(await look(upgrade(SKIP, { phase }, known(more)), engine)).toMatchObject({ done: [], written: [] });
+  },
+  'answered, and its annotation is gone | any | notes that: the same value asks anew': async () => {
+    expect((await look(upgrade({}, {}, known()), OPEN)).written).toEqual([{ skip: { gone: true } }]);
+    expect((await look(upgrade({}, {}, known({ gone: true })), OPEN)).written).toEqual([]);
+    const again = await look(upgrade(SKIP, {}, known({ gone: true })), OPEN);
+    expect(again.done).toEqual([ASKED.replace('/3/1/', '/3/5/')]);
+  },
+};
+
+describe('the table of docs/watcher.md, about what people ask by annotation:', () => {
+  const rows = REQUESTS.map((cells) => cells.join(' | '));
+
+  it('has a case for each row, and a row for each case', () => {
+    expect(rows).toEqual(Object.keys(CASES));
+  });
+
+  it.each(rows)('%s', async (row) => {
+    await CASES[row]?.();
+  });
+});
+
+describe('an annotation', () => {
+  it.each([
+    [{ 'kairos.io/approve': 'canary' }, 'approve {"by":"kubectl","wave":"canary"} as approve/3/1/…'],
+    [
+      { 'kairos.io/approve': 'canary: all green: yes' },
+      'approve {"by":"kubectl","wave":"canary","reason":"all green: yes"} as approve/3/1/…',
+    ],
+    [{ 'kairos.io/retry-node': 'w-1' }, 'retry {"by":"kubectl","node":"w-1"} as retryNode/3/1/…'],
+    [{ 'kairos.io/retry-node': '*' }, 'retry {"by":"kubectl","node":"*"} as retryNode/3/1/…'],
+    [{ 'kairos.io/abort': 'alarm: rack 4' }, 'abort {"by":"kubectl","reason":"alarm: rack 4"} as abort/3/1/…'],
+    [{ 'kairos.io/abort': '' }, 'abort {"by":"kubectl"} as abort/3/1/…'],
+  ])('%j asks for that', async (annotations, asked) => {
+    expect((await look(upgrade(annotations), OPEN)).done).toEqual([asked]);
+  });
+
+  it('that says not to abort asks for nothing', async () => {
+    expect(await look(upgrade({ 'kairos.io/abort': 'false' }), OPEN)).toMatchObject({ done: [], written: [] });
+  });
+
+  it('comes after a pause, and an abort after everything else, also where nobody answers', async () => {
+    const all = { 'kairos.io/abort': 'enough', 'kairos.io/pause': 'wait', ...SKIP, 'kairos.io/approve': 'rest' };
+    const { done, failure } = await look(upgrade(all), OPEN, 'NotAnswered');
+    expect(done.map((what) => what.split(' ')[0])).toEqual(['pause', 'approve', 'skip', 'abort']);
+    expect(failure).toBe('no worker has answered kairos.io/approve, kairos.io/skip, kairos.io/abort');
+  });
+
+  it('that is too long is refused without asking', async () => {
+    const { done, written } = await look(upgrade({ 'kairos.io/skip': 'w-1,'.repeat(1_500) }), OPEN);
+    expect(done).toEqual([]);
+    expect(written).toMatchObject([
+      { skip: { accepted: false, message: expect.stringContaining('longer than 4000') } },
+    ]);
+  });
+});

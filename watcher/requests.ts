@@ -1,0 +1,98 @@
+import { createHash } from 'node:crypto';
+import { OPERATOR_FIELD_MANAGER } from '../api/names.ts';
+import type { NodeOpUpgrade } from '../api/types.ts';
+import { isReason } from '../kube/errors.ts';
+import { patchNodeOpUpgradeStatus } from '../kube/node-op-upgrades.ts';
+import type { EngineState } from '../policy/engine.ts';
+import {
+  askedOf,
+  endedAnswer,
+  goneRequests,
+  LONGEST_REQUEST,
+  openRequests,
+  type OpenRequest,
+} from '../policy/requests.ts';
+import type { WatcherContext } from './context.ts';
+
+/** What a rollout answered to an update, or why it did not: no worker took it in time, or it has closed. */
+export type UpdateAnswer = { accepted: boolean; message: string } | 'NotAnswered' | 'Closed';
+
+/** Thrown where a request has to be made again: the queue does that, each time a little later. */
+class NotYetAnswered extends Error {
+  constructor(annotation: string) {
+    super(`no worker has answered ${annotation}`);
+    this.name = 'NotYetAnswered';
+  }
+}
+
+/**
+ * Carries what people wrote into annotations to the rollout, and its answers into `status.requests`. Each request is an
+ * update whose id is made of its value, its number and its attempt: a second watcher, or a repetition, acts once. What
+ * is asked of a rollout that has not begun is left for then.
+ * @throws NotYetAnswered when no worker answered
+ */
+export async function carryRequests(
+  context: WatcherContext,
+  resource: NodeOpUpgrade,
+  workflowID: string,
+  engine: EngineState,
+): Promise<void> {
+  for (const kind of goneRequests(resource)) await note(context, resource, kind, { gone: true });
+  const whom = askedOf(resource, engine);
+  if (whom === 'Later') return;
+  const waiting: string[] = [];
+  for (const request of openRequests(resource, engine)) {
+    const answer = whom === 'Nobody' ? 'Closed' : await ask(context, workflowID, request);
+    context.log.info({ workflow: workflowID, request: request.annotation, answer }, 'a person asks');
+    await noteAnswer(context, resource, request, answer);
+    if (answer === 'NotAnswered') waiting.push(request.annotation);
+  }
+  if (waiting.length > 0) throw new NotYetAnswered(waiting.join(', '));
+}
+
+async function ask({ engine }: WatcherContext, workflowID: string, request: OpenRequest): Promise<UpdateAnswer> {
+  const { kind, update, message, value, attempt, number } = request;
+  if (value.length > LONGEST_REQUEST)
+    return { accepted: false, message: `the value is longer than ${LONGEST_REQUEST} characters: ask in several steps` };
+  const hash = createHash('sha256').update(value).digest('hex').slice(0, 16);
+  return engine.update(workflowID, update, { ...message }, `${kind}/${attempt}/${number}/${hash}`);
+}
+
+async function noteAnswer(
+  context: WatcherContext,
+  resource: NodeOpUpgrade,
+  request: OpenRequest,
+  answer: UpdateAnswer,
+): Promise<void> {
+  const before = resource.status?.requests?.[request.kind];
+  // Said once: the same again would wake everybody who watches.
+  if (answer === 'NotAnswered' && before?.number === request.number && before.gone !== true) return;
+  const said =
+    answer === 'NotAnswered'
+      ? { accepted: null, message: null }
+      : answer === 'Closed'
+        ? { accepted: false, message: endedAnswer(resource, request) }
+        : { accepted: answer.accepted, message: answer.message.slice(0, LONGEST_REQUEST) };
+  await note(context, resource, request.kind, {
+    value: request.value.slice(0, LONGEST_REQUEST),
+    attempt: request.attempt,
+    number: request.number,
+    at: new Date().toISOString(),
+    gone: null,
+    ...said,
+  });
+}
+
+async function note(
+  { client }: WatcherContext,
+  { metadata: { namespace = '', name, uid = '' } }: NodeOpUpgrade,
+  kind: OpenRequest['kind'],
+  change: Record<string, unknown>,
+): Promise<void> {
+  const body = { metadata: { uid }, status: { requests: { [kind]: change } } };
+  try {
+    await patchNodeOpUpgradeStatus(client, namespace, name, body, OPERATOR_FIELD_MANAGER);
+  } catch (error) {
+    if (!isReason(error, 'NotFound', 'Conflict')) throw error;
+  }
+}

@@ -1,0 +1,57 @@
+import type { Asked, NodeRef, PlannedWave } from '../api/messages.ts';
+import type { AskMessage } from './messages.ts';
+
+/** Characters of a text from a person that are kept. */
+const LONGEST_TEXT = 900;
+const LISTED = 20;
+
+/** Who asked for what, by which way and why: `kubectl (anna): disk alarm`. */
+export function askedText({ by, who, reason }: Pick<Asked, 'by' | 'who' | 'reason'>): string {
+  return `${by}${who === undefined ? '' : ` (${who})`}: ${reason ?? 'no reason given'}`;
+}
+
+/** What of a message is kept. */
+export function askedIn({ by = 'temporal', who, reason }: AskMessage): Asked {
+  return {
+    by: by === 'kubectl' ? 'kubectl' : 'temporal',
+    ...(typeof who === 'string' && who !== '' ? { who: who.slice(0, 200) } : {}),
+    ...(typeof reason === 'string' && reason !== '' ? { reason: reason.slice(0, LONGEST_TEXT) } : {}),
+    at: new Date().toISOString(),
+  };
+}
+
+/** A list for a message, bounded. */
+export function listed(names: readonly string[]): string {
+  const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : '';
+  return `${names.slice(0, LISTED).join(', ')}${more}`;
+}
+
+/** The names in `a, b`; each once. */
+export const namesIn = (text: string): string[] => [
+  ...new Set(
+    text
+      .split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== ''),
+  ),
+];
+
+/** What the KairosNode of a node says that a person left out. */
+export const skippedText = (asked: Asked): string => `left out of the rollout by ${askedText(asked)}`;
+
+/** Why there is no such node here: those that there are. */
+export const unknownNode = (name: string, nodes: readonly Pick<NodeRef, 'name'>[]): string =>
+  `node ${name} is not part of this rollout: its nodes are ${listed(nodes.map((node) => node.name))}`;
+
+/** Why a wave cannot be approved, or undefined. */
+export function approvalRefusal(name: string, waves: readonly PlannedWave[]): string | undefined {
+  const waiting = waves.filter(({ approval }) => approval === true).map((wave) => wave.name);
+  const those =
+    waiting.length === 0 ? 'no wave of this rollout needs approval' : `approval is needed by ${listed(waiting)}`;
+  if (name === '') return `name the wave, as in {"wave": "${waiting[0] ?? 'workers'}"}: ${those}`;
+  if (waiting.includes(name)) return undefined;
+  const known = waves.some((wave) => wave.name === name);
+  return known
+    ? `wave ${name} needs no approval, it starts in its turn: ${those}`
+    : `there is no wave ${name}: ${those}`;
+}
