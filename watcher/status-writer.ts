@@ -13,6 +13,8 @@ import type { WatcherContext } from './context.ts';
 
 /** How long the list of the nodes in flight may lag behind: what a node does is written to its KairosNode at once. */
 const IN_FLIGHT_EVERY_MS = 5_000;
+/** What changes with every step of a node. */
+const FOLLOWS_STEPS: ReadonlySet<string> = new Set(['inFlight', 'nodeStatuses', 'eta']);
 
 /**
  * Writes the counts, the nodes in flight and the phase of one NodeOpUpgrade, when they changed. The caller sees to it
@@ -36,7 +38,7 @@ export async function writeStatus(context: WatcherContext, key: string): Promise
   const changed = changesOf(upgrade, summary);
   if (changed.length === 0) return;
   const writtenAtMs = Date.parse(upgrade.status?.lastUpdated ?? '');
-  if (changed.every((key) => key === 'inFlight') && around.atMs - writtenAtMs < IN_FLIGHT_EVERY_MS) return;
+  if (changed.every((key) => FOLLOWS_STEPS.has(key)) && around.atMs - writtenAtMs < IN_FLIGHT_EVERY_MS) return;
   try {
     const status = { ...replacing(upgrade.status, summary), lastUpdated: new Date().toISOString() };
     await patchNodeOpUpgradeStatus(

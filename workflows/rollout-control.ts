@@ -39,8 +39,9 @@ export class RolloutControl {
 
   constructor(record: RolloutRecord, { control }: Pick<RolloutInput, 'control'> = {}) {
     this.record = record;
-    if (control?.paused !== undefined) record.state.paused = control.paused;
-    this.requests = new RolloutRequests(record, { ...NOTHING_ASKED, ...control });
+    const { paused, ...asked } = { ...NOTHING_ASKED, ...control };
+    if (paused !== undefined) record.state.paused = paused;
+    this.requests = new RolloutRequests(record, asked);
     const pause = (message: PauseMessage = {}) => this.steer('pause', message);
     const resume = (message: ResumeMessage = {}) => this.steer('resume', message);
     const pausing = 'Start no further node. {"reason": "…"}';

@@ -19,7 +19,7 @@ spec:
   image: ${NEW}
   nodeSelector:
     matchExpressions: [{ key: kubernetes.io/hostname, operator: In, values: [worker-1, worker-2] }]
-  strategy: { soak: 1s, reboot: { timeout: 1m }, gateTimeout: 1m, prePull: { ahead: 1 } }
+  strategy: { waves: [{ name: workers }], soak: 1s, reboot: { timeout: 1m }, gateTimeout: 1m, prePull: { ahead: 1 } }
 `;
 
 let stage: Stage;

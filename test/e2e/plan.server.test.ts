@@ -139,7 +139,7 @@ describe('a plan', () => {
       'json',
     );
     const { queryResult } = JSON.parse(answer) as { queryResult: [PlanReport] };
-    expect(queryResult[0].nodes.map(({ name }) => name)).toEqual(['cp-1', 'worker-1', 'worker-2', 'worker-3']);
+    expect(queryResult[0].nodes.map(({ name }) => name)).toEqual(['cp-1', 'worker-3', 'worker-1', 'worker-2']);
     expect(await stage.kubectl('get', ...OBJECT)).toMatch(new RegExp(`^${NAME} +Planned +0/4 +0`, 'm'));
   });
 
@@ -190,7 +190,7 @@ describe('a plan that is carried out', () => {
 
   it('says of each node how it ended, as the Go operator would', () => {
     const entries = stage.status(NAME)?.nodeStatuses ?? {};
-    expect(Object.keys(entries).sort()).toEqual(['cp-1', 'worker-1', 'worker-2', 'worker-3']);
+    expect(Object.keys(entries).sort()).toEqual(['cp-1', 'worker-3', 'worker-1', 'worker-2']);
     expect(entries['cp-1']).toMatchObject({ phase: 'Completed', rebootStatus: 'completed' });
     expect(stage.status(NAME)?.nodeStatusesLeftOut).toBe(0);
   });

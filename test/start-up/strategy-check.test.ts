@@ -70,7 +70,7 @@ describe('a strategy', () => {
     [
       'two waves that take the rest',
       { waves: [{ name: 'a' }, { name: 'b' }] },
-      'waves: only one wave can take all nodes that are left',
+      'waves: a wave without nodes and nodeSelector takes all nodes that are left, so only the last one can be such',
     ],
     ['two of one name', { waves: [{ name: 'a', nodes: 1 }, { name: 'a' }] }, 'waves: two entries have the name a'],
     [

@@ -340,7 +340,7 @@ describe('a wave that is too large for one workflow', () => {
     await expectCanceled(handle);
     const { verdicts = {} } = finalReport(script) ?? {};
     expect(verdicts['Succeeded']).toBeGreaterThanOrEqual(2);
-    for (const part of ['workers', 'workers.2'])
+    for (const part of ['workers', 'workers.part-2'])
       expect((await rig.waveOf(started, part).describe()).status.name).toBe('COMPLETED');
   }, 60_000);
 });

@@ -66,7 +66,11 @@ describe('a wave that is too large for one workflow', () => {
     });
     expect(seen.most).toBe(4);
     expect(seen.order).toEqual(members.map(({ name }) => name));
-    expect(parts().map(({ id }) => id)).toEqual([waveID('workers'), waveID('workers.2'), waveID('workers.3')]);
+    expect(parts().map(({ id }) => id)).toEqual([
+      waveID('workers'),
+      waveID('workers.part-2'),
+      waveID('workers.part-3'),
+    ]);
   });
 
   it('is paused and resumed as one', async () => {
@@ -142,7 +146,7 @@ describe('a wave that is too large for one workflow', () => {
       settleWave: ({ nodes: left }) => ({ verdicts: { Succeeded: 2 }, failed: [], untouched: left.length - 2 }),
     });
     await world.until('the second part works', () => world.script.nodes('markNode').includes('w-5'));
-    world.terminate(world.workflow(waveID('workers.2')));
+    world.terminate(world.workflow(waveID('workers.part-2')));
     expect(await wave.result()).toMatchObject({
       verdicts: { Succeeded: 5 },
       untouched: 4,

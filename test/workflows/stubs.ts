@@ -37,10 +37,10 @@ export class Script {
     return this.calls.filter((call) => call.activity === activity).map((call) => call.node);
   }
 
-  /** The activities that were called for a node, in order, without the pre-pull. */
+  /** The activities that were called for a node, in order, without the pre-pull and what decides about its turn. */
   steps(node: string): Name[] {
     return this.calls
-      .filter((call) => call.node === node && call.activity !== 'prePullImage')
+      .filter((call) => call.node === node && call.activity !== 'prePullImage' && call.activity !== 'readHosting')
       .map((call) => call.activity);
   }
 

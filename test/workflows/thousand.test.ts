@@ -65,7 +65,7 @@ describe('a wave that goes on in parts', () => {
     });
     expect(await wave.result()).toMatchObject({ verdicts: { Succeeded: 250 }, failed: [], untouched: 0 });
     const parts = world.engine.runs.filter(({ identity }) => identity.type === 'wave');
-    expect(parts.map(({ id }) => id.split('/').at(-1))).toEqual(['workers', 'workers.2', 'workers.3']);
+    expect(parts.map(({ id }) => id.split('/').at(-1))).toEqual(['workers', 'workers.part-2', 'workers.part-3']);
     const events = parts.map(({ history }, part) => history.length / (part < 2 ? 100 : 50));
     process.stdout.write(`events for a node in parts: ${events.join(', ')}\n`);
     for (const ofNode of events) expect(ofNode * SEGMENT_NODES).toBeLessThan(40_000);
