@@ -190,7 +190,7 @@ describe('a plan that is carried out', () => {
 
   it('says of each node how it ended, as the Go operator would', () => {
     const entries = stage.status(NAME)?.nodeStatuses ?? {};
-    expect(Object.keys(entries).sort()).toEqual(['cp-1', 'worker-3', 'worker-1', 'worker-2']);
+    expect(Object.keys(entries).sort()).toEqual(['cp-1', 'worker-1', 'worker-2', 'worker-3']);
     expect(entries['cp-1']).toMatchObject({ phase: 'Completed', rebootStatus: 'completed' });
     expect(stage.status(NAME)?.nodeStatusesLeftOut).toBe(0);
   });

@@ -17,14 +17,7 @@ describe('how to drive the workflows', () => {
     const rollout = world.rollout({ spec: { stopOnFailure: false } });
     expect(await rollout.result()).toMatchObject({ phase: 'Failed', verdicts: { Succeeded: 3, Failed: 1 } });
     expect(world.script.ends()).toContain('w-2 Failed');
-    expect(world.script.steps('w-2')).toEqual([
-      'readHosting',
-      'checkGates',
-      'markNode',
-      'cordonNode',
-      'drainNode',
-      'endNode',
-    ]);
+    expect(world.script.steps('w-2')).toEqual(['checkGates', 'markNode', 'cordonNode', 'drainNode', 'endNode']);
   });
 
   it('lets steps take time, and lets time pass', async () => {
