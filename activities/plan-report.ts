@@ -16,8 +16,10 @@ import {
   targetRisks,
   targetText,
 } from '../policy/plan-target.ts';
+import { quorumWarning } from '../policy/quorum.ts';
 import { versionOf } from '../policy/release.ts';
 import type { ClusterView } from './cluster-view.ts';
+import { closedByQuorum, readDatastore } from './control-plane.ts';
 import { canMoveElsewhere } from './drain-refusal.ts';
 import { closedGate } from './gates.ts';
 import { pullForPlan } from './plan-pull.ts';
@@ -135,16 +137,21 @@ const measured = (view: ClusterView): Measured[] =>
     return ms === undefined ? [] : [{ ms, controlPlane: view.nodes.get(name)?.controlPlane === true }];
   });
 
-/** What a cluster with so few control-plane nodes is without while one of them reboots. */
+/** What the control plane is without while a node of it reboots, and whether its quorum would let one go now. */
 function controlPlane(view: ClusterView, planned: ReadonlySet<string>): PlanRisk[] {
   const members = [...view.nodes.values()].filter((node) => node.controlPlane);
   const touched = members.filter(({ name }) => planned.has(name));
-  if (touched.length === 0 || members.length > 2) return [];
-  const text =
-    members.length === 1
+  const lost = touched.flatMap(({ name }) => closedByQuorum(view, name, [])?.reason ?? []);
+  const warning =
+    touched.length === 1 && members.length === 1
       ? `${touched[0]?.name} is the only control-plane node: there is no API server while it reboots`
-      : `of two control-plane nodes none can be missed where they are members of etcd: there is no API server while one of them reboots`;
-  return [risk('Interrupts', 'ControlPlane', touched.length, text)];
+      : quorumWarning(readDatastore(view));
+  return [
+    ...(lost[0] === undefined ? [] : [risk('Waits', 'ControlPlane', lost.length, `as it is now, ${lost[0]}`)]),
+    ...(touched.length === 0 || warning === undefined
+      ? []
+      : [risk('Interrupts', 'ControlPlane', touched.length, warning)]),
+  ];
 }
 
 const nowhereToGo = (nodes: number): PlanRisk[] =>

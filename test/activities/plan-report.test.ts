@@ -56,7 +56,8 @@ class World {
     const client = { request: (request: Request) => this.#answer(request) };
     const { kairosNodes } = this;
     const empty = new Map<string, never>();
-    const view = { client, nodes: this.nodes, kairosNodes, pods: empty, outages: empty } as unknown as ClusterView;
+    const parts = { client, nodes: this.nodes, kairosNodes, pods: empty, outages: empty, etcdPods: empty };
+    const view = parts as unknown as ClusterView;
     const of = (controlPlane: boolean) =>
       nodes.filter((node) => node.controlPlane === controlPlane).map(({ name, uid }) => ({ name, uid }));
     const plan: Plan = { controlPlane: of(true), workers: of(false), leftAlone: [], maxUnavailable: 1 };
@@ -104,6 +105,28 @@ beforeEach(() => {
 });
 const reasons = async (spec?: Partial<NodeOpUpgradeSpec>, nodes?: NodeView[]) =>
   (await world.report(spec, nodes)).risks.map(({ reason }) => reason).filter((reason) => reason !== 'ControlPlane');
+
+describe('what a plan says of the control plane', () => {
+  const said = async () =>
+    (await world.report()).risks.filter(({ reason }) => reason === 'ControlPlane').map(({ message }) => message);
+  const etcd = { labels: { 'node-role.kubernetes.io/etcd': 'true' } };
+
+  it('is that its only node takes the API server along', async () => {
+    expect(await said()).toEqual(['cp-1 is the only control-plane node: there is no API server while it reboots']);
+  });
+
+  it('is which members of etcd are missed where it has two', async () => {
+    world.node('cp-1', etcd).node('cp-2', etcd);
+    expect(await said()).toEqual([expect.stringMatching(/^etcd has two members, cp-1 and cp-2: /)]);
+  });
+
+  it('is nothing where the majority holds, and what keeps the rollout waiting where it does not', async () => {
+    world.node('cp-1', etcd).node('cp-2', etcd).node('cp-3', etcd);
+    expect(await said()).toEqual([]);
+    world.node('cp-3', { ...etcd, ready: false });
+    expect(await said()).toEqual([expect.stringMatching(/^as it is now, .*etcd would lose its majority.*cp-3/)]);
+  });
+});
 
 describe('the evictions that a plan tries', () => {
   it('are one of each controller, and none of them is carried out', async () => {
