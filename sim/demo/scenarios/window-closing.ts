@@ -4,12 +4,12 @@ import type { Scenario } from './scenario.ts';
 import { WORKERS, workers } from './workers.ts';
 
 const NAME = 'hadron-v4.0.3';
-const OPEN_SECONDS = 30;
+const OPEN_SECONDS = 45;
 const MINUTE_MS = 60_000;
 /** A node that was let in when the window was open is cordoned shortly afterwards. */
 const LET_IN_MS = 3_000;
 
-/** A window that is open for half of every minute: it closes with nodes left, and they wait for the next one. */
+/** A window that is open for three quarters of every minute: it closes with nodes left, and they wait for the next one. */
 export const windowClosing: Scenario = {
   name: 'window-closing',
   summary: 'a maintenance window closes half-way: nodes in hand are finished, the others wait for the next one',
