@@ -1,4 +1,4 @@
-import type { DrainSpec } from '../api/messages.ts';
+import type { DrainSpec } from '../api/rollout-spec.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { type Eviction, type PodView, evictPod } from '../kube/pods.ts';
 import { type BudgetView, readBudget } from '../kube/budgets.ts';

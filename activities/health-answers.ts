@@ -1,4 +1,4 @@
-import type { HealthGateSpec } from '../api/messages.ts';
+import type { HealthGateSpec } from '../api/rollout-spec.ts';
 import { isReason } from '../kube/errors.ts';
 import { findResource, readObjects, type ObjectsWanted } from '../kube/objects.ts';
 import { queryOf, unwellFields, unwellSamples, unwellWorkloads, type Workload } from '../policy/health.ts';

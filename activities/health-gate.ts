@@ -1,4 +1,5 @@
-import type { HealthGateSpec, RolloutContext } from '../api/messages.ts';
+import type { RolloutContext } from '../api/messages.ts';
+import type { HealthGateSpec } from '../api/rollout-spec.ts';
 import type { ClosedGate } from '../policy/gates.ts';
 import { unwellNodes } from '../policy/health.ts';
 import { rolloutWait } from '../policy/rollout-wait.ts';

@@ -1,4 +1,5 @@
-import type { JoinedNodes, NodeRef, RolloutContext } from '../api/messages.ts';
+import type { NodeRef, RolloutContext } from '../api/messages.ts';
+import type { JoinedNodes } from '../api/plan-messages.ts';
 import { isLeftToUpgrade } from '../policy/joined.ts';
 import { orderNodes } from '../policy/order.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';

@@ -1,5 +1,6 @@
 import { ApplicationFailure } from '@temporalio/common';
-import type { PlanRisk, RolloutContext } from '../api/messages.ts';
+import type { RolloutContext } from '../api/messages.ts';
+import type { PlanRisk } from '../api/plan-messages.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { risk } from '../policy/plan-risks.ts';
 import type { KnownTarget } from '../policy/plan-target.ts';

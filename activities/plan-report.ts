@@ -1,5 +1,6 @@
 import { ROLLOUT_FIELD_MANAGER } from '../api/names.ts';
-import type { Plan, PlanReport, PlanRisk, RolloutContext } from '../api/messages.ts';
+import type { RolloutContext } from '../api/messages.ts';
+import type { Plan, PlanReport, PlanRisk } from '../api/plan-messages.ts';
 import { isReason } from '../kube/errors.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { patchNodeOpUpgradeStatus } from '../kube/node-op-upgrades.ts';

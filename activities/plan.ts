@@ -1,5 +1,6 @@
 import { ApplicationFailure } from '@temporalio/common';
-import type { Plan, RolloutContext } from '../api/messages.ts';
+import type { RolloutContext } from '../api/messages.ts';
+import type { Plan } from '../api/plan-messages.ts';
 import { mayI, whoAmI } from '../kube/access-review.ts';
 import type { NodeView } from '../kube/nodes.ts';
 import { resolveBudget } from '../policy/budget.ts';

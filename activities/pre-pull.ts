@@ -1,5 +1,6 @@
 import { ApplicationFailure } from '@temporalio/common';
-import type { NodeRef, PulledInVain, RolloutContext, RolloutSpec, Target } from '../api/messages.ts';
+import type { NodeRef, PulledInVain, RolloutContext, Target } from '../api/messages.ts';
+import type { RolloutSpec } from '../api/rollout-spec.ts';
 import { isReason } from '../kube/errors.ts';
 import { patchKairosNodeStatus } from '../kube/kairos-nodes.ts';
 import { createPod, deletePod, type ContainerView, type PodView } from '../kube/pods.ts';

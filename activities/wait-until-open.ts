@@ -1,5 +1,6 @@
 import { Context } from '@temporalio/activity';
-import type { RolloutContext, WindowSpec } from '../api/messages.ts';
+import type { RolloutContext } from '../api/messages.ts';
+import type { WindowSpec } from '../api/rollout-spec.ts';
 import type { ClosedGate } from '../policy/gates.ts';
 import { isOpen, openMs } from '../policy/windows.ts';
 import { type ClusterView, untilSeen } from './cluster-view.ts';

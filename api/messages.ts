@@ -2,20 +2,10 @@
  * What workflows, activities and the watcher say to each other. Plain JSON only: these objects are stored in
  * histories, so a field may be added (optional) but never renamed or removed once a history has been released.
  */
-import type {
-  AttemptEvidence,
-  DrainRecord,
-  DrainRung,
-  HealthGate,
-  LabelSelector,
-  Misfit,
-  RiskEffect,
-  RiskReason,
-  RolloutPhase,
-  StepTimes,
-  Verdict,
-  WriteRecord,
-} from './types.ts';
+import type { RolloutSpec } from './rollout-spec.ts';
+import type { Asked, ControlState } from './control-messages.ts';
+import type { Plan } from './plan-messages.ts';
+import type { AttemptEvidence, DrainRecord, RolloutPhase, StepTimes, Verdict, WriteRecord } from './types.ts';
 
 /** A cluster, by the UID of its kube-system namespace; `id` is for ids and display. */
 export interface ClusterRef {
@@ -63,100 +53,6 @@ export interface RolloutRequest {
   try?: number | undefined;
 }
 
-/** A wave as it was asked for, with durations in milliseconds. Without `nodes` and `nodeSelector` it takes all that are left. */
-export interface WaveSpec {
-  name: string;
-  nodes?: number | string;
-  nodeSelector?: LabelSelector;
-  maxUnavailable?: number | string;
-  soakMs?: number;
-  approval?: true;
-  maxFailed?: number | string;
-}
-
-/** A maintenance window: when it opens, by the clock of a time zone, and for how long. */
-export interface WindowSpec {
-  cron: string;
-  durationMs: number;
-  timeZone: string;
-}
-
-/** A health gate with its times in milliseconds; it asks one of the four things. */
-export interface HealthGateSpec extends Pick<HealthGate, 'name' | 'nodes' | 'workloads' | 'field' | 'prometheus'> {
-  /** Absent: the deadline of the gates. */
-  timeoutMs?: number;
-  intervalMs: number;
-}
-
-/** How pods are moved off a node, with all defaults resolved. */
-export interface DrainSpec {
-  /** Whether pods without a controller are evicted. */
-  force: boolean;
-  /** Absent: that of each pod. */
-  gracePeriodSeconds?: number;
-  /** Absent: every pod. */
-  podSelector?: LabelSelector;
-  /** Absent: every pod is waited for. */
-  skipWaitForDeleteMs?: number;
-  /** 0: volumes are not waited for. */
-  volumeDetachMs: number;
-  /** Pods that end by themselves; without a selector those of Jobs. The time counts from the beginning of the drain. */
-  completion?: { podSelector?: LabelSelector; timeoutMs: number };
-  onTimeout: DrainRung;
-  /** Which budgets a deletion may go past; none listed: all. */
-  overridableBudgets: { namespace: string; name: string }[];
-  /** Absent: never. */
-  forceDeleteAfterMs?: number;
-}
-
-/** A NodeOpUpgrade with all defaults resolved. */
-export interface RolloutSpec {
-  image: string;
-  nodeSelector?: LabelSelector;
-  /** Names of the nodes, where the request names them itself (hand-edited KairosNodes). */
-  nodeNames?: string[];
-  imagePullSecrets: string[];
-  maxUnavailable: number | string;
-  stopOnFailure: boolean;
-  /** The waves of the workers as they were asked for; absent: the default ones, or a history of before they were there. */
-  waves?: WaveSpec[];
-  /** How long the canary that comes first by default soaks. Absent in histories of before it was there. */
-  canarySoakMs?: number;
-  /** How many nodes of the plan may fail. Absent: none, or with `stopOnFailure: false` any. */
-  maxFailed?: number | string;
-  /** When nodes may be started; absent: at any time. */
-  windows?: WindowSpec[];
-  /** What must be well before each node and after each wave; absent: nothing. */
-  healthGates?: HealthGateSpec[];
-  upgradeActive: boolean;
-  upgradeRecovery: boolean;
-  force: boolean;
-  debug: boolean;
-  uncordonOnFailure?: boolean;
-  /** What of node and image may differ although it is a misfit. Absent: nothing. */
-  allowMisfit?: Misfit[];
-  excludePaths: string[];
-  soakMs: number;
-  /** What must hold of the node's pods while it soaks; absent in histories of earlier versions: the defaults. */
-  soakChecks?: { daemonSets: boolean; maxRestarts: number; timeoutMs: number; ignorePods?: LabelSelector };
-  prePullTimeoutMs: number;
-  prePullAhead: number;
-  drainTimeoutMs: number;
-  deleteEmptyDirData: boolean;
-  /** Absent in histories of before it was there: read with `drainOf`. */
-  drain?: DrainSpec;
-  rebootTimeoutMs: number;
-  gateTimeoutMs: number;
-  /** One worker before the control plane; absent: none. */
-  canaryWorkerFirst?: true;
-  /** Nodes that join later are upgraded, too; absent: they are left alone. */
-  newNodes?: 'Upgrade';
-  /** It ends when it has planned; no node is touched. */
-  dryRun?: true;
-  /** Why it cannot be carried out: what it names does not go with the defaults of the installation. The plan refuses. */
-  refused?: string;
-}
-
 export interface RolloutInput {
   cluster: ClusterRef;
   request: RolloutRequest;
@@ -187,48 +83,6 @@ export interface CarriedRollout {
   wave?: string;
 }
 
-/** That a person asked for something: by which way, who they said they are, why, and when (RFC 3339). */
-export interface Asked {
-  by: 'kubectl' | 'temporal';
-  who?: string;
-  reason?: string;
-  at: string;
-}
-
-/** What a person was answered. */
-export interface ControlAnswer {
-  accepted: boolean;
-  message: string;
-}
-
-/** A node that failed, or was skipped, and is to be tried again: with the group and the budget of its wave. */
-export interface RetriedNode extends Place {
-  node: NodeRef;
-}
-
-/** All that people have asked of a rollout and that is not in its resource alone: it travels with a continue-as-new. */
-export interface ControlState {
-  paused?: { by: 'kubectl' | 'temporal'; reason: string; since: string };
-  approvals: (Asked & { wave: string })[];
-  /** Nodes that are to be left out and have not ended yet, by name. */
-  skips: Record<string, Asked>;
-  /** Nodes that were left out by a person. */
-  skipped: (Asked & { name: string })[];
-  /** Nodes that are tried again when the wave that runs has ended. */
-  retries: RetriedNode[];
-  /** How many waves of retries there have been. */
-  tries: number;
-  /** Nodes of waves that are over which failed, or were left out, by name: they can be tried again. */
-  ended: Record<string, RetriedNode>;
-  /** Waves that have begun, by name, with whether they are over. */
-  waves: Record<string, 'Running' | 'Over'>;
-  /** What was answered, by the id of the update: a request that is repeated acts once. */
-  answered: Record<string, ControlAnswer>;
-  /** The last requests, for people. */
-  requests: (Asked & ControlAnswer & { what: string })[];
-  aborted?: Asked;
-}
-
 export interface RolloutResult {
   phase: RolloutPhase;
   message: string;
@@ -241,97 +95,6 @@ export interface RolloutContext {
   rolloutID: string;
   request: RolloutRequest;
   spec: RolloutSpec;
-}
-
-export interface Plan {
-  controlPlane: NodeRef[];
-  workers: NodeRef[];
-  /** Nodes that were selected but are left alone, and why. */
-  leftAlone: { name: string; reason: string }[];
-  /** maxUnavailable of the workers, as a number of nodes. */
-  maxUnavailable: number;
-  /** In their order; together all nodes of the plan. Absent in histories of earlier versions: the two groups. */
-  waves?: PlannedWave[];
-  /** How many of its nodes may fail before no further one is started, all waves together. Absent: each wave says it. */
-  maxFailed?: number;
-  /** What a person should know of the control plane, such as a quorum that cannot be kept. */
-  warning?: string;
-  /** What was seen of all of it before anything was touched. Absent in histories of earlier versions. */
-  report?: PlanReport;
-}
-
-/** Nodes that are left to upgrade at the end of a rollout, in the order of their turn; some of them may have joined since. */
-export interface JoinedNodes {
-  controlPlane: NodeRef[];
-  workers: NodeRef[];
-}
-
-/** A risk of a plan; `effect` and `reason` as in `status.plan`, which docs/plan.md describes. */
-export interface PlanRisk {
-  effect: RiskEffect;
-  reason: RiskReason;
-  /** Of nodes or pods. */
-  count: number;
-  message: string;
-}
-
-/** A node of a plan, in the order of its turn. */
-export interface PlanRow {
-  name: string;
-  wave: string;
-  from?: string;
-  /** Why its turn would not end with the target, or what it waits for; absent: nothing is in its way. */
-  note?: string;
-}
-
-/** What a plan does and may meet. Bounded: it is kept in the history of the rollout. */
-export interface PlanReport {
-  /** RFC 3339. */
-  plannedAt: string;
-  image: string;
-  version?: string;
-  /** How the version is known, or when it will be read. */
-  versionFrom: string;
-  refused?: string;
-  total: number;
-  waves: {
-    name: string;
-    group: Place['group'];
-    nodes: number;
-    maxUnavailable: number;
-    soakMs?: number;
-    approval?: true;
-  }[];
-  /** The first 200. */
-  nodes: PlanRow[];
-  /** The first 20, and how many there are. */
-  leftAlone: { name: string; reason: string }[];
-  leftAloneCount: number;
-  /** The 30 worst, and how many there are. */
-  risks: PlanRisk[];
-  riskCount: number;
-  duration?: { typicalMs: number; longMs: number; upgrades: number };
-}
-
-/** A group of nodes that are upgraded under one budget. */
-export interface PlannedWave {
-  /** Unique in the plan; part of the wave's workflow id. */
-  name: string;
-  group: Place['group'];
-  /** In the order in which they are started. */
-  nodes: NodeRef[];
-  /** How many of them may be out at once. */
-  budget: number;
-  /** How long all of its nodes must stay Ready without a break after it, before anything else is started. Absent: not at all. */
-  soakMs?: number;
-  /** It starts only when a person approves it. */
-  approval?: true;
-  /** How many of its nodes may fail before no further one is started. Absent: as the rollout says. */
-  maxFailed?: number;
-  /** After so many nodes it goes on in a workflow of its own. Absent: it is one. */
-  segment?: number;
-  /** Its nodes are tried again, for the so-manieth time in this attempt. */
-  try?: number;
 }
 
 /** How many nodes of a group may be out at once. */

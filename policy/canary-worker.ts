@@ -1,4 +1,4 @@
-import type { PlannedWave } from '../api/messages.ts';
+import type { PlannedWave } from '../api/plan-messages.ts';
 
 /**
  * The waves of a plan with one worker before the control plane, in a wave of its own: the first that would have its turn,

@@ -1,4 +1,4 @@
-import type { DrainSpec } from '../api/messages.ts';
+import type { DrainSpec } from '../api/rollout-spec.ts';
 
 /** A pod that is still on its node at the drain's deadline. */
 export interface LeftPod {

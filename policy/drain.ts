@@ -1,5 +1,5 @@
 import { PART_OF_LABELS, STEP_LABEL } from '../api/names.ts';
-import type { DrainSpec, RolloutSpec } from '../api/messages.ts';
+import type { DrainSpec, RolloutSpec } from '../api/rollout-spec.ts';
 import { matches } from './selector.ts';
 
 /** What a drain needs to know of a pod. */

@@ -1,4 +1,4 @@
-import type { RolloutSpec } from '../api/messages.ts';
+import type { RolloutSpec } from '../api/rollout-spec.ts';
 import type { Verdict } from '../api/types.ts';
 import { isFailure } from './placement.ts';
 

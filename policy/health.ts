@@ -1,4 +1,4 @@
-import type { HealthGateSpec } from '../api/messages.ts';
+import type { HealthGateSpec } from '../api/rollout-spec.ts';
 import { heldFor } from './recovery.ts';
 import { asText, valuesAt } from './json-path.ts';
 import { matches } from './selector.ts';

@@ -1,4 +1,5 @@
-import type { Plan, PlanReport, PlanRisk, PlanRow, PlannedWave, RolloutRequest } from '../api/messages.ts';
+import type { RolloutRequest } from '../api/messages.ts';
+import type { Plan, PlanReport, PlanRisk, PlanRow, PlannedWave } from '../api/plan-messages.ts';
 import type { PlanStatus } from '../api/types.ts';
 import { formatDuration } from './duration.ts';
 import { estimate, type Measured, type TimedWave } from './estimate.ts';

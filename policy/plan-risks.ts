@@ -1,4 +1,4 @@
-import type { PlanRisk } from '../api/messages.ts';
+import type { PlanRisk } from '../api/plan-messages.ts';
 import type { RiskEffect } from '../api/types.ts';
 import { type DrainOptions, type DrainPod, decideDrain, drainRefusal, listed } from './drain.ts';
 import { formatDuration } from './duration.ts';

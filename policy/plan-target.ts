@@ -1,4 +1,4 @@
-import type { PlanRisk } from '../api/messages.ts';
+import type { PlanRisk } from '../api/plan-messages.ts';
 import type { KairosNodeStatus, Misfit } from '../api/types.ts';
 import { misfit } from './fit.ts';
 import { runsTarget } from './on-target.ts';

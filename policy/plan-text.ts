@@ -1,4 +1,4 @@
-import type { PlanReport, PlanRisk } from '../api/messages.ts';
+import type { PlanReport, PlanRisk } from '../api/plan-messages.ts';
 import { formatDuration } from './duration.ts';
 
 /** Nodes and risks that a text names; the report has more. */

@@ -1,4 +1,5 @@
-import type { DrainSpec, HealthGateSpec, RolloutSpec, Timing, WaveSpec, WindowSpec } from '../api/messages.ts';
+import type { Timing } from '../api/messages.ts';
+import type { DrainSpec, HealthGateSpec, RolloutSpec, WaveSpec, WindowSpec } from '../api/rollout-spec.ts';
 import type { HealthGate, NodeOpUpgradeSpec, Strategy } from '../api/types.ts';
 import { parseDurationMs } from './duration.ts';
 import type { SoakChecks } from './soak.ts';

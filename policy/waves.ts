@@ -1,4 +1,6 @@
-import type { NodeRef, PlannedWave, RolloutSpec, WaveSpec } from '../api/messages.ts';
+import type { NodeRef } from '../api/messages.ts';
+import type { PlannedWave } from '../api/plan-messages.ts';
+import type { RolloutSpec, WaveSpec } from '../api/rollout-spec.ts';
 import { parseDurationMs } from './duration.ts';
 import { resolveBudget } from './budget.ts';
 import { resolveFailures, waveFailures } from './failure-budget.ts';

@@ -1,4 +1,4 @@
-import type { WindowSpec } from '../api/messages.ts';
+import type { WindowSpec } from '../api/rollout-spec.ts';
 import type { KairosNodeStatus } from '../api/types.ts';
 import { formatDuration } from './duration.ts';
 import type { ClosedGate } from './gates.ts';

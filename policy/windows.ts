@@ -1,5 +1,5 @@
 import { Cron } from 'croner';
-import type { WindowSpec } from '../api/messages.ts';
+import type { WindowSpec } from '../api/rollout-spec.ts';
 
 /** A time without a break in which at least one window is open. */
 export interface Span {

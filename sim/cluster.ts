@@ -29,6 +29,8 @@ export interface ClusterOptions {
   readonly images: readonly SimulatedImage[];
   readonly timings?: Partial<Timings>;
   readonly agents: AgentMode;
+  /** Nodes are put into so many zones in turn. Default 3. */
+  readonly zones?: number;
   readonly auditLog?: boolean;
   /**
    * Whether nodes stay Ready while the API server is away for some seconds, as real ones do, whose leases are ten
@@ -154,7 +156,13 @@ export async function startCluster(options: ClusterOptions): Promise<SimulatedCl
     await runKubelets.synced();
 
     const joinNode = async (name: string, isControlPlane: boolean, image = options.image): Promise<void> => {
-      const identity = { name, controlPlane: isControlPlane, index: made++ };
+      const index = made++;
+      const identity = {
+        name,
+        controlPlane: isControlPlane,
+        index,
+        zone: `zone-${1 + (index % (options.zones ?? 3))}`,
+      };
       const machineFolder = join(folder, 'machines', name);
       const imageFolder = images.find(image)?.folder;
       if (imageFolder === undefined) throw new Error(`image ${image} of ${name} is not in images`);

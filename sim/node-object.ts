@@ -7,11 +7,11 @@ const SIMULATED_NODE_LABEL = 'sim.kairos.io/node';
 export interface NodeIdentity {
   readonly name: string;
   readonly controlPlane: boolean;
-  /** Counted from 0 over all nodes: decides address and zone. */
+  /** Counted from 0 over all nodes: decides the address. */
   readonly index: number;
+  readonly zone: string;
 }
 
-const ZONES = ['zone-a', 'zone-b', 'zone-c'] as const;
 const CAPACITY = { cpu: '8', memory: '16Gi', pods: '250', 'ephemeral-storage': '100Gi' };
 
 /** The Node as its kubelet registers it: not Ready yet. */
@@ -26,7 +26,7 @@ export function nodeObject(node: NodeIdentity): object {
         'kubernetes.io/arch': 'amd64',
         'kubernetes.io/os': 'linux',
         'topology.kubernetes.io/region': 'sim',
-        'topology.kubernetes.io/zone': ZONES[node.index % ZONES.length],
+        'topology.kubernetes.io/zone': node.zone,
         [SIMULATED_NODE_LABEL]: 'true',
         // As k3s labels its servers.
         ...(node.controlPlane && {

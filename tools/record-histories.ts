@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { format } from 'prettier';
-import { nodeWorkflowID, type NodeInHand, type NodeUpgradeInput, type Plan } from '../api/messages.ts';
+import { nodeWorkflowID, type NodeInHand, type NodeUpgradeInput } from '../api/messages.ts';
+import type { Plan } from '../api/plan-messages.ts';
 import { nodes, startRig, until, type Rig } from '../test/workflows/rig.ts';
 import { Gate } from '../test/workflows/stubs.ts';
 

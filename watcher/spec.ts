@@ -1,4 +1,4 @@
-import type { RolloutSpec } from '../api/messages.ts';
+import type { RolloutSpec } from '../api/rollout-spec.ts';
 import type { NodeOpUpgradeSpec } from '../api/types.ts';
 import { strategyMistakes } from '../process/strategy-check.ts';
 import { mergeStrategy } from '../policy/strategy-defaults.ts';

@@ -1,4 +1,4 @@
-import type { JoinedNodes, Plan, PlannedWave } from '../api/messages.ts';
+import type { JoinedNodes, Plan, PlannedWave } from '../api/plan-messages.ts';
 
 /**
  * Rounds of one rollout: where nodes go on joining, it ends none the less, and the next attempt opens for those that

@@ -1,5 +1,5 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
-import type { Asked, ControlAnswer, ControlState } from '../api/messages.ts';
+import type { Asked, ControlAnswer, ControlState } from '../api/control-messages.ts';
 
 /**
  * Messages take one JSON object, so that the `temporal` CLI and the UI are enough to send them. `by` is set by the

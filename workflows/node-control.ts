@@ -1,5 +1,6 @@
 import { CancellationScope, getExternalWorkflowHandle, setHandler } from '@temporalio/workflow';
-import type { Asked, NodeUpgradeInput } from '../api/messages.ts';
+import type { NodeUpgradeInput } from '../api/messages.ts';
+import type { Asked } from '../api/control-messages.ts';
 import { answerSignal, withdrawSignal } from './messages.ts';
 
 /**

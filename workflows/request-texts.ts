@@ -1,4 +1,6 @@
-import type { Asked, NodeRef, PlannedWave } from '../api/messages.ts';
+import type { NodeRef } from '../api/messages.ts';
+import type { Asked } from '../api/control-messages.ts';
+import type { PlannedWave } from '../api/plan-messages.ts';
 import type { AskMessage } from './messages.ts';
 
 /** Characters of a text from a person that are kept. */

@@ -6,7 +6,8 @@ import {
   makeContinueAsNewFunc,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { CarriedRollout, Plan, PlannedWave, RolloutInput } from '../api/messages.ts';
+import type { CarriedRollout, RolloutInput } from '../api/messages.ts';
+import type { Plan, PlannedWave } from '../api/plan-messages.ts';
 import type { RolloutControl } from './rollout-control.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 import type { rollout } from './rollout.ts';

@@ -9,7 +9,9 @@ import {
   type PauseMessage,
   type ResumeMessage,
 } from './messages.ts';
-import type { ControlState, PlannedWave, RolloutInput, WaveResult } from '../api/messages.ts';
+import type { RolloutInput, WaveResult } from '../api/messages.ts';
+import type { ControlState } from '../api/control-messages.ts';
+import type { PlannedWave } from '../api/plan-messages.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 import { RolloutRequests } from './rollout-requests.ts';
 import type { wave } from './wave.ts';

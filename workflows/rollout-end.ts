@@ -1,4 +1,5 @@
-import type { FailedNode, Plan, RolloutResult } from '../api/messages.ts';
+import type { FailedNode, RolloutResult } from '../api/messages.ts';
+import type { Plan } from '../api/plan-messages.ts';
 import { planSummary } from '../policy/plan-text.ts';
 import { listed } from './request-texts.ts';
 import type { RolloutRecord } from './rollout-record.ts';

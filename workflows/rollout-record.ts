@@ -1,9 +1,7 @@
 import { CancellationScope, defineQuery, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { LateVerdict } from '../activities/late-verdicts.ts';
 import type {
-  ControlState,
   FailedNode,
-  PlanReport,
   RolloutContext,
   RolloutInput,
   RolloutResult,
@@ -11,6 +9,8 @@ import type {
   Target,
   WaveResult,
 } from '../api/messages.ts';
+import type { ControlState } from '../api/control-messages.ts';
+import type { PlanReport } from '../api/plan-messages.ts';
 import type { RolloutPhase, RolloutStatus } from '../api/types.ts';
 import { countsAsFailed } from '../policy/failure-budget.ts';
 import { planMarkdown } from '../policy/plan-text.ts';

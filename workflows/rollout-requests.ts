@@ -6,15 +6,9 @@ import {
   setHandler,
   type ChildWorkflowHandle,
 } from '@temporalio/workflow';
-import type {
-  Asked,
-  ControlAnswer,
-  ControlState,
-  FailedNode,
-  NodeRef,
-  PlannedWave,
-  WaveResult,
-} from '../api/messages.ts';
+import type { FailedNode, NodeRef, WaveResult } from '../api/messages.ts';
+import type { Asked, ControlAnswer, ControlState } from '../api/control-messages.ts';
+import type { PlannedWave } from '../api/plan-messages.ts';
 import {
   answerSignal,
   requests,

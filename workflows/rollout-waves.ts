@@ -1,13 +1,7 @@
 import { CancelledFailure, ChildWorkflowFailure } from '@temporalio/common';
 import { CancellationScope, ParentClosePolicy, startChild, type ChildWorkflowHandle } from '@temporalio/workflow';
-import {
-  waveWorkflowID,
-  type Plan,
-  type PlannedWave,
-  type RolloutContext,
-  type RolloutInput,
-  type WaveResult,
-} from '../api/messages.ts';
+import { waveWorkflowID, type RolloutContext, type RolloutInput, type WaveResult } from '../api/messages.ts';
+import type { Plan, PlannedWave } from '../api/plan-messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import type { RolloutControl } from './rollout-control.ts';

@@ -6,7 +6,9 @@ import {
   isCancellation,
   patched,
 } from '@temporalio/workflow';
-import type { Asked, FailedNode, Plan, PlannedWave, RolloutInput, RolloutResult } from '../api/messages.ts';
+import type { FailedNode, RolloutInput, RolloutResult } from '../api/messages.ts';
+import type { Asked } from '../api/control-messages.ts';
+import type { Plan, PlannedWave } from '../api/plan-messages.ts';
 import type { PlaceAnswer } from '../activities/place.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';

@@ -5,14 +5,8 @@ import {
   setHandler,
   type ChildWorkflowHandle,
 } from '@temporalio/workflow';
-import {
-  nodeWorkflowID,
-  type Asked,
-  type ControlAnswer,
-  type NodeRef,
-  type NodeResult,
-  type WaveInput,
-} from '../api/messages.ts';
+import { nodeWorkflowID, type NodeRef, type NodeResult, type WaveInput } from '../api/messages.ts';
+import type { Asked, ControlAnswer } from '../api/control-messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { answerSignal, retryNodesSignal, skipNodeSignal, withdrawSignal } from './messages.ts';
 import { within } from './node-control.ts';

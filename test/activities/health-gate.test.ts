@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import { closedHealth, refreshHealth, waitForHealth } from '../../activities/health-gate.ts';
 import type { PlaceAnswer } from '../../activities/wait-until-open.ts';
-import type { HealthGateSpec, RolloutSpec } from '../../api/messages.ts';
+import type { HealthGateSpec, RolloutSpec } from '../../api/rollout-spec.ts';
 import type { RolloutStatus } from '../../api/types.ts';
 import { KubeError } from '../../kube/errors.ts';
 import { HAND, MINUTE, SECOND, elapse } from './step-world.ts';

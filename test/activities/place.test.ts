@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import { OutageIndex } from '../../activities/outage-index.ts';
 import { waitForPlace } from '../../activities/place.ts';
-import type { RolloutSpec } from '../../api/messages.ts';
+import type { RolloutSpec } from '../../api/rollout-spec.ts';
 import type { KairosNodeStatus, NodeOpUpgrade } from '../../api/types.ts';
 import { KubeError } from '../../kube/errors.ts';
 import type { NodeView } from '../../kube/nodes.ts';

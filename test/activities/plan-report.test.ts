@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import { reportPlan } from '../../activities/plan-report.ts';
-import type { Plan, RolloutContext } from '../../api/messages.ts';
+import type { RolloutContext } from '../../api/messages.ts';
+import type { Plan } from '../../api/plan-messages.ts';
 import type { KairosNodeStatus, NodeOpUpgradeSpec } from '../../api/types.ts';
 import type { KairosNodeView } from '../../kube/kairos-nodes.ts';
 import { errorFromAnswer } from '../../kube/errors.ts';

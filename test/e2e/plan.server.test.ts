@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { PlanReport } from '../../api/messages.ts';
+import type { PlanReport } from '../../api/plan-messages.ts';
 import type { NodeOpUpgradeStatus, RiskReason } from '../../api/types.ts';
 import { NEW, startStage, versionIn, type Stage } from './stage.ts';
 
@@ -139,7 +139,7 @@ describe('a plan', () => {
       'json',
     );
     const { queryResult } = JSON.parse(answer) as { queryResult: [PlanReport] };
-    expect(queryResult[0].nodes.map(({ name }) => name)).toEqual(['cp-1', 'worker-3', 'worker-1', 'worker-2']);
+    expect(queryResult[0].nodes.map(({ name }) => name)).toEqual(['cp-1', 'worker-1', 'worker-2', 'worker-3']);
     expect(await stage.kubectl('get', ...OBJECT)).toMatch(new RegExp(`^${NAME} +Planned +0/4 +0`, 'm'));
   });
 

@@ -82,6 +82,8 @@ export interface Stage {
 export interface StageSize {
   readonly controlPlaneNodes: number;
   readonly workerNodes: number;
+  /** Zones that the nodes are in, in turn. Default 1: then they go by their names. */
+  readonly zones?: number;
   /** See ClusterOptions: for tests that take the API server away. */
   readonly outliveApiServer?: boolean;
   /** Images beside those that every stage has; of one that is only a tag, the tag is the version. */
@@ -123,6 +125,7 @@ export async function startStage(size: StageSize): Promise<Stage> {
     const onError = (error: unknown) => process.stderr.write(`simulator: ${String(error)}\n`);
     const starting = {
       folder,
+      zones: 1,
       ...machines,
       image: OLD,
       images,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { PlannedWave } from '../../api/messages.ts';
+import type { PlannedWave } from '../../api/plan-messages.ts';
 import { withCanaryWorkerFirst } from '../../policy/canary-worker.ts';
 import { canaryRefusal } from '../../policy/skew.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { DrainSpec } from '../../api/messages.ts';
+import type { DrainSpec } from '../../api/rollout-spec.ts';
 import { type LeftPod, decideRung } from '../../policy/drain-ladder.ts';
 
 const DRAIN: DrainSpec = { force: false, volumeDetachMs: 0, onTimeout: 'Fail', overridableBudgets: [] };

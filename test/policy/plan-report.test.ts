@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { NodeRef, Plan } from '../../api/messages.ts';
+import type { NodeRef } from '../../api/messages.ts';
+import type { Plan } from '../../api/plan-messages.ts';
 import { RISK_EFFECTS, planStatus } from '../../api/schemas/plan.ts';
 import { type PlanFindings, planReport, planStatusOf } from '../../policy/plan-report.ts';
 import { planMarkdown, planTable } from '../../policy/plan-text.ts';

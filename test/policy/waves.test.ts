@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { WaveSpec } from '../../api/messages.ts';
+import type { WaveSpec } from '../../api/rollout-spec.ts';
 import { resolveBudget } from '../../policy/budget.ts';
 import { SEGMENT_NODES, composeWaves, planWaves, rolloutFailures, type PlannedNode } from '../../policy/waves.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { WindowSpec } from '../../api/messages.ts';
+import type { WindowSpec } from '../../api/rollout-spec.ts';
 import { closesAt, fitInto, isOpen, nextOpening, openMs, windowMistake } from '../../policy/windows.ts';
 
 const MINUTE = 60_000;

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import { closedHealth, refreshHealth } from '../../activities/health-gate.ts';
-import type { HealthGateSpec } from '../../api/messages.ts';
+import type { HealthGateSpec } from '../../api/rollout-spec.ts';
 import { freePort } from '../../sim/ports.ts';
 import { managedProcess, type ManagedProcess } from '../../sim/processes.ts';
 import { HAND } from '../activities/step-world.ts';

@@ -12,7 +12,14 @@ interface Rule {
   typePackages?: string[];
 }
 
-const TYPES = ['api/types.ts', 'api/messages.ts', 'api/names.ts'];
+const TYPES = [
+  'api/types.ts',
+  'api/messages.ts',
+  'api/control-messages.ts',
+  'api/plan-messages.ts',
+  'api/rollout-spec.ts',
+  'api/names.ts',
+];
 const LOG = ['pino'];
 
 const RULES: Record<string, Rule> = {

@@ -1,7 +1,9 @@
 import { Context } from '@temporalio/activity';
 import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { describe, expect, it, jest } from '@jest/globals';
-import type { ControlState, Plan, PlannedWave, RolloutSpec } from '../../api/messages.ts';
+import type { ControlState } from '../../api/control-messages.ts';
+import type { Plan, PlannedWave } from '../../api/plan-messages.ts';
+import type { RolloutSpec } from '../../api/rollout-spec.ts';
 import type { Verdict } from '../../api/types.ts';
 import type { Call } from './stubs.ts';
 import { startDriver, type DriverOptions, type UpgradeWorld } from './driver/driver.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
-import type { Plan, PlanReport } from '../../api/messages.ts';
+import type { Plan, PlanReport } from '../../api/plan-messages.ts';
 import { startDriver } from './driver/driver.ts';
 import { nodes } from './driver/inputs.ts';
 

@@ -1,7 +1,8 @@
 import { describe, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { WorkflowFailedError } from '@temporalio/client';
-import type { Plan, WaveInput, WaveResult } from '../../api/messages.ts';
+import type { WaveInput, WaveResult } from '../../api/messages.ts';
+import type { Plan } from '../../api/plan-messages.ts';
 import type { RolloutStatus } from '../../api/types.ts';
 import { ClusterModel } from './driver/cluster-model.ts';
 import { startDriver, type UpgradeWorld } from './driver/driver.ts';

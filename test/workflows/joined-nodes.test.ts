@@ -1,5 +1,6 @@
 import { describe, expect, it, jest } from '@jest/globals';
-import type { JoinedNodes, Plan, PlannedWave, RolloutSpec } from '../../api/messages.ts';
+import type { JoinedNodes, Plan, PlannedWave } from '../../api/plan-messages.ts';
+import type { RolloutSpec } from '../../api/rollout-spec.ts';
 import { startDriver } from './driver/driver.ts';
 import { nodes } from './driver/inputs.ts';
 import type { Answers } from './stubs.ts';

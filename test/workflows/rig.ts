@@ -10,13 +10,13 @@ import {
   type ClusterRef,
   type NodeRef,
   type NodeUpgradeInput,
-  type Plan,
   type RolloutInput,
   type RolloutRequest,
-  type RolloutSpec,
   type Timing,
   type WaveInput,
 } from '../../api/messages.ts';
+import type { Plan } from '../../api/plan-messages.ts';
+import type { RolloutSpec } from '../../api/rollout-spec.ts';
 import { resolveSpec, timingFor } from '../../policy/strategy.ts';
 import { startTemporal } from '../../sim/temporal-server.ts';
 import { Engine } from '../../watcher/engine.ts';

@@ -1,6 +1,7 @@
 import { Context } from '@temporalio/activity';
 import { describe, expect, it, jest } from '@jest/globals';
-import type { NodeRef, Plan, PlannedWave } from '../../api/messages.ts';
+import type { NodeRef } from '../../api/messages.ts';
+import type { Plan, PlannedWave } from '../../api/plan-messages.ts';
 import { startDriver, type DriverOptions } from './driver/driver.ts';
 import { nodes, waveID, type Wanted } from './driver/inputs.ts';
 

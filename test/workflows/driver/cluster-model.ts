@@ -1,6 +1,7 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
-import type { Leftover, NodeInHand, NodeRef, NodeUpgradeInput, Plan, RolloutContext } from '../../../api/messages.ts';
+import type { Leftover, NodeInHand, NodeRef, NodeUpgradeInput, RolloutContext } from '../../../api/messages.ts';
+import type { Plan } from '../../../api/plan-messages.ts';
 import type { Verdict } from '../../../api/types.ts';
 import { targetOf, type Answers, type Call } from '../stubs.ts';
 

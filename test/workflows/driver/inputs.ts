@@ -7,10 +7,10 @@ import {
   type Place,
   type RolloutInput,
   type RolloutRequest,
-  type RolloutSpec,
   type Timing,
   type WaveInput,
 } from '../../../api/messages.ts';
+import type { RolloutSpec } from '../../../api/rollout-spec.ts';
 import { resolveSpec, timingFor } from '../../../policy/strategy.ts';
 import { targetOf } from '../stubs.ts';
 

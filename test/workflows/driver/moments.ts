@@ -1,4 +1,4 @@
-import type { Plan } from '../../../api/messages.ts';
+import type { Plan } from '../../../api/plan-messages.ts';
 import { ClusterModel } from './cluster-model.ts';
 import { startDriver, type UpgradeWorld } from './driver.ts';
 import { nodes } from './inputs.ts';
