@@ -10,7 +10,7 @@ const shared = {
 export default {
   maxWorkers: 2,
   // A machine that builds something at the same time takes its while.
-  testTimeout: 20_000,
+  testTimeout: 40_000,
   projects: [
     {
       ...shared,

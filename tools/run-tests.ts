@@ -20,8 +20,8 @@ interface Outcome {
 }
 
 /**
- * Runs the tests of one project and counts them. Those on servers go two files at a time, as the unit tests do: each has
- * servers of its own and mostly waits. Those on real nodes go one after the other: a cluster is enough for a machine. A
+ * Runs the tests of one project and counts them. Those on servers go three files at a time: each has servers of its own,
+ * and the longest of them mostly wait. Those on real nodes go one after the other: a cluster is enough for a machine. A
  * suite that could not even be loaded counts as a failure.
  */
 function run(
@@ -60,7 +60,7 @@ function runOnRealNodes(): { passed: number; failed: number } {
   return { passed: 0, failed: process.env['CI'] === undefined ? 0 : 1 };
 }
 
-const outcomes = [run('unit'), run('server'), run('matrix', [], SHORT_MATRIX), runOnRealNodes()];
+const outcomes = [run('unit'), run('server', ['--maxWorkers=3']), run('matrix', [], SHORT_MATRIX), runOnRealNodes()];
 const sum = (of: 'passed' | 'failed') => outcomes.reduce((total, outcome) => total + outcome[of], 0);
 const failed = sum('failed');
 console.log(`${sum('passed')} passed, ${failed} failed`);
