@@ -38,7 +38,7 @@ async function says(ask: () => Promise<string>, ...lines: RegExp[]): Promise<voi
     'kubectl says it',
     async () => missing(await ask()).map(String),
     (left) => left.length === 0,
-    20_000,
+    45_000,
   );
 }
 

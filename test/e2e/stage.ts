@@ -274,7 +274,7 @@ function stageOf(parts: Parts, temporalAddress: string, stop: () => Promise<void
       return done.stdout;
     },
     async cleanedUp() {
-      await until('pods and Jobs of steps are gone', stepObjects, (names) => names.length === 0, 10_000);
+      await until('pods and Jobs of steps are gone', stepObjects, (names) => names.length === 0, 30_000);
     },
     async holdDrain(node) {
       const name = `held-on-${node}`;
