@@ -20,7 +20,7 @@ export const controlPlaneQuorum: Scenario = {
     cluster.holdDown(DEAD);
     theatre.say(`The power of ${DEAD} is cut.`);
     await theatre.until(`${DEAD} is NotReady`, () => !theatre.node(DEAD).ready || undefined);
-    theatre.apply({ name: NAME, spec: { image: NEW, strategy: { soak: '1s' } } });
+    theatre.apply({ name: NAME, spec: { image: NEW, strategy: { soak: '1s', waves: [{ name: 'workers' }] } } });
     await theatre.until(
       'the rollout runs',
       () => theatre.upgrade(NAME)?.status?.rollout?.phase === 'Running' || undefined,
