@@ -24,6 +24,9 @@ export async function runColumn(theatre: Theatre, event: Event): Promise<Column>
     const cells = await Promise.all(
       STEPS_OF_UPGRADE.map((step, index) => begin(theatre, step, names[index] ?? '', event)),
     );
+    // One that has not begun has nothing that still goes on.
+    const unbegun = () => names.filter((name) => stage.status(name)?.rollout === undefined);
+    await stage.until(`every rollout has begun (${event})`, unbegun, (left) => left.length === 0, REACHED_WITHIN_MS);
     if (event !== 'its own failure') {
       const reached = () => Promise.all(cells.map(({ kept }) => kept.reached)).then(() => true);
       await within(`every node is at its step (${event})`, reached(), REACHED_WITHIN_MS);
