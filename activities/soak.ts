@@ -64,6 +64,8 @@ class Soak {
   private begun: { atMs: number; forMs: number; bootID: string; restarts: Restarts } | undefined;
   private lastBreak: Break | undefined;
   private shown = '';
+  /** What the node waits for, and since when, whatever its pods say of it meanwhile. */
+  private waits: { key: string; since: string } | undefined;
   private readonly firstBootID: string | undefined;
   private readonly checks: SoakChecks;
   private readonly view: ClusterView;
@@ -157,7 +159,7 @@ class Soak {
       if (node === undefined || broken === 'Gone') return 'Gone';
       if (broken !== undefined) {
         await this.breaks(broken);
-        await this.untilSeen(() => keyOf(this.brokenNow()) !== keyOf(broken), signal);
+        await this.untilSeen(() => textOf(this.brokenNow()) !== textOf(broken), signal);
         continue;
       }
       if (this.begun === undefined) {
@@ -243,19 +245,21 @@ class Soak {
     }
   }
 
-  /** Says what the soak waits for, once for each pod, and when it begins anew. */
+  /** Says what the soak waits for, in the pod's words of now, and when it begins anew. */
   private async show(broken: Break | 'Away' | undefined): Promise<void> {
-    const key = keyOf(broken);
-    if (key === this.shown) return;
-    this.shown = key;
+    const text = textOf(broken);
+    if (text === this.shown) return;
+    this.shown = text;
+    const now = new Date().toISOString();
     const soak = `must stay Ready for ${formatDuration(this.begun?.forMs ?? this.hand.spec.soakMs)}`;
-    const since = new Date().toISOString();
-    const begun = `, begun anew at ${since}${broken === 'Away' ? ', as the API server was away' : ''}`;
-    const now =
-      broken === undefined || broken === 'Away'
-        ? begun
-        : `: waits since ${since}, ${broken === 'NotReady' ? 'it is not Ready' : broken.text}`;
-    await showStep(this.view, this.hand, 'Soak', `${soak}${now}`);
+    if (broken === undefined || broken === 'Away') {
+      this.waits = undefined;
+      const why = broken === 'Away' ? ', as the API server was away' : '';
+      return showStep(this.view, this.hand, 'Soak', `${soak}, begun anew at ${now}${why}`);
+    }
+    const key = typeof broken === 'string' ? broken : broken.key;
+    if (this.waits?.key !== key) this.waits = { key, since: now };
+    return showStep(this.view, this.hand, 'Soak', `${soak}: waits since ${this.waits.since}, ${text}`);
   }
 
   /** Until it is so, as the watches of Nodes and pods tell, or until the time is over. */
@@ -270,8 +274,9 @@ class Soak {
   }
 }
 
-function keyOf(broken: Break | 'Gone' | 'Away' | undefined): string {
-  return broken === undefined || typeof broken === 'string' ? (broken ?? '') : broken.key;
+function textOf(broken: Break | 'Gone' | 'Away' | undefined): string {
+  if (broken === 'NotReady') return 'it is not Ready';
+  return broken === undefined || typeof broken === 'string' ? (broken ?? '') : broken.text;
 }
 
 function gone({ node, target }: NodeInHand, replaced: boolean): SoakAnswer {

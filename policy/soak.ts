@@ -50,7 +50,7 @@ export type Restarts = Readonly<Record<string, number>>;
 
 /** What of a node's pods stands in the way of its soak. */
 export interface Trouble {
-  /** The same as long as it is the same pod and the same kind of trouble. */
+  /** The same as long as it is the same pod and the same kind of trouble, whatever it says of it meanwhile. */
   key: string;
   /** Which pod, and what it says itself. */
   text: string;

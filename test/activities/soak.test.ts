@@ -151,6 +151,27 @@ describe('a soak looks at the pods of its node:', () => {
     expect(world.podWatches).toBe(0);
   });
 
+  it('is told in its words of now, and since when it is waited for', async () => {
+    world.otherPod('cni-1', {
+      ready: false,
+      state: {
+        state: { waiting: { reason: 'ContainerCreating' } },
+        lastState: { terminated: { exitCode: 255, reason: 'Unknown' } },
+      },
+    });
+    world.run(soakNode);
+    await elapse(SECOND);
+    const first = world.kairosNode.message;
+    expect(first).toMatch(/: waits since \S+, pod .* waits: ContainerCreating; it ended with 255 \(Unknown\)$/);
+    const since = /since (\S+),/.exec(first ?? '')?.[1];
+    await elapse(MINUTE);
+    world.otherPod('cni-1', { ready: false, state: crashing });
+    await elapse(SECOND);
+    const then = world.kairosNode.message;
+    expect(then).toContain(`waits since ${since}, `);
+    expect(then).toMatch(/waits: CrashLoopBackOff back-off 40s; it ended with 1 \(Error\): no such device$/);
+  });
+
   it('one that is Ready only now and then makes it Unhealthy, too', async () => {
     const step = world.run(soakNode);
     for (let passed = 0; passed < 12 * MINUTE && step.answer === undefined; passed += 20 * SECOND) {
