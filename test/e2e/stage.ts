@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,6 +23,7 @@ import { patientClient } from '../../sim/patient-client.ts';
 import { startProduct, type Product } from '../../sim/product.ts';
 import { startTemporal, type TemporalServer } from '../../sim/temporal-server.ts';
 import { resolveTool } from '../../tools/resolve.ts';
+import { children, processesLeft } from './processes-left.ts';
 
 const NAMESPACE = 'kairos-system';
 const CLUSTER_NAME = 'e2e';
@@ -330,42 +331,4 @@ function lateText(folder: string, what: string, answer: unknown): string {
     return existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n').slice(-8).join('\n') : '';
   };
   return `${what}; last: ${JSON.stringify(answer)}\nworker:\n${tail('worker')}\nwatcher:\n${tail('watcher')}`;
-}
-
-interface Running {
-  pid: number;
-  parent: number;
-  command: string;
-}
-
-/** All processes where there is a /proc; elsewhere none are seen, and none are missed by the tests. */
-function processes(): Running[] {
-  if (!existsSync('/proc/self/stat')) return [];
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => {
-      try {
-        const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-        const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-        const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-        return state === 'Z' ? [] : [{ pid: Number(name), parent: Number(parent), command }];
-      } catch {
-        return [];
-      }
-    });
-}
-
-const children = () => new Set(processes().flatMap(({ pid, parent }) => (parent === process.pid ? [pid] : [])));
-
-/** Children of ours that were not there before, and whatever else was started with this folder in its command. */
-async function processesLeft(folder: string, before: ReadonlySet<number>): Promise<string[]> {
-  const giveUpAtMs = Date.now() + 5000;
-  for (;;) {
-    const left = processes().filter(
-      ({ pid, parent, command }) =>
-        pid !== process.pid && ((parent === process.pid && !before.has(pid)) || command.includes(folder)),
-    );
-    if (left.length === 0 || Date.now() > giveUpAtMs) return left.map(({ pid, command }) => `${pid} ${command}`);
-    await sleep(100);
-  }
 }
