@@ -1,11 +1,17 @@
 import type { NodeRef } from '../api/messages.ts';
-import type { Asked } from '../api/control-messages.ts';
+import type { Asked, ControlAnswer } from '../api/control-messages.ts';
 import type { PlannedWave } from '../api/plan-messages.ts';
 import type { AskMessage } from './messages.ts';
 
 /** Characters of a text from a person that are kept. */
 const LONGEST_TEXT = 900;
 const LISTED = 20;
+
+export const yes = (message: string): ControlAnswer => ({ accepted: true, message });
+export const no = (message: string): ControlAnswer => ({ accepted: false, message });
+
+/** What a field of a message says, where it is the text that it should be. */
+export const textOf = (value: unknown): string => (typeof value === 'string' ? value.trim() : '');
 
 /** Who asked for what, by which way and why: `kubectl (anna): disk alarm`. */
 export function askedText({ by, who, reason }: Pick<Asked, 'by' | 'who' | 'reason'>): string {

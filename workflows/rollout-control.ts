@@ -1,5 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common';
-import { CancellationScope, setHandler, type ChildWorkflowHandle } from '@temporalio/workflow';
+import { CancellationScope, setHandler } from '@temporalio/workflow';
 import {
   pauseSignal,
   pauseUpdate,
@@ -12,9 +12,9 @@ import {
 import type { RolloutInput, WaveResult } from '../api/messages.ts';
 import type { ControlState } from '../api/control-messages.ts';
 import type { PlannedWave } from '../api/plan-messages.ts';
+import type { WaveHandle } from './known-waves.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 import { RolloutRequests } from './rollout-requests.ts';
-import type { wave } from './wave.ts';
 
 const NOTHING_ASKED: ControlState = {
   approvals: [],
@@ -27,8 +27,6 @@ const NOTHING_ASKED: ControlState = {
   answered: {},
   requests: [],
 };
-
-type WaveHandle = ChildWorkflowHandle<typeof wave>;
 
 /** What people ask of a rollout while it runs: each request changes the record, and is told to the wave that runs. */
 export class RolloutControl {
@@ -77,7 +75,6 @@ export class RolloutControl {
   over(planned: PlannedWave, result: Partial<WaveResult> = {}): void {
     this.current = undefined;
     this.requests.over(planned, result);
-    this.requests.handedBack(planned, result.again?.map(({ name }) => name) ?? []);
   }
 
   /** Tells a wave whether it is paused. */
