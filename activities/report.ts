@@ -13,6 +13,8 @@ import { removePod, settleNode } from './end.ts';
 import { withClosedWindow } from './rollout-waits.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 
+type FailedInStatus = NonNullable<RolloutStatus['failed']>[number];
+
 /**
  * Whether the request still is what the rollout was started for: a start may come late, after the resource was edited,
  * deleted, or made again under its name. Clears what an earlier attempt left in `status.rollout` and `status.plan`; the
@@ -51,6 +53,12 @@ export async function confirmRequest(
     return { current: false, reason: `NodeOpUpgrade ${namespace}/${name} is gone` };
   }
 }
+
+/**
+ * Characters of a node's message that `status.rollout.failed` holds; its KairosNode has all of it. With a longer one the
+ * API server would refuse the whole status, for ever.
+ */
+const LONGEST_FAILURE = 1024;
 
 /**
  * Writes `status.rollout` under its own field manager, at transitions only. At the end it writes the attempt into the
@@ -106,6 +114,7 @@ async function writeRollout(
     const rollout = {
       ...status,
       message: status.message?.slice(0, 4000),
+      ...(status.failed === undefined ? {} : { failed: status.failed.map(shortened) }),
       paused: status.paused ?? null,
       approval: status.approval ?? null,
       skipped: status.skipped ?? null,
@@ -126,6 +135,11 @@ async function writeRollout(
     if (!isReason(error, 'NotFound', 'Conflict') && !goesWithItsNamespace(view, namespace, error)) throw error;
   }
 }
+
+const shortened = ({ message, ...node }: FailedInStatus): FailedInStatus => ({
+  ...node,
+  ...(message === undefined ? {} : { message: message.slice(0, LONGEST_FAILURE) }),
+});
 
 const statusOf = async (view: ClusterView, namespace: string, name: string) =>
   (await readNodeOpUpgrade(view.client, namespace, name)).status;
