@@ -24,13 +24,16 @@ interface WaveOfNode {
 /** Which waves a rollout has, how far it is with them, and what the one that runs answers. */
 export class KnownWaves {
   private readonly state: Pick<ControlState, 'waves' | 'ended'>;
+  /** Whether the rollout has ended, also where its wave never started. */
+  private readonly hasEnded: () => boolean;
   private planned: PlannedWave[] | undefined;
   private current: RunningWave | undefined;
   private tokens = 0;
   private readonly answers: Record<string, ControlAnswer> = {};
 
-  constructor(state: Pick<ControlState, 'waves' | 'ended'>) {
+  constructor(state: Pick<ControlState, 'waves' | 'ended'>, hasEnded: () => boolean) {
     this.state = state;
+    this.hasEnded = hasEnded;
     setHandler(answerSignal, ({ token, accepted, message }) => void (this.answers[token] ??= { accepted, message }));
   }
 
@@ -97,7 +100,7 @@ export class KnownWaves {
   ): Promise<ControlAnswer | undefined> {
     this.tokens += 1;
     const token = `${planned.name}/${this.tokens}`;
-    const runs = () => this.running?.name === planned.name;
+    const runs = () => this.running?.name === planned.name && !this.hasEnded();
     await CancellationScope.nonCancellable(async () => {
       await condition(() => !runs() || this.current?.handle !== undefined);
       const handle = this.current?.handle;

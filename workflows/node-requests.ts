@@ -14,12 +14,12 @@ export class NodeRequests {
   private readonly state: ControlState;
   private readonly record: RolloutRecord;
   private readonly waves: KnownWaves;
-  /** Why nothing is tried again any more, or undefined. */
-  private readonly closed: () => string | undefined;
+  /** Why nothing can be asked any more, or undefined. */
+  private readonly closed: (what: 'skip' | 'retry') => string | undefined;
   /** How the nodes of the wave of retries had ended before. */
   private before: { failed: FailedNode[]; leftOut: ControlState['skipped'] } = { failed: [], leftOut: [] };
 
-  constructor(record: RolloutRecord, state: ControlState, waves: KnownWaves, closed: () => string | undefined) {
+  constructor(record: RolloutRecord, state: ControlState, waves: KnownWaves, closed: NodeRequests['closed']) {
     this.record = record;
     this.state = state;
     this.waves = waves;
@@ -131,7 +131,7 @@ export class NodeRequests {
     if (answer !== undefined) return answer;
     return state.skipped.some((one) => one.name === name)
       ? yes(`node ${name} is left out`)
-      : no(`node ${name} has ended: wave ${planned.name} is over`);
+      : no(this.closed('skip') ?? `node ${name} has ended: wave ${planned.name} is over`);
   }
 
   private isRetried = (name: string) => this.state.retries.some(({ node }) => node.name === name);
@@ -171,7 +171,7 @@ export class NodeRequests {
     if (answer !== undefined) return answer;
     // It ended meanwhile: what it has handed back is to be tried again, what it has not is looked up there.
     if (nodes?.every(this.isRetried) === true) return yes(`tried again before any further wave: ${listed(nodes)}`);
-    const closed = this.closed();
+    const closed = this.closed('retry');
     if (closed !== undefined) return no(closed);
     return nodes === undefined ? this.retryAll() : this.each(nodes.join(','), (name) => this.retry(name));
   }

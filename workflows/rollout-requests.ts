@@ -39,8 +39,8 @@ export class RolloutRequests {
     this.record = record;
     this.state = state;
     record.asked = state;
-    this.waves = new KnownWaves(state);
-    this.nodes = new NodeRequests(record, state, this.waves, () => this.isClosed('retry'));
+    this.waves = new KnownWaves(state, () => ENDED.has(record.state.phase));
+    this.nodes = new NodeRequests(record, state, this.waves, (what) => this.isClosed(what));
     const { nodes } = this;
     this.take<ApproveMessage>(
       'approve',
