@@ -100,8 +100,7 @@ export class NodeRequests {
 
   skipAll = (text: string, asked: Asked) => this.each(text, (name) => this.skip(name, asked));
 
-  retryNamed = (node: unknown) =>
-    isAll(node) ? this.retryAll() : this.each(textOf(node), (name) => this.retry(name));
+  retryNamed = (node: unknown) => (isAll(node) ? this.retryAll() : this.each(textOf(node), (name) => this.retry(name)));
 
   /** One answer for several nodes: accepted where each of them was. */
   private async each(text: string, act: (name: string) => Promise<ControlAnswer>): Promise<ControlAnswer> {

@@ -1,5 +1,6 @@
 import {
   CancellationScope,
+  condition,
   getExternalWorkflowHandle,
   patched,
   setHandler,
@@ -31,6 +32,8 @@ export class WaveControl {
   private readonly skips = new Map<string, Skip>();
   private readonly places = new Map<string, CancellationScope>();
   private readonly inHand = new Map<string, NodeRef>();
+  /** Of those, whose workflows are there to be told something. */
+  private readonly begun = new Set<string>();
   /** The workflow in which a large wave goes on, once it has started; and what is to be left out there. */
   private next: ChildWorkflowHandle<typeof wave> | undefined;
   private readonly skipsLater = new Map<string, Asked>();
@@ -78,9 +81,15 @@ export class WaveControl {
     this.inHand.set(node.name, node);
   }
 
+  /** The workflow of this node has started. */
+  started(node: NodeRef): void {
+    this.begun.add(node.name);
+  }
+
   /** The workflow of this node has ended: whoever asked for it is answered by how. */
   letGo(result: NodeResult): void {
     this.inHand.delete(result.node);
+    this.begun.delete(result.node);
     const skip = this.skips.get(result.node);
     if (skip === undefined || result.outcome !== 'Ended') return;
     this.skips.delete(result.node);
@@ -184,11 +193,14 @@ export class WaveControl {
     return ended.again ? undefined : `node ${node} has ended as ${ended.verdict}: there is nothing to try again`;
   }
 
+  /** A workflow that is being started is told when it is there: before that, nobody would hear it. */
   private async withdraw(node: NodeRef, what: { skip?: { token: string; asked: Asked }; pause?: true }): Promise<void> {
     const { cluster, rolloutID } = this.input;
-    await quietly(() =>
-      getExternalWorkflowHandle(nodeWorkflowID(cluster, node)).signal(withdrawSignal, { rolloutID, ...what }),
-    );
+    await quietly(async () => {
+      await condition(() => this.begun.has(node.name) || !this.inHand.has(node.name));
+      if (!this.inHand.has(node.name) || (what.pause === true && !this.state.isPaused)) return;
+      await getExternalWorkflowHandle(nodeWorkflowID(cluster, node)).signal(withdrawSignal, { rolloutID, ...what });
+    });
   }
 
   private answer(token: string | undefined, answer: ControlAnswer): void {

@@ -7,7 +7,7 @@ import type { RolloutSpec } from '../../api/rollout-spec.ts';
 import type { Verdict } from '../../api/types.ts';
 import type { Call } from './stubs.ts';
 import { startDriver, type DriverOptions, type UpgradeWorld } from './driver/driver.ts';
-import { nodes, rolloutInput } from './driver/inputs.ts';
+import { nodes, rolloutInput, waveID, waveInput } from './driver/inputs.ts';
 import { atEveryMoment, stage } from './driver/moments.ts';
 import type { Handle } from './driver/world.ts';
 
@@ -66,6 +66,8 @@ async function begin({ plan = TOGETHER, slow = {}, ends = {}, spec, control, ans
 
 const calledFor = (world: UpgradeWorld, activity: Call['activity'], node: { name: string }) => () =>
   world.script.nodes(activity).includes(node.name);
+/** Whether the last thing that a wave did was to have the workflow of a node started. */
+const startsNode = (history: readonly string[]) => history.includes('START_CHILD_WORKFLOW_EXECUTION_INITIATED');
 const lastStatus = (world: UpgradeWorld) => world.script.inputs('reportRollout').at(-1)?.status;
 
 /** What a person is told who is refused. */
@@ -221,6 +223,17 @@ describe('a node that is left out', () => {
     expect(world.now - begun).toBeLessThan(3_600_000);
   });
 
+  it('while its workflow is being started, is not touched', async () => {
+    const { world, rollout } = await begin({ latency: (kind) => (kind === 'child' ? 5_000 : 0) });
+    const wave = () => world.workflow(waveID('workers')).history;
+    await world.until('the workflow of the first is being started', () =>
+      world.engine.runs.some(({ id }) => id === waveID('workers')) ? startsNode(wave()) : false,
+    );
+    expect(await world.update(rollout, 'skip', { node: 'w-1' })).toBe('node w-1 is left out: it was not touched');
+    expect(await rollout.result()).toMatchObject(SKIPPED);
+    expect(world.script.steps('w-1')).toEqual(['checkGates', 'settleNode']);
+  });
+
   it('while it is drained, goes back to service', async () => {
     const { world, rollout } = await begin({ slow: { drainNode: [ONE.name, '1h'] } });
     await world.until('it drains', calledFor(world, 'drainNode', ONE));
@@ -262,6 +275,16 @@ describe('a node that is left out', () => {
     await world.until('the second drains', calledFor(world, 'drainNode', TWO));
     expect(await refused(world.update(rollout, 'skip', message))).toBe(words);
     expect(await rollout.result()).toMatchObject({ verdicts: { Succeeded: 3 } });
+  });
+
+  it('is answered, and the rollout ends, where its wave cannot be started', async () => {
+    const { world, rollout } = await begin({ latency: (kind) => (kind === 'child' ? 5_000 : 0) });
+    // Somebody has the id of the wave.
+    world.start('wave', waveID('workers'), { ...waveInput({ nodes: [FOUR] }).input, paused: 'for good' });
+    await world.until('the wave is being started', () => startsNode(rollout.history));
+    expect(await refused(world.update(rollout, 'skip', { node: 'w-1' }))).toContain('is Failed: there is nothing to skip');
+    await expect(rollout.result()).rejects.toThrow('Workflow execution Failed');
+    expect(lastStatus(world)).toMatchObject({ phase: 'Failed' });
   });
 
   it('of a wave that is over is refused', async () => {
