@@ -165,6 +165,8 @@ export interface FailedNode {
   name: string;
   verdict: Verdict;
   message: string;
+  /** It is not counted against the failure budget. Absent in histories of earlier versions. */
+  tolerated?: true;
 }
 
 /** The answer of a pre-pull to a node that was deleted or replaced meanwhile. */

@@ -194,7 +194,7 @@ export class RolloutRecord {
       image: context.spec.image,
       total: this.total,
       verdicts: state.verdicts,
-      failed: this.failed.slice(0, 100),
+      failed: this.failed.slice(0, 100).map(({ name, verdict, message: why }) => ({ name, verdict, message: why })),
       ...(this.superseded.length === 0 ? {} : { superseded: this.superseded.slice(0, 100) }),
       ...(retry === undefined ? {} : { retry }),
       ...(paused === undefined ? {} : { paused }),

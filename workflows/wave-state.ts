@@ -244,7 +244,8 @@ export class WaveState {
     if (failure >= 0) this.failures.splice(failure, 1);
     const skipped = this.skipped.indexOf(node);
     if (skipped >= 0) this.skipped.splice(skipped, 1);
-    this.again.push({ name: node, verdict: ended.verdict, message: ended.message });
+    const { verdict, message, counts } = ended;
+    this.again.push({ name: node, verdict, message, ...(counts ? {} : { tolerated: true }) });
     this.show();
   }
 
@@ -270,9 +271,11 @@ export class WaveState {
    * for the control plane.
    */
   private fail(result: NodeResult, verdict: Verdict, counts: boolean): void {
-    if (this.failures.length < LISTED) this.failures.push({ name: result.node, verdict, message: result.message });
+    const { node: name, message } = result;
+    if (this.failures.length < LISTED)
+      this.failures.push({ name, verdict, message: message.slice(0, 1024), ...(counts ? {} : { tolerated: true }) });
     if (counts) this.counted += 1;
-    const said = `node ${result.node} ended as ${verdict}: ${result.message}`;
+    const said = `node ${name} ended as ${verdict}: ${message}`;
     if (this.input.place.group === 'control-plane') return this.stop(said);
     const exceeded = counts ? this.exceeded() : undefined;
     if (exceeded === undefined) return;

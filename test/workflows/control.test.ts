@@ -362,6 +362,27 @@ describe('a node that is tried again', () => {
     expect(lastStatus(world)?.failed?.map(({ name }) => name)).toEqual(['w-1']);
   });
 
+  it('and was none that the failure budget counts changes nothing of what that allows', async () => {
+    const { world, rollout } = await begin({
+      plan: { ...planOf([wave('canary', [ONE]), wave('rest', [TWO, THREE, FOUR], { approval: true })]), maxFailed: 1 },
+      spec: { stopOnFailure: true, maxFailed: 1 },
+      answers: {
+        drainNode: ({ node }) =>
+          node.name === 'w-1' ? { outcome: 'Skipped', message: 'a budget holds it' } : { outcome: 'Drained' },
+        verifyNode: () => ({ verdict: 'RolledBack', message: 'it fell back', bootID: 'boot-2' }),
+      },
+    });
+    await world.advance('1h');
+    await world.update(rollout, 'retry', { node: 'w-1' });
+    await world.advance('1h');
+    await world.update(rollout, 'approve', { wave: 'rest' });
+    expect(await rollout.result()).toMatchObject({
+      phase: 'Failed',
+      verdicts: { Skipped: 1, RolledBack: 2 },
+      message: expect.stringMatching(/^stopped: 2 nodes have failed, and the failure budget of the rollout/),
+    });
+  });
+
   it('may be one that was left out', async () => {
     const { world, rollout } = await begin({ slow: { drainNode: [ONE.name, '1h'] } });
     await world.until('the first drains', calledFor(world, 'drainNode', ONE));
