@@ -146,7 +146,11 @@ export class NodeRequests {
       return yes(`node ${name} is not left out any more: it is upgraded in its turn`);
     }
     if (!record.failed.some((one) => one.name === name) && !state.skipped.some((one) => one.name === name))
-      return no(`node ${name} has not failed: there is nothing to try again`);
+      return no(
+        record.failures > record.failed.length
+          ? `node ${name} is not among the ${record.failed.length} failed nodes that are known by name: when the rollout has ended, kairos.io/retry tries all of them again`
+          : `node ${name} has not failed: there is nothing to try again`,
+      );
     state.retries.push({ node, group: planned.group, budget: planned.budget });
     return yes(`node ${name} is tried again before any further wave`);
   }

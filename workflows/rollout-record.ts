@@ -21,6 +21,11 @@ import { showPhase } from './search-attributes.ts';
 /** Characters of a reason that the resource holds. */
 const LONGEST_REASON = 900;
 
+/** How many failed nodes a rollout knows by name: a run that continues it is told of them, within what a message may hold. */
+const KNOWN_BY_NAME = 500;
+
+const NOT_FAILED: ReadonlySet<string> = new Set(['Succeeded', 'AlreadyOnTarget', 'Superseded']);
+
 const FINAL: ReadonlySet<string> = new Set(['Completed', 'Failed', 'Cancelled', 'Planned']);
 
 /** The whole report of the plan, of which the resource shows a part. */
@@ -62,7 +67,7 @@ export class RolloutRecord {
 
   add(result: WaveResult): void {
     for (const [verdict, count] of Object.entries(result.verdicts)) this.countUp(verdict, count);
-    this.failed.push(...result.failed);
+    this.name(result.failed);
     this.counted += result.counted ?? 0;
     this.superseded.push(...(result.superseded ?? []));
     // Failed until they are tried again.
@@ -85,7 +90,17 @@ export class RolloutRecord {
   putBack(nodes: readonly FailedNode[]): void {
     for (const { verdict } of nodes) this.countUp(verdict);
     this.counted += nodes.filter(countsAsFailed).length;
-    this.failed.push(...nodes);
+    this.name(nodes);
+  }
+
+  private name(nodes: readonly FailedNode[]): void {
+    this.failed.push(...nodes.slice(0, Math.max(0, KNOWN_BY_NAME - this.failed.length)));
+  }
+
+  /** How many nodes ended without reaching the target, but for those that people left out. Not all are known by name. */
+  get failures(): number {
+    const ended = Object.entries(this.state.verdicts).filter(([verdict]) => !NOT_FAILED.has(verdict));
+    return Math.max(0, ended.reduce((sum, [, count]) => sum + count, 0) - this.asked.skipped.length);
   }
 
   countUp(verdict: string, count = 1): void {

@@ -18,6 +18,9 @@ import type { WaveState } from './wave-state.ts';
 /** Since when a pause takes back a node that is marked and not cordoned. */
 const PAUSE_REACHES_NODES = 'pause-reaches-nodes';
 
+/** So many nodes are handed back at once: the result of a wave names each of them, within what a message may hold. */
+const HANDED_BACK = 500;
+
 interface Skip {
   asked: Asked;
   /** Under which the rollout waits for an answer; absent where it does not. */
@@ -172,7 +175,8 @@ export class WaveControl {
     if (names === undefined && next !== undefined)
       void quietly(() => next.signal(retryNodesSignal, { token: `${token}+` }));
     const { name } = this.input;
-    const wanted = names?.filter((node) => !state.isHandedBack(node)) ?? state.failedNodes();
+    const failed = state.failedNodes();
+    const wanted = names?.filter((node) => !state.isHandedBack(node)) ?? failed.slice(0, HANDED_BACK);
     if (names !== undefined && wanted.length === 0)
       return this.answer(token, { accepted: true, message: `to be tried again already: ${listed(names)}` });
     const why = wanted.map((node) => this.notRetried(node)).find((reason) => reason !== undefined);
@@ -184,7 +188,9 @@ export class WaveControl {
       return this.answer(token, { accepted: false, message });
     }
     for (const node of wanted) state.handBack(node);
-    this.answer(token, { accepted: true, message: `tried again after wave ${name}: ${listed(wanted)}` });
+    const rest = names === undefined ? failed.length - wanted.length : 0;
+    const more = rest === 0 ? '' : `; ${rest} more have failed: ask again for them`;
+    this.answer(token, { accepted: true, message: `tried again after wave ${name}: ${listed(wanted)}${more}` });
   }
 
   private notRetried(node: string): string | undefined {

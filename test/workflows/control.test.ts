@@ -282,7 +282,9 @@ describe('a node that is left out', () => {
     // Somebody has the id of the wave.
     world.start('wave', waveID('workers'), { ...waveInput({ nodes: [FOUR] }).input, paused: 'for good' });
     await world.until('the wave is being started', () => startsNode(rollout.history));
-    expect(await refused(world.update(rollout, 'skip', { node: 'w-1' }))).toContain('is Failed: there is nothing to skip');
+    expect(await refused(world.update(rollout, 'skip', { node: 'w-1' }))).toContain(
+      'is Failed: there is nothing to skip',
+    );
     await expect(rollout.result()).rejects.toThrow('Workflow execution Failed');
     expect(lastStatus(world)).toMatchObject({ phase: 'Failed' });
   });
@@ -440,6 +442,31 @@ describe('a node that is tried again', () => {
       /^wave workers has stopped \(node w-1 ended as RolledBack.*the rollout ends when its nodes in hand have ended/,
     );
     expect(await rollout.result()).toMatchObject({ phase: 'Failed', verdicts: { RolledBack: 1, Succeeded: 1 } });
+  });
+});
+
+describe('more failed nodes than are known by name', () => {
+  it('are counted all the same: with the first of them tried again, a rollout has not completed', async () => {
+    const many = nodes(110);
+    const { world, rollout } = await begin({
+      plan: planOf([
+        wave('canary', many, { budget: 50 }),
+        wave('rest', [{ name: 'last', uid: 'uid-last' }], { approval: true }),
+      ]),
+      ends: Object.fromEntries(many.map(({ name }) => [name, 'RolledBack'])),
+    });
+    await world.advance('1h');
+    expect(await refused(world.update(rollout, 'retry', { node: 'w-110' }))).toContain(
+      'not among the 100 failed nodes that are known by name',
+    );
+    expect(await world.update(rollout, 'retry', {})).toContain('and 80 more');
+    await world.advance('1h');
+    await world.update(rollout, 'approve', { wave: 'rest' });
+    expect(await rollout.result()).toMatchObject({
+      phase: 'Failed',
+      verdicts: { Succeeded: 101, RolledBack: 10 },
+      message: expect.stringContaining('10 of 111 nodes did not reach the target'),
+    });
   });
 });
 
