@@ -6,7 +6,7 @@ import { retryNodesSignal, skipNodeSignal } from './messages.ts';
 import { askedText, listed, namesIn, no, textOf, unknownNode, yes } from './request-texts.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 
-/** So many nodes can be left out of one rollout by name; more are left out by its selector. */
+/** So many nodes can be left out of one rollout by name, and named at once: the resource lists each of them. */
 const SKIPPED = 100;
 
 /** What people ask about single nodes of a rollout: to leave them out, and to try them again. */
@@ -93,19 +93,36 @@ export class NodeRequests {
     const { nodes } = this.waves;
     if (names.length === 0)
       return `name the nodes, as in {"node": "${nodes[0]?.name ?? 'worker-1'}"}: ${listed(nodes.map(({ name }) => name))}`;
-    if (names.length > SKIPPED) return `name at most ${SKIPPED} nodes at once`;
+    if (names.length > SKIPPED)
+      return `name at most ${SKIPPED} nodes at once: these are ${names.length}, and nothing was done`;
     const unknown = names.find((name) => !this.waves.has(name));
     return unknown === undefined ? undefined : unknownNode(unknown, nodes);
+  }
+
+  /** Why these nodes cannot be left out, or undefined: with one too many none of them is. */
+  refuseSkips(text: string): string | undefined {
+    const refused = this.refuseNames(text);
+    if (refused !== undefined) return refused;
+    const leftOut = this.leftOut();
+    const more = namesIn(text).filter((name) => !leftOut.has(name) && !this.isRetried(name)).length;
+    if (leftOut.size + more <= SKIPPED) return undefined;
+    return `at most ${SKIPPED} nodes can be left out by name, and ${leftOut.size} are already: none of these ${more} is left out; to leave more out, label them and edit spec.nodeSelector, which starts the next attempt`;
+  }
+
+  private leftOut(): Set<string> {
+    const { skips, skipped } = this.state;
+    return new Set([...Object.keys(skips), ...skipped.map(({ name }) => name)]);
   }
 
   skipAll = (text: string, asked: Asked) => this.each(text, (name) => this.skip(name, asked));
 
   retryNamed = (node: unknown) => (isAll(node) ? this.retryAll() : this.each(textOf(node), (name) => this.retry(name)));
 
-  /** One answer for several nodes: accepted where each of them was. */
+  /** One answer for several nodes: accepted where each of them was. Refusals come first, as a long answer is cut. */
   private async each(text: string, act: (name: string) => Promise<ControlAnswer>): Promise<ControlAnswer> {
     const answers = await Promise.all(namesIn(text).map(act));
-    const message = answers.map((answer) => answer.message).join('; ');
+    const refusedFirst = answers.toSorted((one, other) => Number(one.accepted) - Number(other.accepted));
+    const message = refusedFirst.map((answer) => answer.message).join('; ');
     return { accepted: answers.every((answer) => answer.accepted), message };
   }
 
@@ -117,8 +134,6 @@ export class NodeRequests {
       return yes(`node ${name} is not tried again`);
     }
     if (at === 'Over') return no(`node ${name} has ended: wave ${planned.name} is over`);
-    if (Object.keys(state.skips).length + state.skipped.length >= SKIPPED)
-      return no(`${SKIPPED} nodes are left out already: leave out more by spec.nodeSelector`);
     const known = state.skips[name];
     if (known !== undefined) return yes(`node ${name} is left out already, by ${askedText(known)}`);
     state.skips[name] = asked;

@@ -51,7 +51,7 @@ export class RolloutRequests {
     this.take<SkipMessage>(
       'skip',
       'Leave nodes out, up to their point of no return. {"node": "worker-3,worker-4", "reason": "…", "who": "…"}',
-      ({ node }) => nodes.refuseNames(textOf(node)),
+      ({ node }) => nodes.refuseSkips(textOf(node)),
       ({ node }, asked) => nodes.skipAll(textOf(node), asked),
     );
     this.take<RetryMessage>(

@@ -306,6 +306,40 @@ describe('a node that is left out', () => {
     expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Skipped: 2, Succeeded: 1 } });
   });
 
+  it('is one of a hundred at most, and with one too many none is', async () => {
+    const many = nodes(150);
+    const { world, rollout } = await begin({
+      plan: planOf([wave('canary', [{ name: 'first', uid: 'uid-first' }]), wave('rest', many, { approval: true })]),
+    });
+    await world.advance('1h');
+    const skip = (from: number, to: number) =>
+      world.update(rollout, 'skip', {
+        node: many
+          .slice(from, to)
+          .map(({ name }) => name)
+          .join(','),
+      });
+    expect(await refused(skip(0, 101))).toBe('name at most 100 nodes at once: these are 101, and nothing was done');
+    await skip(0, 60);
+    expect(await refused(skip(60, 101))).toMatch(
+      /^at most 100 nodes can be left out by name, and 60 are already: none of these 41 is left out; .*spec.nodeSelector/,
+    );
+    await skip(50, 100);
+    expect(await world.update(rollout, 'skip', { node: 'w-7' })).toContain('is left out already');
+    await world.update(rollout, 'approve', { wave: 'rest' });
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Skipped: 100, Succeeded: 51 } });
+    expect(lastStatus(world)?.skipped).toHaveLength(100);
+  });
+
+  it('says first of several which of them is not', async () => {
+    const { world, rollout } = await begin({ slow: { writeImage: [ONE.name, '1h'] } });
+    await world.until('it is written', calledFor(world, 'writeImage', ONE));
+    expect(await refused(world.update(rollout, 'skip', { node: 'w-3,w-1' }))).toMatch(
+      /^node w-1 is past the point of no return.*; node w-3 is left out: it was not touched$/,
+    );
+    expect(await rollout.result()).toMatchObject(SKIPPED);
+  });
+
   it('at any moment is either left out or upgraded, and the answer says which', async () => {
     const told: boolean[] = [];
     await atEveryMoment(
