@@ -15,6 +15,14 @@ export interface ControlAnswer {
   message: string;
 }
 
+/** Why no further node is started, by whom, and since when (RFC 3339). */
+export interface Paused {
+  by: Asked['by'];
+  who?: string;
+  reason: string;
+  since: string;
+}
+
 /** A node that failed, or was skipped, and is to be tried again: with the group and the budget of its wave. */
 export interface RetriedNode extends Place {
   node: NodeRef;
@@ -22,7 +30,7 @@ export interface RetriedNode extends Place {
 
 /** All that people have asked of a rollout and that is not in its resource alone: it travels with a continue-as-new. */
 export interface ControlState {
-  paused?: { by: 'kubectl' | 'temporal'; reason: string; since: string };
+  paused?: Paused;
   approvals: (Asked & { wave: string })[];
   /** Nodes that are to be left out and have not ended yet, by name. */
   skips: Record<string, Asked>;

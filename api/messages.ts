@@ -58,8 +58,9 @@ export interface RolloutInput {
   request: RolloutRequest;
   spec: RolloutSpec;
   timing: Timing;
-  /** Why it starts paused, by the annotation `kairos.io/pause`. */
+  /** Why it starts paused, by the annotation `kairos.io/pause`, and which field manager wrote that. */
   paused?: string;
+  pausedBy?: string;
   /** Of a rollout that goes on in another run of its workflow: where the one before left off. */
   carried?: CarriedRollout;
   /** What was asked of that run. */

@@ -11,7 +11,8 @@ export type EngineDecision =
   | { action: 'nothing' }
   /** `nodeNames`: only these of the nodes that it selects, which joined later. */
   | { action: 'start'; attempt: number; retry?: string; nodeNames?: string[] }
-  | { action: 'cancel'; reason: string }
+  /** `edited`: for an edit of the spec, not for a deletion. */
+  | { action: 'cancel'; reason: string; edited?: true }
   | { action: 'pause'; reason: string }
   | { action: 'resume' }
   | { action: 'recordEnd'; phase: 'Failed' | 'Cancelled'; message: string; attempt: number; retry?: string };
@@ -122,7 +123,7 @@ function closedWorkflow(engine: EngineState, { metadata }: NodeOpUpgrade): Engin
 function openWorkflow(memo: RolloutMemo | undefined, { metadata, status }: NodeOpUpgrade): EngineDecision {
   const { uid = '', generation = 0, annotations = {} } = metadata;
   if (memo?.uid !== uid) return { action: 'cancel', reason: 'its NodeOpUpgrade was deleted and made again' };
-  if (memo.generation !== generation) return { action: 'cancel', reason: 'its NodeOpUpgrade was edited' };
+  if (memo.generation !== generation) return { action: 'cancel', reason: 'its NodeOpUpgrade was edited', edited: true };
   const rollout = status?.rollout;
   if (rollout?.phase === 'Cancelling') return { action: 'nothing' };
   const paused = rollout?.generation === generation ? rollout.paused : undefined;

@@ -3,6 +3,7 @@ import { OPERATOR_FIELD_MANAGER } from '../api/names.ts';
 import type { NodeOpUpgrade } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { patchNodeOpUpgradeStatus } from '../kube/node-op-upgrades.ts';
+import type { Writers } from '../kube/writers.ts';
 import type { EngineState } from '../policy/engine.ts';
 import {
   askedOf,
@@ -34,6 +35,7 @@ class NotYetAnswered extends Error {
 export async function carryRequests(
   context: WatcherContext,
   resource: NodeOpUpgrade,
+  { annotations }: Writers,
   workflowID: string,
   engine: EngineState,
 ): Promise<void> {
@@ -42,7 +44,8 @@ export async function carryRequests(
   if (whom === 'Later') return;
   const waiting: string[] = [];
   for (const request of openRequests(resource, engine)) {
-    const answer = whom === 'Nobody' ? 'Closed' : await ask(context, workflowID, request);
+    const answer =
+      whom === 'Nobody' ? 'Closed' : await ask(context, workflowID, request, annotations[request.annotation]);
     context.log.info({ workflow: workflowID, request: request.annotation, answer }, 'a person asks');
     await noteAnswer(context, resource, request, answer);
     if (answer === 'NotAnswered') waiting.push(request.annotation);
@@ -50,12 +53,22 @@ export async function carryRequests(
   if (waiting.length > 0) throw new NotYetAnswered(waiting.join(', '));
 }
 
-async function ask({ engine }: WatcherContext, workflowID: string, request: OpenRequest): Promise<UpdateAnswer> {
+async function ask(
+  { engine }: WatcherContext,
+  workflowID: string,
+  request: OpenRequest,
+  who: string | undefined,
+): Promise<UpdateAnswer> {
   const { kind, update, message, value, attempt, number } = request;
   if (value.length > LONGEST_REQUEST)
     return { accepted: false, message: `the value is longer than ${LONGEST_REQUEST} characters: ask in several steps` };
   const hash = createHash('sha256').update(value).digest('hex').slice(0, 16);
-  return engine.update(workflowID, update, { ...message }, `${kind}/${attempt}/${number}/${hash}`);
+  return engine.update(
+    workflowID,
+    update,
+    { ...message, ...(who === undefined ? {} : { who }) },
+    `${kind}/${attempt}/${number}/${hash}`,
+  );
 }
 
 async function noteAnswer(

@@ -1,9 +1,10 @@
-import { ROLLOUT_FIELD_MANAGER } from '../api/names.ts';
+import { PAUSE_ANNOTATION, ROLLOUT_FIELD_MANAGER } from '../api/names.ts';
 import type { RolloutInput } from '../api/messages.ts';
 import type { NodeOpUpgrade } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { rolloutId } from '../kube/names.ts';
-import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upgrades.ts';
+import { patchNodeOpUpgradeStatus, readWithWriters } from '../kube/node-op-upgrades.ts';
+import type { Writers } from '../kube/writers.ts';
 import { decideEngine, pauseReason, type EngineDecision } from '../policy/engine.ts';
 import { pastAttempt, remember } from '../policy/history.ts';
 import { joinedLater } from '../policy/joined.ts';
@@ -23,13 +24,13 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, aga
   const { engine, cluster, log } = context;
   const [namespace = '', name = ''] = key.split('/');
   const workflowID = rolloutId(cluster.id, namespace, name);
-  const resource = await readLive(context, namespace, name);
+  const { resource, writers } = await readLive(context, namespace, name);
   const described = await engine.describe(workflowID);
   const decision = decideEngine(resource, described, resource === undefined ? [] : joinedNow(context, resource));
   const about = { upgrade: key, workflow: workflowID };
   // Before another attempt begins: what was asked of the one that has ended is not meant for it.
   const isOpen = described.state === 'Open';
-  if (resource !== undefined && !isOpen) await carryRequests(context, resource, workflowID, described);
+  if (resource !== undefined && !isOpen) await carryRequests(context, resource, writers, workflowID, described);
   switch (decision.action) {
     case 'nothing':
       break;
@@ -37,16 +38,28 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, aga
       if (resource === undefined) return;
       await mustMayStart(context);
       log.info({ ...about, attempt: decision.attempt }, 'starting rollout');
-      await engine.start(workflowID, rolloutInput(context, resource, decision), `${key} → ${resource.spec.image}`);
+      await engine.start(
+        workflowID,
+        rolloutInput(context, resource, writers, decision),
+        `${key} → ${resource.spec.image}`,
+      );
       break;
     }
     case 'cancel':
       log.info({ ...about, reason: decision.reason }, 'cancelling rollout');
-      await engine.cancel(workflowID);
+      await engine.cancel(workflowID, {
+        by: 'kubectl',
+        reason: decision.reason,
+        ...(decision.edited === true ? as(writers.spec) : {}),
+      });
       break;
     case 'pause':
       log.info({ ...about, reason: decision.reason }, 'pausing rollout');
-      await engine.signal(workflowID, 'pause', { by: 'kubectl', reason: decision.reason });
+      await engine.signal(workflowID, 'pause', {
+        by: 'kubectl',
+        reason: decision.reason,
+        ...as(writers.annotations[PAUSE_ANNOTATION]),
+      });
       break;
     case 'resume':
       log.info(about, 'resuming rollout');
@@ -62,13 +75,13 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, aga
   if (isOpen || decision.action === 'start') context.closings.watch(workflowID, again);
   if (resource === undefined) return;
   // After a pause, which waits for no worker; and at once of a rollout that begins.
-  if (isOpen) await carryRequests(context, resource, workflowID, described);
+  if (isOpen) await carryRequests(context, resource, writers, workflowID, described);
   else if (decision.action === 'start' && openRequests(resource).length > 0 && askedOf(resource, described) === 'Later')
     again();
 }
 
 async function recordEnd(
-  { client, cluster }: WatcherContext,
+  { client, cluster, engine }: WatcherContext,
   namespace: string,
   name: string,
   resource: NodeOpUpgrade | undefined,
@@ -77,20 +90,24 @@ async function recordEnd(
   const { uid = '', generation = 1 } = resource?.metadata ?? {};
   const known = resource?.status?.rollout;
   const isSame = known?.attempt === attempt;
+  const workflowID = rolloutId(cluster.id, namespace, name);
+  // A termination tells the workflow nothing, so it is asked of Temporal.
+  const endedBy = (await engine.terminatedBy(workflowID)) ?? (isSame ? known?.endedBy : undefined);
   const ended = {
-    workflowID: rolloutId(cluster.id, namespace, name),
+    workflowID,
     generation,
     attempt,
     phase,
     message,
     finishedAt: new Date().toISOString(),
     ...(retry === undefined ? {} : { retry }),
+    ...(endedBy === undefined ? {} : { endedBy }),
   };
   const rollout = {
     ...ended,
     paused: null,
     // What an earlier attempt counted is not this one's.
-    ...(isSame ? {} : { verdicts: null, failed: null, superseded: null, wave: null, startedAt: null }),
+    ...(isSame ? {} : { verdicts: null, failed: null, superseded: null, wave: null, startedAt: null, requests: null }),
   };
   const past = { ...(isSame ? known : {}), ...ended };
   const history = remember(resource?.status?.history, pastAttempt(past, Date.now()));
@@ -122,18 +139,23 @@ async function readLive(
   { client }: WatcherContext,
   namespace: string,
   name: string,
-): Promise<NodeOpUpgrade | undefined> {
+): Promise<{ resource: NodeOpUpgrade | undefined; writers: Writers }> {
   try {
-    return await readNodeOpUpgrade(client, namespace, name);
+    const { upgrade, writers } = await readWithWriters(client, namespace, name);
+    return { resource: upgrade, writers };
   } catch (error) {
-    if (isReason(error, 'NotFound')) return undefined;
+    if (isReason(error, 'NotFound')) return { resource: undefined, writers: { annotations: {} } };
     throw error;
   }
 }
 
+/** Who wrote it, where that is known. */
+const as = (who: string | undefined) => (who === undefined ? {} : { who });
+
 function rolloutInput(
   context: WatcherContext,
   resource: NodeOpUpgrade,
+  writers: Writers,
   { attempt, retry, nodeNames }: Extract<EngineDecision, { action: 'start' }>,
 ): RolloutInput {
   const { cluster, engine, nodes } = context;
@@ -152,6 +174,11 @@ function rolloutInput(
     },
     spec: { ...specOf(context, resource.spec), ...(nodeNames === undefined ? {} : { nodeNames }) },
     timing: timingFor(nodes.size, engine.searchAttributes),
-    ...(paused === undefined ? {} : { paused }),
+    ...(paused === undefined ? {} : { paused, ...pausedBy(writers) }),
   };
+}
+
+function pausedBy({ annotations }: Writers): Pick<RolloutInput, 'pausedBy'> {
+  const who = annotations[PAUSE_ANNOTATION];
+  return who === undefined ? {} : { pausedBy: who };
 }

@@ -1,9 +1,10 @@
 import type { FailedNode, WaveResult } from '../api/messages.ts';
 import type { Asked, ControlAnswer, ControlState } from '../api/control-messages.ts';
 import type { PlannedWave } from '../api/plan-messages.ts';
+import { askedText } from '../policy/asked.ts';
 import type { KnownWaves } from './known-waves.ts';
 import { retryNodesSignal, skipNodeSignal } from './messages.ts';
-import { askedText, listed, namesIn, no, textOf, unknownNode, yes } from './request-texts.ts';
+import { listed, namesIn, no, textOf, unknownNode, yes } from './request-texts.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 
 /** So many nodes can be left out of one rollout by name, and named at once: the resource lists each of them. */

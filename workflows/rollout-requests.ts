@@ -3,6 +3,7 @@ import { CancellationScope, condition, currentUpdateInfo, setHandler } from '@te
 import type { WaveResult } from '../api/messages.ts';
 import type { Asked, ControlAnswer, ControlState } from '../api/control-messages.ts';
 import type { PlannedWave } from '../api/plan-messages.ts';
+import { askedText } from '../policy/asked.ts';
 import { KnownWaves, type WaveHandle } from './known-waves.ts';
 import {
   requests,
@@ -13,13 +14,17 @@ import {
   type SkipMessage,
 } from './messages.ts';
 import { isAll, NodeRequests } from './node-requests.ts';
-import { approvalRefusal, askedIn, askedText, listed, no, textOf, yes } from './request-texts.ts';
+import { approvalRefusal, askedIn, listed, no, textOf, yes } from './request-texts.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 
 /** So many answers are remembered: a request that is repeated comes soon, or not at all. */
 const ANSWERS = 200;
+/** So many requests are shown to people. */
+const KEPT = 20;
 
 const ENDED: ReadonlySet<string> = new Set(['Completed', 'Failed', 'Cancelled', 'Planned']);
+
+type Question = keyof typeof requests | 'pause' | 'resume';
 
 /**
  * What people ask of a rollout beside a pause: to approve a wave, leave nodes out, try nodes again, end it. Each is
@@ -198,14 +203,21 @@ export class RolloutRequests {
   ): Promise<void> {
     const { state, record } = this;
     const of = textOf(message.wave ?? message.node).slice(0, 300);
-    const short = { ...answer, message: answer.message.slice(0, 900) };
-    state.requests = [...state.requests, { what: of === '' ? what : `${what} ${of}`, ...asked, ...short }].slice(-20);
+    const short = this.keep(what, of, asked, answer);
     if (id !== undefined) {
       const kept = Object.entries(state.answered).slice(1 - ANSWERS);
       state.answered = Object.fromEntries([...kept, [id, short]]);
     }
     // An end is written once, by the rollout itself.
     if (!ENDED.has(record.state.phase)) await record.write();
+  }
+
+  /** Keeps what was asked, and the answer, for people; only the last ones. Writes nothing. */
+  keep(what: Question, of: string, asked: Asked, answer: ControlAnswer): ControlAnswer {
+    const { state } = this;
+    const short = { ...answer, message: answer.message.slice(0, 900) };
+    state.requests = [...state.requests, { what: of === '' ? what : `${what} ${of}`, ...asked, ...short }].slice(-KEPT);
+    return short;
   }
 
   private approve(name: string, asked: Asked): ControlAnswer {
@@ -218,6 +230,7 @@ export class RolloutRequests {
 
   private abort(asked: Asked): ControlAnswer {
     this.state.aborted = asked;
+    this.record.endedBy = asked;
     this.scope.cancel();
     return yes(
       'aborted: nodes before their point of no return go back to service, the others are taken to their verdict',

@@ -41,7 +41,7 @@ const known = (more: object = {}): Requests => ({ skip: taken(SKIP['kairos.io/sk
 /** What the watcher did: what it asked of the workflow, and what it wrote into `status.requests`. */
 async function look(resource: NodeOpUpgrade, engine: EngineState, answered?: UpdateAnswer) {
   const written: Record<string, unknown>[] = [];
-  const { context, done } = watcher(
+  const { context, done, whys } = watcher(
     engine,
     ({ verb, body }) => {
       const { requests } = ((body ?? {}) as { status?: { requests?: Record<string, unknown> } }).status ?? {};
@@ -54,7 +54,7 @@ async function look(resource: NodeOpUpgrade, engine: EngineState, answered?: Upd
     () => undefined,
     (error: Error) => error.message,
   );
-  return { done: done.filter((what) => what !== 'looks again'), written, failure };
+  return { done: done.filter((what) => what !== 'looks again'), written, failure, whys };
 }
 
 const ASKED = 'skip {"by":"kubectl","node":"w-1, w-2","reason":"their disks are replaced"} as skip/3/1/…';
@@ -156,6 +156,20 @@ describe('an annotation', () => {
     expect((await look(upgrade(annotations), OPEN)).done).toEqual([asked]);
   });
 
+  it('is asked for by whoever wrote it, as the API server knows them', async () => {
+    const wrote = (manager: string, annotation: string) => ({
+      manager,
+      time: '2026-03-01T10:00:00Z',
+      fieldsV1: { 'f:metadata': { 'f:annotations': { [`f:${annotation}`]: {} } } },
+    });
+    const asked = upgrade({ 'kairos.io/abort': 'enough', 'kairos.io/skip': 'w-1' });
+    const managedFields = [wrote('ana', 'kairos.io/abort'), wrote('kubectl-annotate', 'kairos.io/skip')];
+    expect((await look({ ...asked, metadata: { ...asked.metadata, managedFields } as never }, OPEN)).done).toEqual([
+      'skip {"by":"kubectl","node":"w-1","who":"kubectl-annotate"} as skip/3/1/…',
+      'abort {"by":"kubectl","reason":"enough","who":"ana"} as abort/3/1/…',
+    ]);
+  });
+
   it('that says not to abort asks for nothing', async () => {
     expect(await look(upgrade({ 'kairos.io/abort': 'false' }), OPEN)).toMatchObject({ done: [], written: [] });
   });
@@ -172,6 +186,24 @@ describe('an annotation', () => {
     expect(done).toEqual([]);
     expect(written).toMatchObject([
       { skip: { accepted: false, message: expect.stringContaining('longer than 4000') } },
+    ]);
+  });
+});
+
+describe('a rollout that is cancelled', () => {
+  const edited = { manager: 'argocd-controller', time: '2026-03-01T10:00:00Z', fieldsV1: { 'f:spec': {} } };
+
+  it('by an edit is told so, and who edited', async () => {
+    const now = upgrade({});
+    const { whys } = await look({ ...now, metadata: { ...now.metadata, managedFields: [edited] } as never }, EDITED);
+    expect(whys).toEqual([{ by: 'kubectl', reason: 'its NodeOpUpgrade was edited', who: 'argocd-controller' }]);
+  });
+
+  it('by a deletion is told so', async () => {
+    const now = upgrade({});
+    const metadata = { ...now.metadata, deletionTimestamp: '2026-03-01T10:00:00Z', managedFields: [edited] } as never;
+    expect((await look({ ...now, metadata }, OPEN)).whys).toEqual([
+      { by: 'kubectl', reason: 'its NodeOpUpgrade was deleted' },
     ]);
   });
 });

@@ -153,6 +153,7 @@ describe('a wave that needs approval', () => {
       phase: 'Cancelled',
       message: expect.stringContaining('aborted by temporal (ana): not on a Friday'),
     });
+    expect(lastStatus(world)?.endedBy).toMatchObject({ by: 'temporal', who: 'ana', reason: 'not on a Friday' });
   });
 
   it('comes after nodes that are to be tried again', async () => {
@@ -545,6 +546,52 @@ describe('a rollout that is aborted', () => {
       },
       () => stage({ workers: nodes(2) }),
     );
+  });
+});
+
+describe('who asked', () => {
+  it('for a pause, and for its end, is shown while it lasts and in what was asked', async () => {
+    const { world, rollout } = await begin({ slow: { drainNode: [ONE.name, '1h'] } });
+    await world.until('the first drains', calledFor(world, 'drainNode', ONE));
+    await world.update(rollout, 'pause', { reason: 'lunch', who: 'ana' });
+    expect(lastStatus(world)).toMatchObject({
+      paused: { by: 'temporal', who: 'ana', reason: 'lunch' },
+      message: expect.stringMatching(/^paused by temporal \(ana\): lunch; /),
+    });
+    world.signal(rollout, 'pause', { reason: 'lunch', who: 'ana' });
+    await world.update(rollout, 'resume', { who: 'ben' });
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed' });
+    expect(lastStatus(world)?.requests).toMatchObject([
+      { what: 'pause', by: 'temporal', who: 'ana', reason: 'lunch', accepted: true },
+      { what: 'resume', by: 'temporal', who: 'ben', accepted: true },
+    ]);
+    expect(lastStatus(world)).not.toHaveProperty('endedBy');
+  });
+
+  it('to end it is kept, with the reason, of a cancel that the watcher explains', async () => {
+    const { world, rollout } = await begin({ slow: { writeImage: [ONE.name, '1h'] } });
+    await world.until('it is written', calledFor(world, 'writeImage', ONE));
+    const why = { by: 'kubectl', who: 'argocd-controller', reason: 'its NodeOpUpgrade was edited' };
+    world.signal(rollout, 'whyCancelled', why);
+    world.cancel(rollout);
+    await world.advance('1m');
+    const said = 'cancelled by kubectl (argocd-controller): its NodeOpUpgrade was edited; ';
+    expect(lastStatus(world)).toMatchObject({ phase: 'Cancelling', message: expect.stringContaining(said) });
+    await expect(rollout.result()).rejects.toThrow('Canceled');
+    expect(lastStatus(world)).toMatchObject({
+      phase: 'Cancelled',
+      message: `${said}nodes that were not touched stay as they are`,
+      endedBy: { ...why, at: expect.any(String) },
+    });
+  });
+
+  it('to end it is Temporal, of a cancel that nobody explains', async () => {
+    const { world, rollout } = await begin({ slow: { drainNode: [ONE.name, '1h'] } });
+    await world.until('it drains', calledFor(world, 'drainNode', ONE));
+    world.cancel(rollout);
+    await expect(rollout.result()).rejects.toThrow('Canceled');
+    expect(lastStatus(world)).toMatchObject({ endedBy: { by: 'temporal', at: expect.any(String) } });
+    expect(lastStatus(world)?.message).toBe('cancelled: nodes that were not touched stay as they are');
   });
 });
 
