@@ -118,6 +118,7 @@ async function writeRollout(
       paused: status.paused ?? null,
       approval: status.approval ?? null,
       skipped: status.skipped ?? null,
+      leavingOut: status.leavingOut ?? null,
       ...(status.phase === 'Planning' ? { startedAt: startedAt ?? now } : {}),
       ...(final ? { finishedAt: now } : {}),
     };

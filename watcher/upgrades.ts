@@ -5,6 +5,7 @@ import { isReason } from '../kube/errors.ts';
 import { rolloutId } from '../kube/names.ts';
 import { patchNodeOpUpgradeStatus, readWithWriters } from '../kube/node-op-upgrades.ts';
 import type { Writers } from '../kube/writers.ts';
+import { askedBefore } from '../policy/asked.ts';
 import { decideEngine, pauseReason, type EngineDecision } from '../policy/engine.ts';
 import { pastAttempt, remember } from '../policy/history.ts';
 import { joinedLater } from '../policy/joined.ts';
@@ -175,7 +176,18 @@ function rolloutInput(
     spec: { ...specOf(context, resource.spec), ...(nodeNames === undefined ? {} : { nodeNames }) },
     timing: timingFor(nodes.size, engine.searchAttributes),
     ...(paused === undefined ? {} : { paused, ...pausedBy(writers) }),
+    ...asked(resource, attempt),
   };
+}
+
+/** What was asked of this attempt before its workflow was lost with Temporal's database. */
+function asked({ metadata, status }: NodeOpUpgrade, attempt: number): Pick<RolloutInput, 'control'> {
+  const known = status?.rollout;
+  if (known?.attempt !== attempt || known.generation !== metadata.generation) return {};
+  const { paused: before, ...control } = askedBefore(known);
+  // An annotation says now whether it is paused.
+  const isPaused = pauseReason(metadata.annotations ?? {}) !== undefined;
+  return { control: isPaused || before === undefined ? control : { ...control, paused: before } };
 }
 
 function pausedBy({ annotations }: Writers): Pick<RolloutInput, 'pausedBy'> {

@@ -60,9 +60,12 @@ export interface RolloutState {
   verdicts: Record<string, number>;
 }
 
-export const stateQuery = defineQuery<RolloutState & Partial<Pick<ControlState, 'approvals' | 'skipped' | 'requests'>>>(
-  'state',
-);
+/** What people asked of a rollout, as it is shown to them; `leavingOut`: nodes that are to be left out and have not ended. */
+export interface ShownRequests extends Partial<Pick<ControlState, 'approvals' | 'skipped' | 'requests'>> {
+  leavingOut?: ControlState['skipped'];
+}
+
+export const stateQuery = defineQuery<RolloutState & ShownRequests>('state');
 
 /** From a rollout to the wave that runs: leave this node out. Answered to the rollout, by `token`. */
 export const skipNodeSignal = defineSignal<[{ token: string; node: string; asked: Asked }]>('skipNode');

@@ -16,7 +16,7 @@ import { askedText } from '../policy/asked.ts';
 import { countsAsFailed } from '../policy/failure-budget.ts';
 import { planMarkdown } from '../policy/plan-text.ts';
 import { activitiesFor } from './activity-proxies.ts';
-import type { RolloutState } from './messages.ts';
+import type { RolloutState, ShownRequests } from './messages.ts';
 import { showPhase } from './search-attributes.ts';
 
 /** Characters of a reason that the resource holds. */
@@ -28,6 +28,8 @@ const KNOWN_BY_NAME = 500;
 const NOT_FAILED: ReadonlySet<string> = new Set(['Succeeded', 'AlreadyOnTarget', 'Superseded']);
 
 const FINAL: ReadonlySet<string> = new Set(['Completed', 'Failed', 'Cancelled', 'Planned']);
+
+type Shown = Pick<ControlState, 'approvals' | 'skipped' | 'skips' | 'requests'>;
 
 /** The whole report of the plan, of which the resource shows a part. */
 const planQuery = defineQuery<PlanReport | null>('plan');
@@ -48,7 +50,7 @@ export class RolloutRecord {
   /** What was planned; undefined before that. */
   plan: PlanReport | undefined;
   /** What people asked for. */
-  asked: Pick<ControlState, 'approvals' | 'skipped' | 'requests'> = { approvals: [], skipped: [], requests: [] };
+  asked: Shown = { approvals: [], skipped: [], skips: {}, requests: [] };
   /** Who ends it, where somebody does. */
   endedBy: Asked | undefined;
   private readonly input: RolloutInput;
@@ -119,7 +121,7 @@ export class RolloutRecord {
   }
 
   /** What the query answers. */
-  shown(): RolloutState & Partial<RolloutRecord['asked']> {
+  shown(): RolloutState & ShownRequests {
     return { ...this.state, ...filled(this.asked) };
   }
 
@@ -241,10 +243,12 @@ export class RolloutRecord {
 }
 
 /** What was asked, where anything was. */
-function filled({ approvals, skipped, requests }: RolloutRecord['asked']): Partial<RolloutRecord['asked']> {
+function filled({ approvals, skipped, skips, requests }: Shown): ShownRequests {
+  const leavingOut = Object.entries(skips).map(([name, asked]) => ({ name, ...asked }));
   return {
     ...(approvals.length === 0 ? {} : { approvals }),
     ...(skipped.length === 0 ? {} : { skipped }),
+    ...(leavingOut.length === 0 ? {} : { leavingOut }),
     ...(requests.length === 0 ? {} : { requests }),
   };
 }

@@ -169,6 +169,9 @@ export const rolloutStatus = z
     skipped: skipped
       .describe('The nodes that were left out by people in this attempt. They count as Skipped, and not as failed.')
       .optional(),
+    leavingOut: skipped
+      .describe('The nodes that are to be left out and have not ended: before their turn, or on their way back.')
+      .optional(),
     requests: z
       .array(rolloutRequest)
       .max(20)

@@ -41,7 +41,7 @@ const known = (more: object = {}): Requests => ({ skip: taken(SKIP['kairos.io/sk
 /** What the watcher did: what it asked of the workflow, and what it wrote into `status.requests`. */
 async function look(resource: NodeOpUpgrade, engine: EngineState, answered?: UpdateAnswer) {
   const written: Record<string, unknown>[] = [];
-  const { context, done, whys } = watcher(
+  const { context, done, whys, inputs } = watcher(
     engine,
     ({ verb, body }) => {
       const { requests } = ((body ?? {}) as { status?: { requests?: Record<string, unknown> } }).status ?? {};
@@ -54,7 +54,7 @@ async function look(resource: NodeOpUpgrade, engine: EngineState, answered?: Upd
     () => undefined,
     (error: Error) => error.message,
   );
-  return { done: done.filter((what) => what !== 'looks again'), written, failure, whys };
+  return { done: done.filter((what) => what !== 'looks again'), written, failure, whys, control: inputs[0]?.control };
 }
 
 const ASKED = 'skip {"by":"kubectl","node":"w-1, w-2","reason":"their disks are replaced"} as skip/3/1/…';
@@ -205,5 +205,39 @@ describe('a rollout that is cancelled', () => {
     expect((await look({ ...now, metadata }, OPEN)).whys).toEqual([
       { by: 'kubectl', reason: 'its NodeOpUpgrade was deleted' },
     ]);
+  });
+});
+
+describe('a rollout that was lost with the database of Temporal', () => {
+  const at = '2026-03-01T10:00:00Z';
+  const by = { by: 'temporal' as const, who: 'ana', reason: 'green', at };
+  const said: Partial<RolloutStatus> = {
+    approvals: [{ wave: 'rest', ...by }],
+    skipped: [{ name: 'w-1', by: 'kubectl', at }],
+    leavingOut: [{ name: 'w-2', ...by }],
+    requests: [{ what: 'approve rest', ...by, accepted: true, message: 'it is' }],
+    paused: { by: 'temporal', who: 'ana', reason: 'lunch', since: at },
+  };
+  const known = {
+    approvals: said.approvals,
+    requests: said.requests,
+    skips: { 'w-1': { by: 'kubectl', at }, 'w-2': by },
+  };
+
+  it('is started again with what was approved, who was left out, and that it was paused', async () => {
+    const { done, control } = await look(upgrade({}, said), NOT_FOUND);
+    expect(done).toEqual(['start 3']);
+    expect(control).toMatchObject({ ...known, skipped: [], paused: said.paused });
+  });
+
+  it('is paused as its annotation says, where there is one', async () => {
+    const { control } = await look(upgrade({ 'kairos.io/pause': 'coffee' }, said), NOT_FOUND);
+    expect(control).toMatchObject(known);
+    expect(control).not.toHaveProperty('paused');
+  });
+
+  it('hands nothing of that to the next attempt', async () => {
+    const edited = upgrade({}, { ...said, generation: 1, phase: 'Failed' });
+    expect(await look(edited, CLOSED_BEFORE)).toMatchObject({ done: ['start 4'], control: undefined });
   });
 });

@@ -1,5 +1,6 @@
 import pino from 'pino';
 import type { Asked } from '../../api/control-messages.ts';
+import type { RolloutInput } from '../../api/messages.ts';
 import type { KubeRequest } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
 import type { KairosNodeView } from '../../kube/kairos-nodes.ts';
@@ -22,6 +23,8 @@ export function watcher(
   terminated?: Asked,
 ) {
   const done: Done = [];
+  /** With what rollouts were started. */
+  const inputs: RolloutInput[] = [];
   /** What was said with each cancel. */
   const whys: Record<string, string>[] = [];
   const note = (what: string) => {
@@ -38,8 +41,11 @@ export function watcher(
       searchAttributes: true,
       describe: () =>
         engine === undefined ? Promise.reject(new Error('Temporal does not answer')) : Promise.resolve(engine),
-      start: (_id: string, { request }: { request: { attempt: number; retry?: string } }) =>
-        note(`start ${request.attempt}${request.retry === undefined ? '' : ` answering ${request.retry}`}`),
+      start: (_id: string, input: RolloutInput) => {
+        inputs.push(input);
+        const { request } = input;
+        return note(`start ${request.attempt}${request.retry === undefined ? '' : ` answering ${request.retry}`}`);
+      },
       cancel: (_id: string, why: Record<string, string>) => {
         whys.push(why);
         return note('cancel');
@@ -58,7 +64,7 @@ export function watcher(
     nodes: new Map<string, NodeView>(),
   };
   const { nodes, kairosNodes } = context;
-  return { context: context as unknown as WatcherContext, done, note, nodes, kairosNodes, whys };
+  return { context: context as unknown as WatcherContext, done, note, nodes, kairosNodes, whys, inputs };
 }
 
 export const notFound = ({ verb, path }: KubeRequest): never => {
