@@ -43,13 +43,20 @@ export async function carryRequests(
   const whom = askedOf(resource, engine);
   if (whom === 'Later') return;
   const waiting: string[] = [];
-  for (const request of openRequests(resource, engine)) {
-    const answer =
-      whom === 'Nobody' ? 'Closed' : await ask(context, workflowID, request, annotations[request.annotation]);
-    context.log.info({ workflow: workflowID, request: request.annotation, answer }, 'a person asks');
+  const carry = async (request: OpenRequest) => {
+    const who = annotations[request.annotation];
+    const answer = whom === 'Nobody' ? 'Closed' : await ask(context, workflowID, request, who);
+    context.log.info({ workflow: workflowID, request: request.annotation, who, answer }, 'a person asks');
+    // It has closed just now: the look that follows its end answers.
+    if (answer === 'Closed' && whom === 'Rollout') return;
     await noteAnswer(context, resource, request, answer);
     if (answer === 'NotAnswered') waiting.push(request.annotation);
-  }
+  };
+  // Side by side, as each may take its time; but an abort last: whoever writes two at once means both.
+  const open = openRequests(resource, engine);
+  const others = await Promise.allSettled(open.filter(({ kind }) => kind !== 'abort').map(carry));
+  for (const abort of open.filter(({ kind }) => kind === 'abort')) await carry(abort);
+  for (const one of others) if (one.status === 'rejected') throw one.reason;
   if (waiting.length > 0) throw new NotYetAnswered(waiting.join(', '));
 }
 

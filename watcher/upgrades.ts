@@ -17,11 +17,17 @@ import { carryRequests } from './requests.ts';
 import { specOf } from './spec.ts';
 
 /**
- * Brings one NodeOpUpgrade and its rollout together, by what both say now. Repeating it changes nothing. `again` is
- * called when the rollout has closed, however: what comes after it can start, and an end that it could not write itself
- * is written.
+ * What follows a look at a NodeOpUpgrade. `again`: another look, also when its rollout has closed, however: what comes
+ * after it can start, and an end that it could not write itself is written. `ask`: the rollout that runs is asked what
+ * people want of it.
  */
-export async function reconcileUpgrade(context: WatcherContext, key: string, again: () => void): Promise<void> {
+interface Next {
+  again: () => void;
+  ask: () => void;
+}
+
+/** Brings one NodeOpUpgrade and its rollout together, by what both say now. Repeating it changes nothing. */
+export async function reconcileUpgrade(context: WatcherContext, key: string, { again, ask }: Next): Promise<void> {
   const { engine, cluster, log } = context;
   const [namespace = '', name = ''] = key.split('/');
   const workflowID = rolloutId(cluster.id, namespace, name);
@@ -76,9 +82,22 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, aga
   if (isOpen || decision.action === 'start') context.closings.watch(workflowID, again);
   if (resource === undefined) return;
   // After a pause, which waits for no worker; and at once of a rollout that begins.
-  if (isOpen) await carryRequests(context, resource, writers, workflowID, described);
+  if (isOpen) ask();
   else if (decision.action === 'start' && openRequests(resource).length > 0 && askedOf(resource, described) === 'Later')
     again();
+}
+
+/**
+ * Asks the rollout of a NodeOpUpgrade, where it runs, for what people want of it by annotation.
+ * @throws NotYetAnswered when no worker answered: to be repeated
+ */
+export async function askRollout(context: WatcherContext, key: string): Promise<void> {
+  const [namespace = '', name = ''] = key.split('/');
+  const workflowID = rolloutId(context.cluster.id, namespace, name);
+  const { resource, writers } = await readLive(context, namespace, name);
+  if (resource === undefined) return;
+  const described = await context.engine.describe(workflowID);
+  if (described.state === 'Open') await carryRequests(context, resource, writers, workflowID, described);
 }
 
 async function recordEnd(

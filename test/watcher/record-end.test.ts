@@ -40,7 +40,7 @@ async function written(
     return upgrade;
   };
   const { context } = watcher(engine, answer, undefined, terminated);
-  await reconcileUpgrade(context, 'fleet/v4', () => undefined);
+  await reconcileUpgrade(context, 'fleet/v4', { again: () => undefined, ask: () => undefined });
   return status;
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { NodeOpUpgrade, RolloutStatus } from '../../api/types.ts';
 import type { EngineState } from '../../policy/engine.ts';
 import type { UpdateAnswer } from '../../watcher/requests.ts';
-import { reconcileUpgrade } from '../../watcher/upgrades.ts';
+import { askRollout, reconcileUpgrade } from '../../watcher/upgrades.ts';
 import { documentText, tableRows } from '../docs/documents.ts';
 import { UPGRADE_ID, watcher } from './table-rig.ts';
 
@@ -50,7 +50,11 @@ async function look(resource: NodeOpUpgrade, engine: EngineState, answered?: Upd
     },
     answered,
   );
-  const failure = await reconcileUpgrade(context, 'fleet/v4', () => void done.push('at once again')).then(
+  let asks = false;
+  const next = { again: () => void done.push('at once again'), ask: () => void (asks = true) };
+  await reconcileUpgrade(context, 'fleet/v4', next);
+  const asked = asks ? askRollout(context, 'fleet/v4') : Promise.resolve();
+  const failure = await asked.then(
     () => undefined,
     (error: Error) => error.message,
   );
@@ -78,8 +82,8 @@ const CASES: Record<string, () => Promise<void>> = {
     ]);
     const refused = await look(upgrade(SKIP), OPEN, { accepted: false, message: 'there is no w-2' });
     expect(refused.written).toMatchObject([{ skip: { accepted: false, message: 'there is no w-2' } }]);
-    const closing = await look(upgrade(SKIP), OPEN, 'Closed');
-    expect(closing.written).toMatchObject([{ skip: { accepted: false } }]);
+    // It has just closed: the next look answers.
+    expect(await look(upgrade(SKIP), OPEN, 'Closed')).toMatchObject({ done: [ASKED], written: [], failure: undefined });
   },
   'open, and no worker answers | open, this generation | says so in `status.requests`, and sends it again, under the same id':
     async () => {
@@ -179,6 +183,15 @@ describe('an annotation', () => {
     const { done, failure } = await look(upgrade(all), OPEN, 'NotAnswered');
     expect(done.map((what) => what.split(' ')[0])).toEqual(['pause', 'approve', 'skip', 'abort']);
     expect(failure).toBe('no worker has answered kairos.io/approve, kairos.io/skip, kairos.io/abort');
+  });
+
+  it('that fails to be asked keeps no abort from being asked', async () => {
+    const { context, done } = watcher(OPEN, () => upgrade({ 'kairos.io/abort': 'enough', ...SKIP }));
+    const { update } = context.engine;
+    context.engine.update = (id, name, ...more) =>
+      name === 'skip' ? Promise.reject(new Error('too many updates')) : update(id, name, ...more);
+    await expect(askRollout(context, 'fleet/v4')).rejects.toThrow('too many updates');
+    expect(done).toEqual(['abort {"by":"kubectl","reason":"enough"} as abort/3/1/…']);
   });
 
   it('that is too long is refused without asking', async () => {
