@@ -13,6 +13,8 @@ export interface Asked {
 export interface ControlAnswer {
   accepted: boolean;
   message: string;
+  /** Not accepted, as nothing is started any more in this attempt: it is for the next one. */
+  next?: true;
 }
 
 /** Why no further node is started, by whom, and since when (RFC 3339). */
@@ -47,6 +49,6 @@ export interface ControlState {
   /** What was answered, by the id of the update: a request that is repeated acts once. */
   answered: Record<string, ControlAnswer>;
   /** The last requests, for people. */
-  requests: (Asked & ControlAnswer & { what: string })[];
+  requests: (Asked & Pick<ControlAnswer, 'accepted' | 'message'> & { what: string })[];
   aborted?: Asked;
 }

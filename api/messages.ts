@@ -296,6 +296,9 @@ export const waveWorkflowID = (rolloutID: string, request: RolloutRequest, wave:
   `wave/${rolloutID.slice('rollout/'.length)}/${request.attempt}/${wave}`;
 export const taskQueue = (cluster: ClusterRef) => `kairos-${cluster.id}`;
 
+/** Type of the failure of an update whose request is for the next attempt: in this one nothing is started any more. */
+export const NEXT_ATTEMPT = 'NextAttempt';
+
 /** Memo of a rollout: tells the watcher whose workflow it is. */
 export interface RolloutMemo {
   uid: string;

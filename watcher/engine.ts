@@ -1,4 +1,5 @@
 import {
+  ApplicationFailure,
   defineSearchAttributeKey,
   WorkflowExecutionAlreadyStartedError,
   WorkflowNotFoundError,
@@ -11,6 +12,7 @@ import {
 } from '@temporalio/client';
 import { SEARCH_ATTRIBUTE_NAMES } from '../api/names.ts';
 import {
+  NEXT_ATTEMPT,
   WORKFLOW_NAMES,
   taskQueue,
   type ClusterRef,
@@ -189,8 +191,13 @@ export class Engine {
       );
       return { accepted: true, message: answer };
     } catch (error) {
-      if (error instanceof WorkflowUpdateFailedError)
-        return { accepted: false, message: error.cause?.message ?? error.message };
+      if (error instanceof WorkflowUpdateFailedError) {
+        const { cause } = error;
+        const message = cause?.message ?? error.message;
+        return cause instanceof ApplicationFailure && cause.type === NEXT_ATTEMPT
+          ? { next: message }
+          : { accepted: false, message };
+      }
       if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return 'NotAnswered';
       if (error instanceof WorkflowNotFoundError) return 'Closed';
       throw error;

@@ -9,14 +9,19 @@ import {
   askedOf,
   endedAnswer,
   goneRequests,
+  lateAnswer,
   LONGEST_REQUEST,
   openRequests,
   type OpenRequest,
 } from '../policy/requests.ts';
 import type { WatcherContext } from './context.ts';
 
-/** What a rollout answered to an update, or why it did not: no worker took it in time, or it has closed. */
-export type UpdateAnswer = { accepted: boolean; message: string } | 'NotAnswered' | 'Closed';
+/** What a rollout answered to an update, or why there is no answer: no worker took it in time, or it has closed. */
+export type UpdateAnswer = Answer | 'NotAnswered' | 'Closed';
+/** `next`: it is for the next attempt, and why. */
+type Answer = { accepted: boolean; message: string } | { next: string };
+
+const BEGINS: Answer = { next: 'the next attempt begins' };
 
 /** Thrown where a request has to be made again: the queue does that, each time a little later. */
 class NotYetAnswered extends Error {
@@ -45,10 +50,11 @@ export async function carryRequests(
   const waiting: string[] = [];
   const carry = async (request: OpenRequest) => {
     const who = annotations[request.annotation];
-    const answer = whom === 'Nobody' ? 'Closed' : await ask(context, workflowID, request, who);
+    const known = lateAnswer(request) ?? (whom === 'Nobody' ? (endedAnswer(resource, request) ?? BEGINS) : undefined);
+    const answer = known ?? (await ask(context, workflowID, request, who));
     context.log.info({ workflow: workflowID, request: request.annotation, who, answer }, 'a person asks');
     // It has closed just now: the look that follows its end answers.
-    if (answer === 'Closed' && whom === 'Rollout') return;
+    if (answer === 'Closed') return;
     await noteAnswer(context, resource, request, answer);
     if (answer === 'NotAnswered') waiting.push(request.annotation);
   };
@@ -82,17 +88,13 @@ async function noteAnswer(
   context: WatcherContext,
   resource: NodeOpUpgrade,
   request: OpenRequest,
-  answer: UpdateAnswer,
+  answer: Answer | 'NotAnswered',
 ): Promise<void> {
   const before = resource.status?.requests?.[request.kind];
+  const said = saidOf(answer);
   // Said once: the same again would wake everybody who watches.
-  if (answer === 'NotAnswered' && before?.number === request.number && before.gone !== true) return;
-  const said =
-    answer === 'NotAnswered'
-      ? { accepted: null, message: null }
-      : answer === 'Closed'
-        ? { accepted: false, message: endedAnswer(resource, request) }
-        : { accepted: answer.accepted, message: answer.message.slice(0, LONGEST_REQUEST) };
+  const isNoted = before?.number === request.number && before.gone !== true;
+  if (isNoted && said.accepted === null && (answer === 'NotAnswered' || before.message === said.message)) return;
   await note(context, resource, request.kind, {
     value: request.value.slice(0, LONGEST_REQUEST),
     attempt: request.attempt,
@@ -101,6 +103,23 @@ async function noteAnswer(
     gone: null,
     ...said,
   });
+}
+
+function saidOf(answer: Answer | 'NotAnswered'): { accepted: boolean | null; message: string | null } {
+  if (answer === 'NotAnswered') return { accepted: null, message: null };
+  if ('next' in answer) return { accepted: null, message: answer.next.slice(0, LONGEST_REQUEST) };
+  return { accepted: answer.accepted, message: answer.message.slice(0, LONGEST_REQUEST) };
+}
+
+/** Notes that a retry of nodes has begun the next attempt. */
+export async function noteBegun(
+  context: WatcherContext,
+  resource: NodeOpUpgrade,
+  request: OpenRequest,
+  attempt: number,
+): Promise<void> {
+  const message = `attempt ${attempt} has begun: it takes up every node that is not on the target; who was left out stays so`;
+  await noteAnswer(context, resource, request, { accepted: true, message });
 }
 
 async function note(

@@ -5,15 +5,15 @@ import { isReason } from '../kube/errors.ts';
 import { rolloutId } from '../kube/names.ts';
 import { patchNodeOpUpgradeStatus, readWithWriters } from '../kube/node-op-upgrades.ts';
 import type { Writers } from '../kube/writers.ts';
-import { askedBefore } from '../policy/asked.ts';
+import { askedBefore, leftOutIn, NOTHING_ASKED } from '../policy/asked.ts';
 import { decideEngine, pauseReason, type EngineDecision } from '../policy/engine.ts';
 import { pastAttempt, remember } from '../policy/history.ts';
 import { joinedLater } from '../policy/joined.ts';
-import { askedOf, openRequests } from '../policy/requests.ts';
+import { askedOf, namesOf, nextRetry, openRequests } from '../policy/requests.ts';
 import { timingFor } from '../policy/strategy.ts';
 import type { WatcherContext } from './context.ts';
 import { mustMayStart } from './may-start.ts';
-import { carryRequests } from './requests.ts';
+import { carryRequests, noteBegun } from './requests.ts';
 import { specOf } from './spec.ts';
 
 /**
@@ -33,7 +33,9 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, { a
   const workflowID = rolloutId(cluster.id, namespace, name);
   const { resource, writers } = await readLive(context, namespace, name);
   const described = await engine.describe(workflowID);
-  const decision = decideEngine(resource, described, resource === undefined ? [] : joinedNow(context, resource));
+  const joined = resource === undefined ? [] : joinedNow(context, resource);
+  const retry = resource === undefined ? undefined : nextRetry(resource, described);
+  const decision = decideEngine(resource, described, joined, retry !== undefined);
   const about = { upgrade: key, workflow: workflowID };
   // Before another attempt begins: what was asked of the one that has ended is not meant for it.
   const isOpen = described.state === 'Open';
@@ -47,9 +49,10 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, { a
       log.info({ ...about, attempt: decision.attempt }, 'starting rollout');
       await engine.start(
         workflowID,
-        rolloutInput(context, resource, writers, decision),
+        rolloutInput(context, resource, writers, { ...decision, named: retry?.message.node }),
         `${key} → ${resource.spec.image}`,
       );
+      if (retry !== undefined) await noteBegun(context, resource, retry, decision.attempt);
       break;
     }
     case 'cancel':
@@ -176,8 +179,9 @@ function rolloutInput(
   context: WatcherContext,
   resource: NodeOpUpgrade,
   writers: Writers,
-  { attempt, retry, nodeNames }: Extract<EngineDecision, { action: 'start' }>,
+  decision: Extract<EngineDecision, { action: 'start' }> & { named?: string | undefined },
 ): RolloutInput {
+  const { attempt, retry, nodeNames } = decision;
   const { cluster, engine, nodes } = context;
   const { namespace = '', name, uid = '', generation = 1, annotations = {} } = resource.metadata;
   const paused = pauseReason(annotations);
@@ -195,13 +199,24 @@ function rolloutInput(
     spec: { ...specOf(context, resource.spec), ...(nodeNames === undefined ? {} : { nodeNames }) },
     timing: timingFor(nodes.size, engine.searchAttributes),
     ...(paused === undefined ? {} : { paused, ...pausedBy(writers) }),
-    ...asked(resource, attempt),
+    ...asked(resource, decision),
   };
 }
 
-/** What was asked of this attempt before its workflow was lost with Temporal's database. */
-function asked({ metadata, status }: NodeOpUpgrade, attempt: number): Pick<RolloutInput, 'control'> {
+/**
+ * What was asked of this attempt before its workflow was lost with Temporal's database. Of an attempt in which nodes are
+ * tried again: the nodes that were left out of the one before stay so, but for those that are tried again.
+ */
+function asked(
+  { metadata, status }: NodeOpUpgrade,
+  { attempt, again, named = '' }: { attempt: number; again?: true; named?: string | undefined },
+): Pick<RolloutInput, 'control'> {
   const known = status?.rollout;
+  if (again === true) {
+    const retried = namesOf(named);
+    const skips = Object.entries(leftOutIn(known ?? {})).filter(([name]) => !retried.includes(name));
+    return skips.length === 0 ? {} : { control: { ...NOTHING_ASKED, skips: Object.fromEntries(skips) } };
+  }
   if (known?.attempt !== attempt || known.generation !== metadata.generation) return {};
   const { paused: before, ...control } = askedBefore(known);
   // An annotation says now whether it is paused.

@@ -34,7 +34,7 @@ export class KnownWaves {
   constructor(state: Pick<ControlState, 'waves' | 'ended'>, hasEnded: () => boolean) {
     this.state = state;
     this.hasEnded = hasEnded;
-    setHandler(answerSignal, ({ token, accepted, message }) => void (this.answers[token] ??= { accepted, message }));
+    setHandler(answerSignal, ({ token, ...answer }) => void (this.answers[token] ??= answer));
   }
 
   get arePlanned(): boolean {

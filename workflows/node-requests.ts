@@ -4,7 +4,7 @@ import type { PlannedWave } from '../api/plan-messages.ts';
 import { askedText } from '../policy/asked.ts';
 import type { KnownWaves } from './known-waves.ts';
 import { retryNodesSignal, skipNodeSignal } from './messages.ts';
-import { listed, namesIn, no, textOf, unknownNode, yes } from './request-texts.ts';
+import { later, listed, namesIn, no, textOf, unknownNode, yes } from './request-texts.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 
 /** So many nodes can be left out of one rollout by name, and named at once: the resource lists each of them. */
@@ -124,7 +124,9 @@ export class NodeRequests {
     const answers = await Promise.all(namesIn(text).map(act));
     const refusedFirst = answers.toSorted((one, other) => Number(one.accepted) - Number(other.accepted));
     const message = refusedFirst.map((answer) => answer.message).join('; ');
-    return { accepted: answers.every((answer) => answer.accepted), message };
+    const refused = answers.filter(({ accepted }) => !accepted);
+    if (refused.length === 0) return yes(message);
+    return refused.every(({ next }) => next === true) ? later(message) : no(message);
   }
 
   private async skip(name: string, asked: Asked): Promise<ControlAnswer> {
@@ -191,7 +193,7 @@ export class NodeRequests {
     // It ended meanwhile: what it has handed back is to be tried again, what it has not is looked up there.
     if (nodes?.every(this.isRetried) === true) return yes(`tried again before any further wave: ${listed(nodes)}`);
     const closed = this.closed('retry');
-    if (closed !== undefined) return no(closed);
+    if (closed !== undefined) return later(closed);
     return nodes === undefined ? this.retryAll() : this.each(nodes.join(','), (name) => this.retry(name));
   }
 }

@@ -10,6 +10,8 @@ const LISTED = 20;
 
 export const yes = (message: string): ControlAnswer => ({ accepted: true, message });
 export const no = (message: string): ControlAnswer => ({ accepted: false, message });
+/** Nothing is started any more in this attempt. */
+export const later = (message: string): ControlAnswer => ({ accepted: false, message, next: true });
 
 /** What a field of a message says, where it is the text that it should be. */
 export const textOf = (value: unknown): string => (typeof value === 'string' ? value.trim() : '');

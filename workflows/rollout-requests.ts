@@ -1,6 +1,6 @@
 import { ApplicationFailure, type SignalDefinition, type UpdateDefinition } from '@temporalio/common';
 import { CancellationScope, condition, currentUpdateInfo, setHandler } from '@temporalio/workflow';
-import type { WaveResult } from '../api/messages.ts';
+import { NEXT_ATTEMPT, type WaveResult } from '../api/messages.ts';
 import type { Asked, ControlAnswer, ControlState } from '../api/control-messages.ts';
 import type { PlannedWave } from '../api/plan-messages.ts';
 import { askedText } from '../policy/asked.ts';
@@ -14,7 +14,7 @@ import {
   type SkipMessage,
 } from './messages.ts';
 import { isAll, NodeRequests } from './node-requests.ts';
-import { approvalRefusal, askedIn, listed, no, textOf, yes } from './request-texts.ts';
+import { approvalRefusal, askedIn, later, listed, no, textOf, yes } from './request-texts.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 
 /** So many answers are remembered: a request that is repeated comes soon, or not at all. */
@@ -152,8 +152,10 @@ export class RolloutRequests {
       if (known !== undefined) return known;
       if (what !== 'abort') await condition(() => this.waves.arePlanned || this.isClosed() !== undefined);
       const asked = askedIn(message);
-      const refused = this.isClosed(what) ?? refuse(message);
-      const answer = refused === undefined ? await act(message, asked) : no(refused);
+      const closed = this.isClosed(what);
+      const refused = closed ?? refuse(message);
+      const refusal = closed !== undefined && what === 'retry' ? later : no;
+      const answer = refused === undefined ? await act(message, asked) : refusal(refused);
       await this.note(what, message, asked, answer, id);
       return answer;
     };
@@ -164,7 +166,8 @@ export class RolloutRequests {
       update,
       async (message) => {
         const answer = await ask(given(message), currentUpdateInfo()?.id);
-        if (!answer.accepted) throw ApplicationFailure.nonRetryable(answer.message, 'Refused');
+        if (!answer.accepted)
+          throw ApplicationFailure.nonRetryable(answer.message, answer.next === true ? NEXT_ATTEMPT : 'Refused');
         return answer.message;
       },
       {
@@ -215,9 +218,10 @@ export class RolloutRequests {
   /** Keeps what was asked, and the answer, for people; only the last ones. Writes nothing. */
   keep(what: Question, of: string, asked: Asked, answer: ControlAnswer): ControlAnswer {
     const { state } = this;
-    const short = { ...answer, message: answer.message.slice(0, 900) };
-    state.requests = [...state.requests, { what: of === '' ? what : `${what} ${of}`, ...asked, ...short }].slice(-KEPT);
-    return short;
+    const message = answer.message.slice(0, 900);
+    const kept = { what: of === '' ? what : `${what} ${of}`, ...asked, accepted: answer.accepted, message };
+    state.requests = [...state.requests, kept].slice(-KEPT);
+    return { ...answer, message };
   }
 
   private approve(name: string, asked: Asked): ControlAnswer {

@@ -11,7 +11,7 @@ import type { Asked, ControlAnswer } from '../api/control-messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { answerSignal, retryNodesSignal, skipNodeSignal, withdrawSignal } from './messages.ts';
 import { within } from './node-control.ts';
-import { listed, skippedText } from './request-texts.ts';
+import { later, listed, skippedText } from './request-texts.ts';
 import type { wave } from './wave.ts';
 import type { WaveState } from './wave-state.ts';
 
@@ -184,13 +184,22 @@ export class WaveControl {
     if (wanted.length === 0)
       return this.answer(token, { accepted: false, message: `no node of wave ${name} has failed so far` });
     if (state.stopped !== undefined) {
-      const message = `wave ${name} has stopped (${state.stopped}): the rollout ends when its nodes in hand have ended`;
-      return this.answer(token, { accepted: false, message });
+      return this.answer(token, later(this.stoppedText(wanted)));
     }
     for (const node of wanted) state.handBack(node);
     const rest = names === undefined ? failed.length - wanted.length : 0;
     const more = rest === 0 ? '' : `; ${rest} more have failed: ask again for them`;
     this.answer(token, { accepted: true, message: `tried again after wave ${name}: ${listed(wanted)}${more}` });
+  }
+
+  private stoppedText(nodes: readonly string[]): string {
+    const { name, request } = this.input;
+    const { kind, namespace, name: of } = request;
+    const command =
+      kind === 'NodeOpUpgrade'
+        ? `kubectl annotate -n ${namespace} nodeopupgrade ${of} --overwrite kairos.io/retry-node="${nodes.join(',')}"`
+        : 'kubectl annotate kairosnode NAME --overwrite kairos.io/retry="$(date +%s)"';
+    return `wave ${name} has stopped (${this.state.stopped?.slice(0, 300) ?? ''}): the attempt ends when its nodes in hand have ended; the next one tries again, and goes on with the rest: ${command}`;
   }
 
   private notRetried(node: string): string | undefined {

@@ -112,6 +112,72 @@ const CASES: Record<string, () => Promise<void>> = {
       ]);
     }
   },
+  'open, to try nodes again which failed or were left out | not open, ended | starts the next attempt, in which others stay left out, and answers that':
+    async () => {
+      const at = '2026-03-01T10:00:00Z';
+      const ended: Partial<RolloutStatus> = {
+        phase: 'Failed',
+        failed: [{ name: 'w-1', verdict: 'RolledBack' }],
+        skipped: [
+          { name: 'w-2', by: 'kubectl', at },
+          { name: 'w-3', by: 'kubectl', at },
+        ],
+      };
+      const { done, written, control } = await look(upgrade({ 'kairos.io/retry-node': 'w-1, w-2' }, ended), CLOSED);
+      expect(done).toEqual(['start 4']);
+      expect(control).toMatchObject({ skips: { 'w-3': { by: 'kubectl', at } }, skipped: [] });
+      expect(written).toMatchObject([
+        { retryNode: { attempt: 3, number: 1, accepted: null, message: 'the next attempt begins' } },
+        {
+          retryNode: { attempt: 3, number: 1, accepted: true, message: expect.stringMatching(/^attempt 4 has begun/) },
+        },
+      ]);
+      expect((await look(upgrade({ 'kairos.io/retry-node': '*' }, ended), CLOSED)).done).toEqual(['start 4']);
+      // Neither nodes that nobody knows, nor a dry run, nor one that has been answered.
+      for (const [value, more] of [
+        ['w-9', {}],
+        ['w-1', { phase: 'Planned' }],
+        ['*', { failed: [] }],
+      ] as const) {
+        const refused = await look(upgrade({ 'kairos.io/retry-node': value }, { ...ended, ...more }), CLOSED);
+        expect(refused).toMatchObject({
+          done: [],
+          written: [{ retryNode: { accepted: false, message: expect.stringContaining('there is nothing to retry') } }],
+        });
+      }
+      const answered = { retryNode: taken('w-1') };
+      expect(await look(upgrade({ 'kairos.io/retry-node': 'w-1' }, ended, answered), CLOSED)).toMatchObject({
+        done: [],
+      });
+    },
+  'open, and was asked of an earlier attempt | open, this generation | sends a skip; answers anything else: that attempt was meant':
+    async () => {
+      const { accepted: _, message: __, ...waiting } = taken('', { number: 1, attempt: 2 });
+      const late = (kind: keyof Requests, annotation: string, value: string) =>
+        look(upgrade({ [annotation]: value }, {}, { [kind]: { ...waiting, value } }), OPEN);
+      expect(await late('abort', 'kairos.io/abort', 'enough')).toMatchObject({
+        done: [],
+        written: [
+          {
+            abort: {
+              attempt: 3,
+              accepted: false,
+              message:
+                'attempt 2 ended before this was answered, and attempt 3 was not meant: write another value to ask that',
+            },
+          },
+        ],
+      });
+      expect(await late('approve', 'kairos.io/approve', 'rest')).toMatchObject({ done: [] });
+      expect(await late('retryNode', 'kairos.io/retry-node', 'w-1')).toMatchObject({
+        done: [],
+        written: [{ retryNode: { accepted: true, message: expect.stringContaining('attempt 3 has begun') } }],
+      });
+      expect(await late('skip', 'kairos.io/skip', 'w-1')).toMatchObject({
+        done: ['skip {"by":"kubectl","node":"w-1"} as skip/3/1/…'],
+        written: [{ skip: { accepted: true } }],
+      });
+    },
   'open | otherwise | leaves it for the attempt that comes': async () => {
     expect(await look(upgrade(SKIP), EDITED)).toMatchObject({ done: ['cancel'], written: [] });
     const edited = upgrade(SKIP, { generation: 1, phase: 'Failed' });
@@ -200,6 +266,29 @@ describe('an annotation', () => {
     expect(written).toMatchObject([
       { skip: { accepted: false, message: expect.stringContaining('longer than 4000') } },
     ]);
+  });
+});
+
+describe('a retry of nodes that the rollout has no time for any more', () => {
+  const RETRY = { 'kairos.io/retry-node': 'w-1' };
+  const why = 'wave workers has stopped';
+
+  it('waits for the next attempt, says so once, and is no failure of the look', async () => {
+    const first = await look(upgrade(RETRY), OPEN, { next: why });
+    expect(first).toMatchObject({ failure: undefined, written: [{ retryNode: { accepted: null, message: why } }] });
+    const { accepted: _, ...waiting } = taken('w-1', { number: 1, message: why });
+    expect(await look(upgrade(RETRY, {}, { retryNode: waiting }), OPEN, { next: why })).toMatchObject({ written: [] });
+  });
+
+  it('begins it when this one has ended, and is forgotten when it is taken away', async () => {
+    const { accepted: _, ...waiting } = taken('w-1', { number: 1, message: why });
+    const ended: Partial<RolloutStatus> = { phase: 'Failed', failed: [{ name: 'w-1', verdict: 'RolledBack' }] };
+    const requests = { retryNode: waiting };
+    expect((await look(upgrade(RETRY, ended, requests), CLOSED)).done).toEqual(['start 4']);
+    expect(await look(upgrade({}, ended, requests), CLOSED)).toMatchObject({
+      done: [],
+      written: [{ retryNode: { gone: true } }],
+    });
   });
 });
 

@@ -474,8 +474,12 @@ describe('a node that is tried again', () => {
     await world.until('the first has ended', () => world.script.ends().length === 1);
     await world.advance('1m');
     expect(await refused(world.update(rollout, 'retry', { node: 'w-1' }))).toMatch(
-      /^wave workers has stopped \(node w-1 ended as RolledBack.*the rollout ends when its nodes in hand have ended/,
+      /^wave workers has stopped \(node w-1 ended as RolledBack.*\): the attempt ends when its nodes in hand have ended; the next one tries again, .*: kubectl annotate -n default nodeopupgrade request --overwrite kairos.io\/retry-node="w-1"$/,
     );
+    // The watcher keeps it for that one.
+    await expect(world.update(rollout, 'retry', { node: 'w-1', by: 'kubectl' })).rejects.toMatchObject({
+      cause: { type: 'NextAttempt' },
+    });
     expect(await rollout.result()).toMatchObject({ phase: 'Failed', verdicts: { RolledBack: 1, Succeeded: 1 } });
   });
 });
