@@ -59,6 +59,8 @@ export class WaveState {
   private readonly superseded: SupersededNode[] = [];
   private readonly skipped: string[] = [];
   private readonly again: WaveResult['failed'] = [];
+  /** Of nodes that were handed back, those that a person had left out: no failures if they are not tried again. */
+  private readonly leftOutBefore = new Set<string>();
   private readonly ends = new Map<string, End>();
   private readonly targets: Record<string, Target>;
   private readonly input: WaveInput;
@@ -243,7 +245,10 @@ export class WaveState {
     const failure = this.failures.findIndex(({ name }) => name === node);
     if (failure >= 0) this.failures.splice(failure, 1);
     const skipped = this.skipped.indexOf(node);
-    if (skipped >= 0) this.skipped.splice(skipped, 1);
+    if (skipped >= 0) {
+      this.skipped.splice(skipped, 1);
+      this.leftOutBefore.add(node);
+    }
     const { verdict, message, counts } = ended;
     this.again.push({ name: node, verdict, message, ...(counts ? {} : { tolerated: true }) });
     this.show();
@@ -258,7 +263,10 @@ export class WaveState {
     this.ends.set(node, { ...ended, again: true, counts });
     if (counts) this.counted += 1;
     this.verdicts[ended.verdict] = (this.verdicts[ended.verdict] ?? 0) + 1;
-    if (this.failures.length < LISTED) this.failures.push(ended);
+    if (this.leftOutBefore.has(node)) this.skipped.push(node);
+    else if (this.failures.length < LISTED) this.failures.push(ended);
+    const exceeded = counts ? this.exceeded() : undefined;
+    if (exceeded !== undefined) this.stop(exceeded);
     return true;
   }
 

@@ -82,6 +82,34 @@ describe('a node that is tried again', () => {
     expect(lastStatus(world)?.skipped).toBeUndefined();
   });
 
+  it('and was left out before is left out again when it is not tried after all', async () => {
+    const { world, rollout } = await begin({ slow: { drainNode: [ONE.name, '1h'] } });
+    await world.until('the first drains', calledFor(world, 'drainNode', ONE));
+    for (const what of ['skip', 'retry', 'skip']) {
+      await world.update(rollout, what, { node: 'w-2' });
+      await world.advance('1s');
+    }
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 2, Skipped: 1 } });
+    expect(lastStatus(world)).toMatchObject({ failed: [], skipped: [{ name: 'w-2' }] });
+  });
+
+  it('counts as failed again when it is not tried after all, and stops its wave where that is too many', async () => {
+    const { world, rollout } = await begin({
+      plan: planOf([wave('workers', ALL, { budget: 2, maxFailed: 1 })]),
+      ends: { 'w-1': 'RolledBack', 'w-2': 'RolledBack' },
+      slow: { drainNode: ['w-2', '1m'], writeImage: ['w-3', '1h'] },
+      spec: { prePullAhead: 1 },
+    });
+    await world.until('the first has failed', () => world.script.ends().includes('w-1 RolledBack'));
+    await world.update(rollout, 'retry', { node: 'w-1' });
+    await world.until('the second, too', () => world.script.ends().includes('w-2 RolledBack'));
+    await world.update(rollout, 'skip', { node: 'w-1' });
+    expect(await rollout.result()).toMatchObject({
+      phase: 'Failed',
+      message: expect.stringMatching(/^stopped: 2 nodes have failed, and the failure budget of this wave/),
+    });
+  });
+
   it.each([
     ['in the wave that runs', TOGETHER],
     ['after its wave', CANARY],
