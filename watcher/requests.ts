@@ -116,9 +116,10 @@ export async function noteBegun(
   context: WatcherContext,
   resource: NodeOpUpgrade,
   request: OpenRequest,
-  attempt: number,
+  { attempt, again }: { attempt: number; again?: true },
 ): Promise<void> {
-  const message = `attempt ${attempt} has begun: it takes up every node that is not on the target; who was left out stays so`;
+  const leftOut = again === true ? '; who was left out stays so' : '';
+  const message = `attempt ${attempt} has begun: it takes up every node that is not on the target${leftOut}`;
   await noteAnswer(context, resource, request, { accepted: true, message });
 }
 

@@ -52,7 +52,7 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, { a
         rolloutInput(context, resource, writers, { ...decision, named: retry?.message.node }),
         `${key} → ${resource.spec.image}`,
       );
-      if (retry !== undefined) await noteBegun(context, resource, retry, decision.attempt);
+      if (retry !== undefined) await noteBegun(context, resource, retry, decision);
       break;
     }
     case 'cancel':

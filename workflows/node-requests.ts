@@ -189,6 +189,8 @@ export class NodeRequests {
     const answer = await this.waves.ask(planned, (handle, token) =>
       handle.signal(retryNodesSignal, { token, ...(nodes === undefined ? {} : { nodes }) }),
     );
+    // Who is tried again is to be left out no more; another skip is another word.
+    if (answer?.accepted === true) for (const name of nodes ?? []) delete this.state.skips[name];
     if (answer !== undefined) return answer;
     // It ended meanwhile: what it has handed back is to be tried again, what it has not is looked up there.
     if (nodes?.every(this.isRetried) === true) return yes(`tried again before any further wave: ${listed(nodes)}`);

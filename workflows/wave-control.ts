@@ -166,8 +166,8 @@ export class WaveControl {
   /** Takes nodes that have failed, or were left out, out of the counts: the rollout tries them again after this wave. */
   private handBack(token: string, names: string[] | undefined): void {
     const { state, next } = this;
-    const later = names?.every(this.isLater) ?? (state.failedNodes().length === 0 && next !== undefined);
-    if (later && next !== undefined)
+    const isThere = names?.every(this.isLater) ?? (state.failedNodes().length === 0 && next !== undefined);
+    if (isThere && next !== undefined)
       return void quietly(() =>
         next.signal(retryNodesSignal, { token, ...(names === undefined ? {} : { nodes: names }) }),
       );

@@ -17,6 +17,8 @@ export const PULLED_AGAIN = 'image-pulled-again';
 
 /** How many failed nodes a result names. */
 const LISTED = 100;
+/** Characters of what it says of each. */
+const LONGEST_MESSAGE = 900;
 
 /** A node on which the image is, with what was read inside it. */
 export interface Pulled {
@@ -281,7 +283,12 @@ export class WaveState {
   private fail(result: NodeResult, verdict: Verdict, counts: boolean): void {
     const { node: name, message } = result;
     if (this.failures.length < LISTED)
-      this.failures.push({ name, verdict, message: message.slice(0, 1024), ...(counts ? {} : { tolerated: true }) });
+      this.failures.push({
+        name,
+        verdict,
+        message: message.slice(0, LONGEST_MESSAGE),
+        ...(counts ? {} : { tolerated: true }),
+      });
     if (counts) this.counted += 1;
     const said = `node ${name} ended as ${verdict}: ${message}`;
     if (this.input.place.group === 'control-plane') return this.stop(said);

@@ -101,8 +101,10 @@ describe('a node that is tried again', () => {
       spec: { prePullAhead: 1 },
     });
     await world.until('the first has failed', () => world.script.ends().includes('w-1 RolledBack'));
+    await world.advance('1s');
     await world.update(rollout, 'retry', { node: 'w-1' });
     await world.until('the second, too', () => world.script.ends().includes('w-2 RolledBack'));
+    await world.advance('1s');
     await world.update(rollout, 'skip', { node: 'w-1' });
     expect(await rollout.result()).toMatchObject({
       phase: 'Failed',
