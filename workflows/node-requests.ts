@@ -60,12 +60,17 @@ export class NodeRequests {
     }
   }
 
-  /** The wave of the nodes that are to be tried again. They are failures no more until it has ended. */
+  /**
+   * The wave of the nodes that are to be tried again; those of the control plane first, by the rules of that. They are
+   * failures no more until it has ended.
+   */
   nextRetry(): PlannedWave {
     const { state, record } = this;
-    const [group] = state.retries.map((one) => one.group);
-    const nodes = state.retries.map(({ node }) => node);
-    const budget = Math.min(...state.retries.map((one) => one.budget));
+    const isFirst = state.retries.some((one) => one.group === 'control-plane');
+    const group = isFirst ? 'control-plane' : 'worker';
+    const retries = state.retries.filter((one) => one.group === group);
+    const nodes = retries.map(({ node }) => node);
+    const budget = Math.min(...retries.map((one) => one.budget));
     state.tries += 1;
     const names = new Set(nodes.map(({ name }) => name));
     const leftOut = state.skipped.filter(({ name }) => names.has(name));
@@ -75,9 +80,9 @@ export class NodeRequests {
       // One that its wave handed back is among the failed ones.
       if (!this.before.failed.some((one) => one.name === name)) record.countDown('Skipped');
     }
-    state.retries = [];
+    state.retries = state.retries.filter((one) => one.group !== group);
     // No wave that a person names has a dot in its name.
-    const planned = { name: `retry.${state.tries}`, group: group ?? 'worker', nodes, budget, try: state.tries };
+    const planned: PlannedWave = { name: `retry.${state.tries}`, group, nodes, budget, try: state.tries };
     this.waves.joins(planned);
     return planned;
   }

@@ -82,6 +82,22 @@ describe('a node that is tried again', () => {
     expect(lastStatus(world)?.skipped).toBeUndefined();
   });
 
+  it('of the control plane is tried before workers that are named with it, as a node of the control plane', async () => {
+    const [CP1 = ONE, CP2 = ONE] = nodes(2, 'cp');
+    const plan = planOf([
+      wave('control-plane', [CP1, CP2], { group: 'control-plane' }),
+      wave('workers', [ONE, TWO], { budget: 2 }),
+    ]);
+    const { world, rollout } = await begin({ ...FAILS, plan, slow: { drainNode: [TWO.name, '1h'] } });
+    await world.update(rollout, 'skip', { node: 'cp-2' });
+    await world.until('the first worker has failed', () => world.script.ends().includes('w-1 RolledBack'));
+    await world.advance('1s');
+    await world.update(rollout, 'retry', { node: 'w-1,cp-2' });
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 4 } });
+    const again = world.script.inputs('checkGates').filter(({ request }) => request.try !== undefined);
+    expect(again.map(({ node, place }) => `${node.name} ${place.group}`)).toEqual(['cp-2 control-plane', 'w-1 worker']);
+  });
+
   it('and was left out before is left out again when it is not tried after all', async () => {
     const { world, rollout } = await begin({ slow: { drainNode: [ONE.name, '1h'] } });
     await world.until('the first drains', calledFor(world, 'drainNode', ONE));
