@@ -13,6 +13,7 @@ import { removePod, settleNode } from './end.ts';
 import { withClosedWindow } from './rollout-waits.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 
+type Changing = Pick<RolloutStatus, 'message' | 'failed' | 'paused' | 'approval' | 'skipped' | 'leavingOut'>;
 type FailedInStatus = NonNullable<RolloutStatus['failed']>[number];
 
 /**
@@ -113,12 +114,7 @@ async function writeRollout(
     const startedAt = sameRollout(known?.rollout, status) ? known?.rollout?.startedAt : undefined;
     const rollout = {
       ...status,
-      message: status.message?.slice(0, 4000),
-      ...(status.failed === undefined ? {} : { failed: status.failed.map(shortened) }),
-      paused: status.paused ?? null,
-      approval: status.approval ?? null,
-      skipped: status.skipped ?? null,
-      leavingOut: status.leavingOut ?? null,
+      ...asWritten(status),
       ...(status.phase === 'Planning' ? { startedAt: startedAt ?? now } : {}),
       ...(final ? { finishedAt: now } : {}),
     };
@@ -136,6 +132,16 @@ async function writeRollout(
     if (!isReason(error, 'NotFound', 'Conflict') && !goesWithItsNamespace(view, namespace, error)) throw error;
   }
 }
+
+/** What is not there any more is cleared, and what is too long is cut. */
+const asWritten = ({ message, failed, paused, approval, skipped, leavingOut }: Changing) => ({
+  message: message?.slice(0, 4000),
+  ...(failed === undefined ? {} : { failed: failed.map(shortened) }),
+  paused: paused ?? null,
+  approval: approval ?? null,
+  skipped: skipped ?? null,
+  leavingOut: leavingOut ?? null,
+});
 
 const shortened = ({ message, ...node }: FailedInStatus): FailedInStatus => ({
   ...node,

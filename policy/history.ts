@@ -39,7 +39,7 @@ export function pastAttempt(rollout: RolloutStatus, atMs: number): PastAttempt {
     ...(requests === undefined || requests.length === 0
       ? {}
       : {
-          requests: requests.slice(-REQUESTS).map(({ message: _, what, ...asked }) => ({
+          requests: requests.slice(-REQUESTS).map(({ message: _message, what, ...asked }) => ({
             ...shortReason(asked),
             what: what.slice(0, LONGEST_WHAT),
           })),

@@ -1,20 +1,17 @@
 import { PAUSE_ANNOTATION, ROLLOUT_FIELD_MANAGER } from '../api/names.ts';
-import type { RolloutInput } from '../api/messages.ts';
 import type { NodeOpUpgrade } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { rolloutId } from '../kube/names.ts';
 import { patchNodeOpUpgradeStatus, readWithWriters } from '../kube/node-op-upgrades.ts';
 import type { Writers } from '../kube/writers.ts';
-import { askedBefore, leftOutIn, NOTHING_ASKED } from '../policy/asked.ts';
-import { decideEngine, pauseReason, type EngineDecision } from '../policy/engine.ts';
+import { decideEngine, type EngineDecision, type EngineState } from '../policy/engine.ts';
 import { pastAttempt, remember } from '../policy/history.ts';
 import { joinedLater } from '../policy/joined.ts';
-import { askedOf, namesOf, nextRetry, openRequests } from '../policy/requests.ts';
-import { timingFor } from '../policy/strategy.ts';
+import { askedOf, nextRetry, openRequests } from '../policy/requests.ts';
 import type { WatcherContext } from './context.ts';
 import { mustMayStart } from './may-start.ts';
 import { carryRequests, noteBegun } from './requests.ts';
-import { specOf } from './spec.ts';
+import { rolloutInput } from './rollout-input.ts';
 
 /**
  * What follows a look at a NodeOpUpgrade. `again`: another look, also when its rollout has closed, however: what comes
@@ -33,9 +30,7 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, { a
   const workflowID = rolloutId(cluster.id, namespace, name);
   const { resource, writers } = await readLive(context, namespace, name);
   const described = await engine.describe(workflowID);
-  const joined = resource === undefined ? [] : joinedNow(context, resource);
-  const retry = resource === undefined ? undefined : nextRetry(resource, described);
-  const decision = decideEngine(resource, described, joined, retry !== undefined);
+  const { decision, retry } = decide(context, resource, described);
   const about = { upgrade: key, workflow: workflowID };
   // Before another attempt begins: what was asked of the one that has ended is not meant for it.
   const isOpen = described.state === 'Open';
@@ -47,29 +42,18 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, { a
       if (resource === undefined) return;
       await mustMayStart(context);
       log.info({ ...about, attempt: decision.attempt }, 'starting rollout');
-      await engine.start(
-        workflowID,
-        rolloutInput(context, resource, writers, { ...decision, named: retry?.message.node }),
-        `${key} → ${resource.spec.image}`,
-      );
+      const input = rolloutInput(context, resource, writers, { ...decision, named: retry?.message.node });
+      await engine.start(workflowID, input, `${key} → ${resource.spec.image}`);
       if (retry !== undefined) await noteBegun(context, resource, retry, decision);
       break;
     }
     case 'cancel':
       log.info({ ...about, reason: decision.reason }, 'cancelling rollout');
-      await engine.cancel(workflowID, {
-        by: 'kubectl',
-        reason: decision.reason,
-        ...(decision.edited === true ? as(writers.spec) : {}),
-      });
+      await engine.cancel(workflowID, saying(decision.reason, decision.edited && writers.spec));
       break;
     case 'pause':
       log.info({ ...about, reason: decision.reason }, 'pausing rollout');
-      await engine.signal(workflowID, 'pause', {
-        by: 'kubectl',
-        reason: decision.reason,
-        ...as(writers.annotations[PAUSE_ANNOTATION]),
-      });
+      await engine.signal(workflowID, 'pause', saying(decision.reason, writers.annotations[PAUSE_ANNOTATION]));
       break;
     case 'resume':
       log.info(about, 'resuming rollout');
@@ -83,11 +67,20 @@ export async function reconcileUpgrade(context: WatcherContext, key: string, { a
       return;
   }
   if (isOpen || decision.action === 'start') context.closings.watch(workflowID, again);
-  if (resource === undefined) return;
   // After a pause, which waits for no worker; and at once of a rollout that begins.
   if (isOpen) ask();
-  else if (decision.action === 'start' && openRequests(resource).length > 0 && askedOf(resource, described) === 'Later')
-    again();
+  else if (decision.action === 'start' && waitsForIt(resource, described)) again();
+}
+
+/** Whether something is asked of the attempt that begins just now. */
+const waitsForIt = (resource: NodeOpUpgrade | undefined, described: EngineState): boolean =>
+  resource !== undefined && openRequests(resource).length > 0 && askedOf(resource, described) === 'Later';
+
+/** What is to be done; `retry`: the retry of nodes for which the next attempt begins, where there is one. */
+function decide(context: WatcherContext, resource: NodeOpUpgrade | undefined, described: EngineState) {
+  if (resource === undefined) return { decision: decideEngine(undefined, described), retry: undefined };
+  const retry = nextRetry(resource, described);
+  return { decision: decideEngine(resource, described, joinedNow(context, resource), retry !== undefined), retry };
 }
 
 /**
@@ -172,59 +165,9 @@ async function readLive(
   }
 }
 
-/** Who wrote it, where that is known. */
-const as = (who: string | undefined) => (who === undefined ? {} : { who });
-
-function rolloutInput(
-  context: WatcherContext,
-  resource: NodeOpUpgrade,
-  writers: Writers,
-  decision: Extract<EngineDecision, { action: 'start' }> & { named?: string | undefined },
-): RolloutInput {
-  const { attempt, retry, nodeNames } = decision;
-  const { cluster, engine, nodes } = context;
-  const { namespace = '', name, uid = '', generation = 1, annotations = {} } = resource.metadata;
-  const paused = pauseReason(annotations);
-  return {
-    cluster,
-    request: {
-      kind: 'NodeOpUpgrade',
-      namespace,
-      name,
-      uid,
-      generation,
-      attempt,
-      ...(retry === undefined ? {} : { retry }),
-    },
-    spec: { ...specOf(context, resource.spec), ...(nodeNames === undefined ? {} : { nodeNames }) },
-    timing: timingFor(nodes.size, engine.searchAttributes),
-    ...(paused === undefined ? {} : { paused, ...pausedBy(writers) }),
-    ...asked(resource, decision),
-  };
-}
-
-/**
- * What was asked of this attempt before its workflow was lost with Temporal's database. Of an attempt in which nodes are
- * tried again: the nodes that were left out of the one before stay so, but for those that are tried again.
- */
-function asked(
-  { metadata, status }: NodeOpUpgrade,
-  { attempt, again, named = '' }: { attempt: number; again?: true; named?: string | undefined },
-): Pick<RolloutInput, 'control'> {
-  const known = status?.rollout;
-  if (again === true) {
-    const retried = namesOf(named);
-    const skips = Object.entries(leftOutIn(known ?? {})).filter(([name]) => !retried.includes(name));
-    return skips.length === 0 ? {} : { control: { ...NOTHING_ASKED, skips: Object.fromEntries(skips) } };
-  }
-  if (known?.attempt !== attempt || known.generation !== metadata.generation) return {};
-  const { paused: before, ...control } = askedBefore(known);
-  // An annotation says now whether it is paused.
-  const isPaused = pauseReason(metadata.annotations ?? {}) !== undefined;
-  return { control: isPaused || before === undefined ? control : { ...control, paused: before } };
-}
-
-function pausedBy({ annotations }: Writers): Pick<RolloutInput, 'pausedBy'> {
-  const who = annotations[PAUSE_ANNOTATION];
-  return who === undefined ? {} : { pausedBy: who };
-}
+/** What is said to a rollout for what a person wrote; who that was, where it is known. */
+const saying = (reason: string, who: string | undefined) => ({
+  by: 'kubectl',
+  reason,
+  ...(who === undefined ? {} : { who }),
+});

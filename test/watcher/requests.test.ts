@@ -138,7 +138,7 @@ const CASES: Record<string, () => Promise<void>> = {
         ['w-9', {}],
         ['w-1', { phase: 'Planned' }],
         ['*', { failed: [] }],
-      ] as const) {
+      ] satisfies [string, Partial<RolloutStatus>][]) {
         const refused = await look(upgrade({ 'kairos.io/retry-node': value }, { ...ended, ...more }), CLOSED);
         expect(refused).toMatchObject({
           done: [],
@@ -253,9 +253,10 @@ describe('an annotation', () => {
 
   it('that fails to be asked keeps no abort from being asked', async () => {
     const { context, done } = watcher(OPEN, () => upgrade({ 'kairos.io/abort': 'enough', ...SKIP }));
-    const { update } = context.engine;
-    context.engine.update = (id, name, ...more) =>
-      name === 'skip' ? Promise.reject(new Error('too many updates')) : update(id, name, ...more);
+    const { engine } = context;
+    const asked = engine.update.bind(engine);
+    engine.update = (id, name, ...more) =>
+      name === 'skip' ? Promise.reject(new Error('too many updates')) : asked(id, name, ...more);
     await expect(askRollout(context, 'fleet/v4')).rejects.toThrow('too many updates');
     expect(done).toEqual(['abort {"by":"kubectl","reason":"enough"} as abort/3/1/…']);
   });

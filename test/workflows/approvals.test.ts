@@ -1,6 +1,6 @@
 import { describe, expect, it, jest } from '@jest/globals';
 import type { UpgradeWorld } from './driver/driver.ts';
-import { ONE, TWO, wave, CANARY, begin, calledFor, lastStatus, refused } from './control-rig.ts';
+import { ONE, TWO, CANARY, begin, calledFor, lastStatus, refused } from './control-rig.ts';
 
 // A machine that builds something at the same time takes its while.
 jest.setTimeout(60_000);
