@@ -33,7 +33,7 @@ export async function goOnElsewhere(
   if (left.length === 0 || !isLong(input)) return;
   await condition(allHandlersFinished);
   if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
-  const { paused: _paused, ...again } = input;
+  const { paused: _paused, pausedBy: _pausedBy, ...again } = input;
   const goOn = makeContinueAsNewFunc<typeof rollout>({ workflowTaskTimeout: input.timing.workflowTaskMs });
   // Who was planned has to be known where nodes that joined later are looked for.
   const known = input.spec.newNodes === 'Upgrade' ? {} : { controlPlane: [], workers: [] };

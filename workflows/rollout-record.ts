@@ -9,19 +9,27 @@ import type {
   Target,
   WaveResult,
 } from '../api/messages.ts';
-import type { ControlState } from '../api/control-messages.ts';
+import type { Asked, ControlState } from '../api/control-messages.ts';
 import type { PlanReport } from '../api/plan-messages.ts';
 import type { RolloutPhase, RolloutStatus } from '../api/types.ts';
+import { askedText } from '../policy/asked.ts';
 import { countsAsFailed } from '../policy/failure-budget.ts';
 import { planMarkdown } from '../policy/plan-text.ts';
 import { activitiesFor } from './activity-proxies.ts';
-import type { PauseMessage, ResumeMessage, RolloutState } from './messages.ts';
+import type { RolloutState, ShownRequests } from './messages.ts';
 import { showPhase } from './search-attributes.ts';
 
 /** Characters of a reason that the resource holds. */
 const LONGEST_REASON = 900;
 
+/** How many failed nodes a rollout knows by name: a run that continues it is told of them, within what a message may hold. */
+const KNOWN_BY_NAME = 500;
+
+const NOT_FAILED: ReadonlySet<string> = new Set(['Succeeded', 'AlreadyOnTarget', 'Superseded']);
+
 const FINAL: ReadonlySet<string> = new Set(['Completed', 'Failed', 'Cancelled', 'Planned']);
+
+type Shown = Pick<ControlState, 'approvals' | 'skipped' | 'skips' | 'requests'>;
 
 /** The whole report of the plan, of which the resource shows a part. */
 const planQuery = defineQuery<PlanReport | null>('plan');
@@ -42,7 +50,9 @@ export class RolloutRecord {
   /** What was planned; undefined before that. */
   plan: PlanReport | undefined;
   /** What people asked for. */
-  asked: Pick<ControlState, 'approvals' | 'skipped' | 'requests'> = { approvals: [], skipped: [], requests: [] };
+  asked: Shown = { approvals: [], skipped: [], skips: {}, requests: [] };
+  /** Who ends it, where somebody does. */
+  endedBy: Asked | undefined;
   private readonly input: RolloutInput;
   private message = '';
   private written: Promise<void> = Promise.resolve();
@@ -57,12 +67,14 @@ export class RolloutRecord {
     };
     const described = { description: 'The plan: order, waves, versions, risks, duration. null before it was made.' };
     setHandler(planQuery, () => this.plan ?? null, described);
-    if (input.paused !== undefined) this.pause({ reason: input.paused, by: 'kubectl' });
+    const { paused: reason, pausedBy: who } = input;
+    if (reason !== undefined)
+      this.pause({ by: 'kubectl', reason, at: new Date().toISOString(), ...(who === undefined ? {} : { who }) });
   }
 
   add(result: WaveResult): void {
     for (const [verdict, count] of Object.entries(result.verdicts)) this.countUp(verdict, count);
-    this.failed.push(...result.failed);
+    this.name(result.failed);
     this.counted += result.counted ?? 0;
     this.superseded.push(...(result.superseded ?? []));
     // Failed until they are tried again.
@@ -85,7 +97,17 @@ export class RolloutRecord {
   putBack(nodes: readonly FailedNode[]): void {
     for (const { verdict } of nodes) this.countUp(verdict);
     this.counted += nodes.filter(countsAsFailed).length;
-    this.failed.push(...nodes);
+    this.name(nodes);
+  }
+
+  private name(nodes: readonly FailedNode[]): void {
+    this.failed.push(...nodes.slice(0, Math.max(0, KNOWN_BY_NAME - this.failed.length)));
+  }
+
+  /** How many nodes ended without reaching the target, but for those that people left out. Not all are known by name. */
+  get failures(): number {
+    const ended = Object.entries(this.state.verdicts).filter(([verdict]) => !NOT_FAILED.has(verdict));
+    return Math.max(0, ended.reduce((sum, [, count]) => sum + count, 0) - this.asked.skipped.length);
   }
 
   countUp(verdict: string, count = 1): void {
@@ -99,7 +121,7 @@ export class RolloutRecord {
   }
 
   /** What the query answers. */
-  shown(): RolloutState & Partial<RolloutRecord['asked']> {
+  shown(): RolloutState & ShownRequests {
     return { ...this.state, ...filled(this.asked) };
   }
 
@@ -148,12 +170,20 @@ export class RolloutRecord {
       : `rollout ${this.context.rolloutID} is paused already, by an annotation: ${paused.reason}`;
   }
 
-  pause({ reason = 'no reason given', by = 'temporal' }: PauseMessage): void {
-    this.state.paused = { by, reason: reason.slice(0, LONGEST_REASON), since: new Date().toISOString() };
+  /** False where it is paused by the same way and for the same reason already. */
+  pause({ by, who, reason = 'no reason given', at }: Asked): boolean {
+    const { paused } = this.state;
+    const said = reason.slice(0, LONGEST_REASON);
+    if (paused?.by === by && paused.reason === said) return false;
+    this.state.paused = { by, ...(who === undefined ? {} : { who }), reason: said, since: at };
+    return true;
   }
 
-  resume(_message: ResumeMessage): void {
+  /** False where it is not paused. */
+  resume(_asked: Asked): boolean {
+    const wasPaused = this.state.paused !== undefined;
     delete this.state.paused;
+    return wasPaused;
   }
 
   /** Writes where the rollout stands, now that it is this; repeated until the API server takes it. */
@@ -179,7 +209,7 @@ export class RolloutRecord {
     const said =
       paused === undefined || shown !== 'Paused'
         ? message
-        : `paused by ${paused.by}: ${paused.reason}; nodes in hand are finished, no further one is started`;
+        : `paused by ${askedText(paused)}; nodes in hand are finished, no further one is started`;
     const plan = this.plan === undefined ? '' : `\n\n${planMarkdown(this.plan)}`;
     setCurrentDetails(`**${shown}** ${said}${plan}`);
     const { generation, attempt, retry } = context.request;
@@ -194,13 +224,16 @@ export class RolloutRecord {
       image: context.spec.image,
       total: this.total,
       verdicts: state.verdicts,
-      failed: this.failed.slice(0, 100),
+      failed: this.failed.slice(0, 100).map(({ name, verdict, message: why }) => ({ name, verdict, message: why })),
       ...(this.superseded.length === 0 ? {} : { superseded: this.superseded.slice(0, 100) }),
       ...(retry === undefined ? {} : { retry }),
       ...(paused === undefined ? {} : { paused }),
       ...(state.wave === undefined ? {} : { wave: state.wave }),
       ...(version === undefined ? {} : { version }),
       ...(state.approval === undefined ? {} : { approval: state.approval }),
+      ...(this.endedBy !== undefined && (shown === 'Cancelling' || shown === 'Cancelled')
+        ? { endedBy: this.endedBy }
+        : {}),
       ...filled(this.asked),
     };
     const final = FINAL.has(shown);
@@ -210,10 +243,12 @@ export class RolloutRecord {
 }
 
 /** What was asked, where anything was. */
-function filled({ approvals, skipped, requests }: RolloutRecord['asked']): Partial<RolloutRecord['asked']> {
+function filled({ approvals, skipped, skips, requests }: Shown): ShownRequests {
+  const leavingOut = Object.entries(skips).map(([name, asked]) => ({ name, ...asked }));
   return {
     ...(approvals.length === 0 ? {} : { approvals }),
     ...(skipped.length === 0 ? {} : { skipped }),
+    ...(leavingOut.length === 0 ? {} : { leavingOut }),
     ...(requests.length === 0 ? {} : { requests }),
   };
 }

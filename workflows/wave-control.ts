@@ -1,5 +1,6 @@
 import {
   CancellationScope,
+  condition,
   getExternalWorkflowHandle,
   patched,
   setHandler,
@@ -10,12 +11,15 @@ import type { Asked, ControlAnswer } from '../api/control-messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { answerSignal, retryNodesSignal, skipNodeSignal, withdrawSignal } from './messages.ts';
 import { within } from './node-control.ts';
-import { listed, skippedText } from './request-texts.ts';
+import { later, listed, skippedText } from './request-texts.ts';
 import type { wave } from './wave.ts';
 import type { WaveState } from './wave-state.ts';
 
 /** Since when a pause takes back a node that is marked and not cordoned. */
 const PAUSE_REACHES_NODES = 'pause-reaches-nodes';
+
+/** So many nodes are handed back at once: the result of a wave names each of them, within what a message may hold. */
+const HANDED_BACK = 500;
 
 interface Skip {
   asked: Asked;
@@ -31,6 +35,8 @@ export class WaveControl {
   private readonly skips = new Map<string, Skip>();
   private readonly places = new Map<string, CancellationScope>();
   private readonly inHand = new Map<string, NodeRef>();
+  /** Of those, whose workflows are there to be told something. */
+  private readonly begun = new Set<string>();
   /** The workflow in which a large wave goes on, once it has started; and what is to be left out there. */
   private next: ChildWorkflowHandle<typeof wave> | undefined;
   private readonly skipsLater = new Map<string, Asked>();
@@ -78,9 +84,15 @@ export class WaveControl {
     this.inHand.set(node.name, node);
   }
 
+  /** The workflow of this node has started. */
+  started(node: NodeRef): void {
+    this.begun.add(node.name);
+  }
+
   /** The workflow of this node has ended: whoever asked for it is answered by how. */
   letGo(result: NodeResult): void {
     this.inHand.delete(result.node);
+    this.begun.delete(result.node);
     const skip = this.skips.get(result.node);
     if (skip === undefined || result.outcome !== 'Ended') return;
     this.skips.delete(result.node);
@@ -154,8 +166,8 @@ export class WaveControl {
   /** Takes nodes that have failed, or were left out, out of the counts: the rollout tries them again after this wave. */
   private handBack(token: string, names: string[] | undefined): void {
     const { state, next } = this;
-    const later = names?.every(this.isLater) ?? (state.failedNodes().length === 0 && next !== undefined);
-    if (later && next !== undefined)
+    const isThere = names?.every(this.isLater) ?? (state.failedNodes().length === 0 && next !== undefined);
+    if (isThere && next !== undefined)
       return void quietly(() =>
         next.signal(retryNodesSignal, { token, ...(names === undefined ? {} : { nodes: names }) }),
       );
@@ -163,7 +175,8 @@ export class WaveControl {
     if (names === undefined && next !== undefined)
       void quietly(() => next.signal(retryNodesSignal, { token: `${token}+` }));
     const { name } = this.input;
-    const wanted = names?.filter((node) => !state.isHandedBack(node)) ?? state.failedNodes();
+    const failed = state.failedNodes();
+    const wanted = names?.filter((node) => !state.isHandedBack(node)) ?? failed.slice(0, HANDED_BACK);
     if (names !== undefined && wanted.length === 0)
       return this.answer(token, { accepted: true, message: `to be tried again already: ${listed(names)}` });
     const why = wanted.map((node) => this.notRetried(node)).find((reason) => reason !== undefined);
@@ -171,11 +184,22 @@ export class WaveControl {
     if (wanted.length === 0)
       return this.answer(token, { accepted: false, message: `no node of wave ${name} has failed so far` });
     if (state.stopped !== undefined) {
-      const message = `wave ${name} has stopped (${state.stopped}): the rollout ends when its nodes in hand have ended`;
-      return this.answer(token, { accepted: false, message });
+      return this.answer(token, later(this.stoppedText(wanted)));
     }
     for (const node of wanted) state.handBack(node);
-    this.answer(token, { accepted: true, message: `tried again after wave ${name}: ${listed(wanted)}` });
+    const rest = names === undefined ? failed.length - wanted.length : 0;
+    const more = rest === 0 ? '' : `; ${rest} more have failed: ask again for them`;
+    this.answer(token, { accepted: true, message: `tried again after wave ${name}: ${listed(wanted)}${more}` });
+  }
+
+  private stoppedText(nodes: readonly string[]): string {
+    const { name, request } = this.input;
+    const { kind, namespace, name: of } = request;
+    const command =
+      kind === 'NodeOpUpgrade'
+        ? `kubectl annotate -n ${namespace} nodeopupgrade ${of} --overwrite kairos.io/retry-node="${nodes.join(',')}"`
+        : 'kubectl annotate kairosnode NAME --overwrite kairos.io/retry="$(date +%s)"';
+    return `wave ${name} has stopped (${this.state.stopped?.slice(0, 300) ?? ''}): the attempt ends when its nodes in hand have ended; the next one tries again, and goes on with the rest: ${command}`;
   }
 
   private notRetried(node: string): string | undefined {
@@ -184,11 +208,14 @@ export class WaveControl {
     return ended.again ? undefined : `node ${node} has ended as ${ended.verdict}: there is nothing to try again`;
   }
 
+  /** A workflow that is being started is told when it is there: before that, nobody would hear it. */
   private async withdraw(node: NodeRef, what: { skip?: { token: string; asked: Asked }; pause?: true }): Promise<void> {
     const { cluster, rolloutID } = this.input;
-    await quietly(() =>
-      getExternalWorkflowHandle(nodeWorkflowID(cluster, node)).signal(withdrawSignal, { rolloutID, ...what }),
-    );
+    await quietly(async () => {
+      await condition(() => this.begun.has(node.name) || !this.inHand.has(node.name));
+      if (!this.inHand.has(node.name) || (what.pause === true && !this.state.isPaused)) return;
+      await getExternalWorkflowHandle(nodeWorkflowID(cluster, node)).signal(withdrawSignal, { rolloutID, ...what });
+    });
   }
 
   private answer(token: string | undefined, answer: ControlAnswer): void {

@@ -17,6 +17,8 @@ export const PULLED_AGAIN = 'image-pulled-again';
 
 /** How many failed nodes a result names. */
 const LISTED = 100;
+/** Characters of what it says of each. */
+const LONGEST_MESSAGE = 900;
 
 /** A node on which the image is, with what was read inside it. */
 export interface Pulled {
@@ -59,6 +61,8 @@ export class WaveState {
   private readonly superseded: SupersededNode[] = [];
   private readonly skipped: string[] = [];
   private readonly again: WaveResult['failed'] = [];
+  /** Of nodes that were handed back, those that a person had left out: no failures if they are not tried again. */
+  private readonly leftOutBefore = new Set<string>();
   private readonly ends = new Map<string, End>();
   private readonly targets: Record<string, Target>;
   private readonly input: WaveInput;
@@ -243,8 +247,12 @@ export class WaveState {
     const failure = this.failures.findIndex(({ name }) => name === node);
     if (failure >= 0) this.failures.splice(failure, 1);
     const skipped = this.skipped.indexOf(node);
-    if (skipped >= 0) this.skipped.splice(skipped, 1);
-    this.again.push({ name: node, verdict: ended.verdict, message: ended.message });
+    if (skipped >= 0) {
+      this.skipped.splice(skipped, 1);
+      this.leftOutBefore.add(node);
+    }
+    const { verdict, message, counts } = ended;
+    this.again.push({ name: node, verdict, message, ...(counts ? {} : { tolerated: true }) });
     this.show();
   }
 
@@ -257,7 +265,10 @@ export class WaveState {
     this.ends.set(node, { ...ended, again: true, counts });
     if (counts) this.counted += 1;
     this.verdicts[ended.verdict] = (this.verdicts[ended.verdict] ?? 0) + 1;
-    if (this.failures.length < LISTED) this.failures.push(ended);
+    if (this.leftOutBefore.has(node)) this.skipped.push(node);
+    else if (this.failures.length < LISTED) this.failures.push(ended);
+    const exceeded = counts ? this.exceeded() : undefined;
+    if (exceeded !== undefined) this.stop(exceeded);
     return true;
   }
 
@@ -270,9 +281,16 @@ export class WaveState {
    * for the control plane.
    */
   private fail(result: NodeResult, verdict: Verdict, counts: boolean): void {
-    if (this.failures.length < LISTED) this.failures.push({ name: result.node, verdict, message: result.message });
+    const { node: name, message } = result;
+    if (this.failures.length < LISTED)
+      this.failures.push({
+        name,
+        verdict,
+        message: message.slice(0, LONGEST_MESSAGE),
+        ...(counts ? {} : { tolerated: true }),
+      });
     if (counts) this.counted += 1;
-    const said = `node ${result.node} ended as ${verdict}: ${result.message}`;
+    const said = `node ${name} ended as ${verdict}: ${message}`;
     if (this.input.place.group === 'control-plane') return this.stop(said);
     const exceeded = counts ? this.exceeded() : undefined;
     if (exceeded === undefined) return;
