@@ -17,9 +17,18 @@ function merged(standard: Record<string, unknown>, given: Record<string, unknown
 
 /**
  * The strategy of a NodeOpUpgrade over the defaults of this installation: what it names wins, field by field; lists and
- * selectors are taken as a whole. `concurrency` of the earlier operator names the same as `maxUnavailable`.
+ * selectors are taken as a whole. `concurrency` of the earlier operator names the same as `maxUnavailable`, and
+ * `stopOnFailure` the same as `maxFailed`.
  */
-export function mergeStrategy(defaults: Strategy, { strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec): Strategy {
-  const { maxUnavailable: _, ...others } = defaults;
-  return merged(concurrency > 0 ? others : defaults, strategy);
+export function mergeStrategy(
+  defaults: Strategy,
+  { strategy = {}, concurrency = 0, stopOnFailure }: NodeOpUpgradeSpec,
+): Strategy {
+  const { maxUnavailable, maxFailed, ...others } = defaults;
+  const standard = {
+    ...others,
+    ...(maxUnavailable === undefined || concurrency > 0 ? {} : { maxUnavailable }),
+    ...(maxFailed === undefined || stopOnFailure !== undefined ? {} : { maxFailed }),
+  };
+  return merged(standard, strategy);
 }

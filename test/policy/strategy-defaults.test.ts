@@ -36,6 +36,13 @@ describe('the defaults of an installation', () => {
       { concurrency: 2 },
       { soak: '5m' },
     ],
+    [
+      'give way to stopOnFailure, which names the same as maxFailed',
+      { maxFailed: '50%', soak: '5m' },
+      { stopOnFailure: true },
+      { soak: '5m' },
+    ],
+    ['stay where stopOnFailure says nothing', { maxFailed: 3 }, {}, { maxFailed: 3 }],
     ['stay where concurrency says nothing', { maxUnavailable: 5 }, { concurrency: 0 }, { maxUnavailable: 5 }],
   ])('%s', (_, defaults, spec, merged) => {
     const before = structuredClone(defaults);
