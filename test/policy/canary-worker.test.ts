@@ -33,6 +33,15 @@ describe('one worker before the control plane', () => {
     ]);
   });
 
+  it('is not begun without the approval that its wave waits for', () => {
+    const approved = wave('first', 'worker', ['w-1', 'w-2'], { approval: true });
+    expect(withCanaryWorkerFirst([controlPlane, approved])).toEqual([
+      expect.objectContaining({ name: 'worker-canary', nodes: [ref('w-1')], approval: true }),
+      controlPlane,
+      wave('first', 'worker', ['w-2'], { approval: true }),
+    ]);
+  });
+
   it.each<[string, PlannedWave[]]>([
     ['control plane', [wave('workers', 'worker', ['w-1', 'w-2'])]],
     ['worker', [controlPlane]],
