@@ -6,6 +6,7 @@ import { readKairosNode } from '../kube/kairos-nodes.ts';
 import { patchNodeOpUpgradeStatus, readNodeOpUpgrade } from '../kube/node-op-upgrades.ts';
 import { handMadeDrift } from '../policy/drift.ts';
 import { pastAttempt, remember } from '../policy/history.ts';
+import { youngestOf } from '../policy/node-age.ts';
 import { sameAttempt } from '../policy/recovery.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
 import { orNone } from './contact.ts';
@@ -70,10 +71,9 @@ export async function reportRollout(
   { context, status, final }: { context: RolloutContext; status: RolloutStatus; final: boolean },
 ): Promise<void> {
   assertCluster(view, context.cluster);
-  const { kind, namespace, name, uid } = context.request;
+  const { kind } = context.request;
   if (kind === 'KairosNode' && final) await settleRest(view, context, status);
-  if (kind === 'NodeOpUpgrade')
-    await writeRollout(view, { namespace, name, uid }, withClosedWindow(view, context, status), final);
+  if (kind === 'NodeOpUpgrade') await writeRollout(view, context, withClosedWindow(view, context, status), final);
   if (final) {
     const pulls = [...view.pods.values()].filter(
       (pod) => pod.annotations[WORKFLOW_ANNOTATION] === context.rolloutID && pod.labels[STEP_LABEL] === 'pre-pull',
@@ -101,9 +101,21 @@ async function settleRest(view: ClusterView, context: RolloutContext, status: Ro
   }
 }
 
+/** What an attempt is known by that begins: when, which nodes were there then, and what is done about others. */
+const beginningOf = (
+  view: ClusterView,
+  spec: RolloutContext['spec'],
+  before: RolloutStatus | undefined,
+  now: string,
+) => ({
+  startedAt: before?.startedAt ?? now,
+  youngestNode: before?.youngestNode ?? youngestOf(view.nodes.values()) ?? null,
+  newNodes: spec.newNodes ?? 'Ignore',
+});
+
 async function writeRollout(
   view: ClusterView,
-  { namespace, name, uid }: { namespace: string; name: string; uid: string },
+  { request: { namespace, name, uid }, spec }: RolloutContext,
   status: Omit<RolloutStatus, 'nextWindow'> & { nextWindow: string | null },
   final: boolean,
 ): Promise<void> {
@@ -111,11 +123,12 @@ async function writeRollout(
   try {
     const known = final || status.phase === 'Planning' ? await statusOf(view, namespace, name) : undefined;
     // An attempt that was lost and started again keeps its beginning.
-    const startedAt = sameRollout(known?.rollout, status) ? known?.rollout?.startedAt : undefined;
+    const before = sameRollout(known?.rollout, status) ? known?.rollout : undefined;
+    const { startedAt } = before ?? {};
     const rollout = {
       ...status,
       ...asWritten(status),
-      ...(status.phase === 'Planning' ? { startedAt: startedAt ?? now } : {}),
+      ...(status.phase === 'Planning' ? beginningOf(view, spec, before, now) : {}),
       ...(final ? { finishedAt: now } : {}),
     };
     const { nextWindow: _nextWindow, ...ended } = status;

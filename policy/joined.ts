@@ -1,8 +1,9 @@
 import { MANAGED_LABEL } from '../api/names.ts';
 import type { KairosNodeStatus, NodeOpUpgrade } from '../api/types.ts';
+import { joinedSince } from './node-age.ts';
 import { runsTarget } from './on-target.ts';
 import { matches } from './selector.ts';
-import { supersededBy } from './superseded.ts';
+import { supersededBy, takesNewNodes } from './superseded.ts';
 
 /** A node, with what its KairosNode says. */
 export interface JoinedNode {
@@ -30,7 +31,7 @@ export function isLeftToUpgrade(
 
 /**
  * The nodes, by name, for which the next attempt of a NodeOpUpgrade opens after its last one has ended well: with
- * `newNodes: Upgrade` those that it selects, that joined after that attempt began, and that are left to upgrade. A node
+ * `newNodes: Upgrade`, as the rollout was started with it, those that it selects, that joined after that attempt began, and that are left to upgrade. A node
  * that was there before is none, however late its agent has reported; nor is one that a newer NodeOpUpgrade wants. Each
  * attempt begins later than the one before, so a node opens one at most.
  */
@@ -42,14 +43,14 @@ export function joinedLater(
   const { metadata, spec, status } = upgrade;
   const { uid = '', generation = 0 } = metadata;
   const rollout = status?.rollout;
-  if (spec.strategy?.newNodes !== 'Upgrade' || rollout?.generation !== generation) return [];
-  const { phase, startedAt, version, attempt } = rollout;
-  if (phase !== 'Completed' || startedAt === undefined || version === undefined) return [];
+  if (rollout?.generation !== generation || !takesNewNodes(upgrade)) return [];
+  const { phase, version, attempt } = rollout;
+  if (phase !== 'Completed' || version === undefined) return [];
   const all = [...upgrades];
   return [...nodes]
     .filter(
       (node) =>
-        Date.parse(node.creationTimestamp) > Date.parse(startedAt) &&
+        joinedSince(rollout, node) &&
         node.labels[MANAGED_LABEL] !== 'false' &&
         matches(spec.nodeSelector, node.labels) &&
         isLeftToUpgrade(node, { uid, generation }, version) &&

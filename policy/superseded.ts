@@ -1,6 +1,7 @@
 import { MANAGED_LABEL } from '../api/names.ts';
 import type { NodeOpUpgrade } from '../api/types.ts';
 import { isFinal } from './engine.ts';
+import { joinedSince } from './node-age.ts';
 import { matches } from './selector.ts';
 
 /** Who asks for a node: a NodeOpUpgrade, by its UID. */
@@ -43,6 +44,15 @@ export function supersededBy(claim: Claim, node: ClaimedNode, upgrades: Iterable
 export const supersededText = (node: string, { by, image }: Winner): string =>
   `node ${node} is left to NodeOpUpgrade ${by}, which was created later and wants ${image}: not touched`;
 
+/**
+ * Whether nodes that join are upgraded, too: as the rollout says that it was started, since the spec does not know the
+ * defaults of the installation. Rollouts of earlier versions do not say it.
+ */
+export const takesNewNodes = ({ metadata, spec, status }: NodeOpUpgrade): boolean => {
+  const rollout = status?.rollout?.generation === metadata.generation ? status?.rollout : undefined;
+  return (rollout?.newNodes ?? spec.strategy?.newNodes) === 'Upgrade';
+};
+
 const keyOf = ({ metadata }: NodeOpUpgrade) => `${metadata.namespace ?? ''}/${metadata.name}`;
 
 function isNewer(a: NodeOpUpgrade, b: NodeOpUpgrade): boolean {
@@ -56,14 +66,14 @@ function isNewer(a: NodeOpUpgrade, b: NodeOpUpgrade): boolean {
  * it did, or an older rollout that comes to the node late would take it back; but one that was cancelled gave it up. A
  * node that joined after it began is nothing to it, unless it takes new nodes.
  */
-function wants({ metadata, spec, status }: NodeOpUpgrade, node: ClaimedNode, begunAt: string | undefined): boolean {
+function wants(upgrade: NodeOpUpgrade, node: ClaimedNode, begunAt: string | undefined): boolean {
+  const { metadata, spec, status } = upgrade;
   if (metadata.deletionTimestamp !== undefined || spec.upgradeActive === false || spec.dryRun === true) return false;
   if (node.labels[MANAGED_LABEL] === 'false' || !matches(spec.nodeSelector, node.labels)) return false;
   const rollout = status?.rollout?.generation === metadata.generation ? status?.rollout : undefined;
   if (rollout === undefined) return true;
-  const { phase, startedAt, finishedAt } = rollout;
-  const joined = startedAt !== undefined && Date.parse(node.creationTimestamp) > Date.parse(startedAt);
-  if (joined && spec.strategy?.newNodes !== 'Upgrade') return false;
+  const { phase, finishedAt } = rollout;
+  if (joinedSince(rollout, node) && !takesNewNodes(upgrade)) return false;
   if (!isFinal(phase)) return true;
   if (phase === 'Cancelled' || phase === 'Planned') return false;
   return begunAt !== undefined && finishedAt !== undefined && finishedAt > begunAt;

@@ -8,6 +8,7 @@ import { decideEngine, type EngineDecision, type EngineState } from '../policy/e
 import { pastAttempt, remember } from '../policy/history.ts';
 import { joinedLater } from '../policy/joined.ts';
 import { askedOf, nextRetry, openRequests } from '../policy/requests.ts';
+import { takesNewNodes } from '../policy/superseded.ts';
 import type { WatcherContext } from './context.ts';
 import { mustMayStart } from './may-start.ts';
 import { carryRequests, noteBegun } from './requests.ts';
@@ -123,7 +124,18 @@ async function recordEnd(
     ...ended,
     paused: null,
     // What an earlier attempt counted is not this one's.
-    ...(isSame ? {} : { verdicts: null, failed: null, superseded: null, wave: null, startedAt: null, requests: null }),
+    ...(isSame
+      ? {}
+      : {
+          verdicts: null,
+          failed: null,
+          superseded: null,
+          wave: null,
+          startedAt: null,
+          youngestNode: null,
+          newNodes: null,
+          requests: null,
+        }),
   };
   const past = { ...(isSame ? known : {}), ...ended };
   const history = remember(resource?.status?.history, pastAttempt(past, Date.now()));
@@ -142,7 +154,7 @@ async function recordEnd(
 
 /** Nodes that have joined, as the watches show them. */
 const joinedNow = ({ nodes, kairosNodes, upgrades }: WatcherContext, resource: NodeOpUpgrade): string[] =>
-  resource.spec.strategy?.newNodes === 'Upgrade'
+  takesNewNodes(resource)
     ? joinedLater(
         resource,
         [...nodes.values()].map((node) => ({ ...node, status: kairosNodes.get(node.name)?.status })),

@@ -6,6 +6,7 @@ import { pause } from '../kube/pause.ts';
 import { handMadeDrift } from '../policy/drift.ts';
 import { heldFor } from '../policy/recovery.ts';
 import { REQUEST_ANNOTATIONS } from '../policy/requests.ts';
+import { takesNewNodes } from '../policy/superseded.ts';
 import type { WatcherContext } from './context.ts';
 import { reconcileDrift } from './drifts.ts';
 import { mayBeLeft, recoverLeftover } from './leftovers.ts';
@@ -61,8 +62,8 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
   };
   /** A node that joined, was labelled, or reports from another boot, may be one that a rollout which has ended is to upgrade, too. */
   const wantJoined = () => {
-    for (const { metadata, spec } of upgrades.values())
-      if (spec.strategy?.newNodes === 'Upgrade') rollouts.add(`${metadata.namespace}/${metadata.name}`);
+    for (const upgrade of upgrades.values())
+      if (takesNewNodes(upgrade)) rollouts.add(`${upgrade.metadata.namespace}/${upgrade.metadata.name}`);
   };
   kairosNodes.onChange((name, now, before) => {
     wantDrift(name);

@@ -188,6 +188,15 @@ export const rolloutStatus = z
       .max(100)
       .describe('The first 100 nodes that were left to a NodeOpUpgrade that was created later.')
       .optional(),
+    newNodes: z
+      .enum(['Ignore', 'Upgrade'])
+      .describe('What is done about nodes that join, as it was when the rollout started, defaults included.')
+      .optional(),
+    youngestNode: time()
+      .optional()
+      .describe(
+        'The creationTimestamp of the youngest Node of the cluster when the rollout started: those that were created later have joined since.',
+      ),
     startedAt: time().optional().describe('When the rollout started.'),
     finishedAt: time().optional().describe('When the rollout ended.'),
   })

@@ -28,7 +28,14 @@ function resource(status: NodeOpUpgradeStatus) {
     if (verb === 'merge-patch' && body !== undefined) patches.push(body.status);
     return Promise.resolve({ metadata: { uid: 'u', generation: 2 }, spec: {}, status });
   };
-  const view = { client: { request }, ref: { uid: 'c', id: 'kairos-c' }, pods: new Map() } as unknown as ClusterView;
+  const node = (name: string, creationTimestamp: string) => [name, { name, creationTimestamp }] as const;
+  const nodes = new Map([node('n-1', '2026-02-01T10:00:00Z'), node('n-2', '2026-02-02T10:00:00Z')]);
+  const view = {
+    client: { request },
+    ref: { uid: 'c', id: 'kairos-c' },
+    pods: new Map(),
+    nodes,
+  } as unknown as ClusterView;
   return { view, patches };
 }
 const past = (attempt: number, phase: PastAttempt['phase'] = 'Completed'): PastAttempt => ({
@@ -85,4 +92,22 @@ it('a node whose message is longer than the resource holds does not keep its rol
   const written = patches[0]?.['rollout'] as RolloutStatus;
   expect(rolloutStatus.pick({ failed: true, message: true }).safeParse(written).error).toBeUndefined();
   expect(written.failed).toEqual([{ ...failed[0], message: drained.slice(0, 1024) }, failed[1]]);
+});
+
+it('an attempt that begins says which node was the youngest then, and keeps it when it is begun anew', async () => {
+  const begins = { ...rollout({ attempt: 2, phase: 'Planning' }), startedAt: undefined };
+  const { view, patches } = resource({ rollout: rollout({ attempt: 1, youngestNode: '2026-01-01T10:00:00Z' }) });
+  const context = contextOf(2);
+  await reportRollout(view, {
+    context: { ...context, spec: { ...context.spec, newNodes: 'Upgrade' } },
+    status: begins,
+    final: false,
+  });
+  expect(patches[0]).toMatchObject({ rollout: { youngestNode: '2026-02-02T10:00:00Z', newNodes: 'Upgrade' } });
+
+  const again = resource({ rollout: rollout({ attempt: 2, youngestNode: '2026-01-01T10:00:00Z' }) });
+  await reportRollout(again.view, { context, status: begins, final: false });
+  expect(again.patches[0]).toMatchObject({
+    rollout: { startedAt: '2026-03-01T10:00:00Z', youngestNode: '2026-01-01T10:00:00Z', newNodes: 'Ignore' },
+  });
 });

@@ -6,7 +6,7 @@ const VERSION = 'v4.0.3-k3sv1.33.9+k3s1';
 const at = (minute: number) => `2026-03-01T10:${String(minute).padStart(2, '0')}:00Z`;
 
 interface Change {
-  newNodes?: 'Ignore' | 'Upgrade';
+  newNodes?: 'Ignore' | 'Upgrade' | 'unsaid';
   generation?: number;
   rollout?: Partial<RolloutStatus>;
 }
@@ -15,7 +15,11 @@ const upgrade = ({ newNodes = 'Upgrade', generation = 2, rollout = {} }: Change 
   apiVersion: 'operator.kairos.io/v1alpha1',
   kind: 'NodeOpUpgrade',
   metadata: { namespace: 'ns', name: 'v4', uid: 'u', generation, creationTimestamp: at(0) },
-  spec: { image: 'i', nodeSelector: { matchLabels: { pool: 'a' } }, strategy: { newNodes } },
+  spec: {
+    image: 'i',
+    nodeSelector: { matchLabels: { pool: 'a' } },
+    strategy: newNodes === 'unsaid' ? {} : { newNodes },
+  },
   status: {
     rollout: {
       workflowID: 'w',
@@ -59,6 +63,30 @@ describe('after a rollout, a node opens the next attempt', () => {
     ['where it joined while the rollout ran, and reported later', {}, node({}, { creationTimestamp: at(15) }), true],
     ['where an earlier generation had it', {}, node({ lastAttempt: attempt('u', 1) }), true],
     ['where another NodeOpUpgrade had it', {}, node({ lastAttempt: attempt('other', 2) }), true],
+    [
+      'where the defaults of the installation take new nodes, and it says nothing of them',
+      { newNodes: 'unsaid', rollout: { newNodes: 'Upgrade' } },
+      node({}),
+      true,
+    ],
+    [
+      'not where it was started to ignore them, whatever the defaults are now',
+      { newNodes: 'unsaid', rollout: { newNodes: 'Ignore' } },
+      node({}),
+      false,
+    ],
+    [
+      'where it is younger than all that were there, though the clock of the rollout is ahead',
+      { rollout: { startedAt: at(59), youngestNode: at(9) } },
+      node({}, { creationTimestamp: at(10) }),
+      true,
+    ],
+    [
+      'not where it was there, though the clock of the rollout is behind',
+      { rollout: { startedAt: at(1), youngestNode: at(9) } },
+      node({}, { creationTimestamp: at(9) }),
+      false,
+    ],
     ['not where new nodes are ignored', { newNodes: 'Ignore' }, node({}), false],
     ['not where it was there before', {}, node({}, { creationTimestamp: at(5) }), false],
     ['not where an attempt has settled it, however that ended', {}, node({ lastAttempt: attempt('u', 2) }), false],

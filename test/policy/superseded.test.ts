@@ -79,6 +79,18 @@ describe('a node that an older NodeOpUpgrade asks for', () => {
     expect(supersededBy(claim, late, all)?.by).toBe('ns/new');
   });
 
+  it('joined by the clock of the API server, and as the newer one says that it was started', () => {
+    const began = (more: Partial<RolloutStatus>) =>
+      upgrade('new', { created: 5, rollout: { ...running, youngestNode: at(8), ...more } });
+    const old = upgrade('old', { rollout: running });
+    const winner = (minute: number, more: Partial<RolloutStatus> = {}) =>
+      supersededBy(claim, { ...NODE, creationTimestamp: at(minute) }, [old, began(more)])?.by;
+    expect(winner(8)).toBe('ns/new');
+    expect(winner(9)).toBeUndefined();
+    expect(winner(9, { newNodes: 'Ignore' })).toBeUndefined();
+    expect(winner(9, { newNodes: 'Upgrade' })).toBe('ns/new');
+  });
+
   it('is left to nobody where the last of all that want it wants what this one wants', () => {
     const all = [
       upgrade('old', { rollout: running }),
