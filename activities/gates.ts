@@ -26,7 +26,7 @@ import {
 } from '../policy/recovery.ts';
 import { sameVersion, versionOf } from '../policy/release.ts';
 import { skewRefusal } from '../policy/skew.ts';
-import { supersededBy, supersededText, type Winner } from '../policy/superseded.ts';
+import { supersededText } from '../policy/superseded.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { closedByQuorum, controlPlaneVersions } from './control-plane.ts';
 import { findLeftover, heldLeftover, liveStatus } from './leftover.ts';
@@ -35,6 +35,7 @@ import { closedLease } from './node-lease.ts';
 import { goneText, isGone } from './node-there.ts';
 import { imageMissing } from './pre-pull.ts';
 import { showRolloutWait } from './rollout-waits.ts';
+import { readSuperseded } from './superseded.ts';
 import { closedWindow } from './window-gate.ts';
 import { writeRefusal } from './write-refusal.ts';
 
@@ -196,17 +197,6 @@ async function refusal(
   return undefined;
 }
 
-/**
- * The NodeOpUpgrade that a node is left to, or undefined. Decided by the resources alone: it holds whatever the number of
- * workers, and after the loss of Temporal's database. KairosNodes that were edited by hand are no rivals: the field that
- * a person holds refuses whoever wants another image.
- */
-export function readSuperseded(view: ClusterView, input: RolloutContext, node: NodeView): Winner | undefined {
-  const { request, spec } = input;
-  if (request.kind !== 'NodeOpUpgrade' || !spec.upgradeActive) return undefined;
-  return supersededBy(request, node, view.upgrades.values());
-}
-
 /** Which gate keeps a node from being taken out now, or undefined: the first of those that are closed. */
 export function closedGate(
   view: ClusterView,
@@ -225,11 +215,18 @@ export function closedGate(
   // To wait behind another node that is in hand is a matter of the budget, not yet of the quorum.
   const lost = closedByQuorum(view, node.name, []);
   if (lost !== undefined) return lost;
-  const rivals = whoIsInTheWay(input.place, node.name, view.outages.values());
-  if (rivals !== undefined) return closedBudget(rivals);
+  const rivals = whoIsInTheWay(input.place, node, view.outages.values());
+  if (rivals !== undefined)
+    return closedBudget(
+      rivals,
+      rivals.some((name) => isInOwnHand(view, input, name)),
+    );
   // Last: only what could begin otherwise asks other servers.
   return closedByQuorum(view, node.name, view.outages.values()) ?? closedHealth(view, input);
 }
+
+const isInOwnHand = (view: ClusterView, { request }: RolloutContext, name: string): boolean =>
+  sameAttempt(view.kairosNodes.get(name)?.status.inHand?.request, request);
 
 /** Whether a mark that keeps a node out on purpose gives way: it is of an earlier attempt than the one that asks. */
 const mayTakeOver = (context: RolloutContext, node: NodeView, kairos: KairosNodeView | undefined): boolean =>

@@ -27,6 +27,10 @@ class HealthAnswers {
   readonly #view: ClusterView;
   readonly #answers = new Map<string, Answer>();
   readonly #asking = new Map<string, Promise<void>>();
+  /** By what is asked of nodes: after which of their changes that was answered. */
+  readonly #answeredAt = new Map<string, number>();
+  /** How often a Node has changed, since a gate first asked for that. */
+  #changes: number | undefined;
 
   constructor(view: ClusterView) {
     this.#view = view;
@@ -34,15 +38,29 @@ class HealthAnswers {
 
   /** What is known of a gate, and whether that is young enough to go by. Nodes are watched: that is of this moment. */
   known(gate: HealthGateSpec): { answer: Answer | undefined; fresh: boolean } {
-    if (gate.nodes !== undefined) this.#keep(gate, unwellNodes(gate.nodes, this.#view.nodes.values()));
+    if (gate.nodes !== undefined) this.#lookAtNodes(gate, gate.nodes);
     const answer = this.#answers.get(keyOf(gate));
-    return { answer, fresh: answer !== undefined && Date.now() - answer.atMs <= gate.intervalMs };
+    const isYoung = answer !== undefined && Date.now() - answer.atMs <= gate.intervalMs;
+    return { answer, fresh: answer !== undefined && (gate.nodes !== undefined || isYoung) };
   }
 
   /** Asks what is too old to go by, once for all who want to know. Never rejects. */
   async refresh(gates: readonly HealthGateSpec[]): Promise<void> {
     const due = gates.filter((gate) => !this.known(gate).fresh);
     await Promise.all(due.map((gate) => this.#ask(gate)));
+  }
+
+  /**
+   * Goes through the nodes once after each of their changes, though all that wait for the gate are woken by it: in a
+   * large cluster all three are many.
+   */
+  #lookAtNodes(gate: HealthGateSpec, asked: NonNullable<HealthGateSpec['nodes']>): void {
+    const { nodes } = this.#view;
+    if (this.#changes === undefined) nodes.onChange(() => (this.#changes = (this.#changes ?? 0) + 1));
+    this.#changes ??= 0;
+    if (this.#answeredAt.get(keyOf(gate)) === this.#changes) return;
+    this.#keep(gate, unwellNodes(asked, nodes.values()));
+    this.#answeredAt.set(keyOf(gate), this.#changes);
   }
 
   #ask(gate: HealthGateSpec): Promise<void> {
@@ -61,7 +79,11 @@ class HealthAnswers {
     const before = this.#answers.get(keyOf(gate));
     const sinceMs = before?.reason === undefined ? nowMs : before.sinceMs;
     this.#answers.set(keyOf(gate), { atMs: nowMs, reason: reason?.slice(0, LONGEST_REASON), sinceMs });
-    for (const [key, { atMs }] of this.#answers) if (nowMs - atMs > FORGOTTEN_MS) this.#answers.delete(key);
+    for (const [key, { atMs }] of this.#answers)
+      if (nowMs - atMs > FORGOTTEN_MS) {
+        this.#answers.delete(key);
+        this.#answeredAt.delete(key);
+      }
   }
 }
 
@@ -112,7 +134,7 @@ export async function waitForHealth(
       view,
       context,
       closed,
-      (reason) => `after wave ${context.wave}: ${reason}`,
+      (reason) => ({ reason: `after wave ${context.wave}: ${reason}` }),
       async () => {
         await refreshHealth(view, context);
         void showRolloutWait(view, context, rolloutWait(closed()));

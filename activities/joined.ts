@@ -3,8 +3,8 @@ import type { JoinedNodes } from '../api/plan-messages.ts';
 import { isLeftToUpgrade } from '../policy/joined.ts';
 import { orderNodes } from '../policy/order.ts';
 import { type ClusterView, assertCluster } from './cluster-view.ts';
-import { readSuperseded } from './gates.ts';
 import { selectNodes, turnOf } from './selection.ts';
+import { readSuperseded } from './superseded.ts';
 
 /** Nodes of each group that one look brings into the rollout; the next look finds the others. */
 const MOST = 500;

@@ -56,7 +56,8 @@ async function markOrRefuse(view: ClusterView, hand: Marking): Promise<MarkAnswe
     view.nodes.waitFor(hand.node.name, (node) => orderOf(node, hand, mark.version), signal),
   );
   if (order < 0) return { outcome: 'Full', reason: `node ${hand.node.name} is gone` };
-  const rivals = whoIsInTheWay(hand.place, hand.node.name, view.outages.values(), order);
+  const controlPlane = view.nodes.get(hand.node.name)?.controlPlane === true;
+  const rivals = whoIsInTheWay(hand.place, { ...hand.node, controlPlane }, view.outages.values(), order);
   // Only who has the place takes the Lease that other tools look at; and without it the place is given up.
   const closed =
     rivals === undefined

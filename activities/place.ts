@@ -1,14 +1,16 @@
 import type { NodeRef, Place, RolloutContext, Target } from '../api/messages.ts';
-import type { ClosedGate } from '../policy/gates.ts';
+import { formatDuration } from '../policy/duration.ts';
+import { budgetTakenText, type ClosedGate } from '../policy/gates.ts';
 import { rolloutWait } from '../policy/rollout-wait.ts';
 import { supersededText } from '../policy/superseded.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { GateStatus } from './gate-status.ts';
-import { closedGate, endedBefore, readSuperseded } from './gates.ts';
+import { closedGate, endedBefore } from './gates.ts';
 import { refreshHealth } from './health-gate.ts';
 import { ImageKeeper } from './pre-pull.ts';
 import { showRolloutWait } from './rollout-waits.ts';
-import { ServerReadiness } from './server-readiness.ts';
+import { ReadinessWatch } from './server-readiness.ts';
+import { readSuperseded } from './superseded.ts';
 import { waitUntilOpen, type PlaceAnswer, type Shut } from './wait-until-open.ts';
 import { pause, waitInActivity } from './waiting.ts';
 
@@ -52,7 +54,10 @@ export async function waitForPlace(view: ClusterView, input: PlaceInput): Promis
       view,
       input,
       closed,
-      (reason) => `waited for its place in vain: ${reason}`,
+      (reason, last) => ({
+        reason: `waited for its place in vain: ${reason}`,
+        ...(last?.gate === 'Budget' ? { stop: budgetTakenText(last, formatDuration(input.spec.gateTimeoutMs)) } : {}),
+      }),
       async () => {
         if (closed()?.gate === 'Health') await refreshHealth(view, input);
         back.look();
@@ -72,12 +77,12 @@ export async function waitForPlace(view: ClusterView, input: PlaceInput): Promis
 
 /**
  * The barrier between the control plane and the workers: every control-plane node Ready and in nobody's hand, and the
- * API server says that it is ready, its etcd included. A node held on purpose stays in the way: the control plane is not
- * whole without it.
+ * API server says that it is ready, its etcd included; where it does not say so to us, that its database answers, which
+ * the answer remarks. A node held on purpose stays in the way: the control plane is not whole without it.
  */
 export async function waitForControlPlane(view: ClusterView, context: RolloutContext): Promise<PlaceAnswer> {
   assertCluster(view, context.cluster);
-  const server = new ServerReadiness(view.client);
+  const server = new ReadinessWatch(view.client);
   const closed = (): Shut | undefined => {
     const out = [...view.outages.values()].filter((node) => node.controlPlane).map((node) => node.name);
     if (out.length > 0) return { reason: `control-plane nodes ${out.join(', ')} are out; see kubectl get nodes` };
@@ -85,13 +90,14 @@ export async function waitForControlPlane(view: ClusterView, context: RolloutCon
     return { reason: `the API server is not ready: ${server.trouble}; see kubectl get --raw '/readyz?verbose'` };
   };
   try {
-    return await waitUntilOpen(
+    const answer = await waitUntilOpen(
       view,
       context,
       closed,
-      (reason) => `the workers were not started: ${reason}`,
+      (reason) => ({ reason: `the workers were not started: ${reason}` }),
       () => server.look(),
     );
+    return answer.open && server.unasked !== undefined ? { ...answer, remark: server.unasked } : answer;
   } finally {
     server.stop();
   }

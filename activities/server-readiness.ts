@@ -1,9 +1,11 @@
 import type { KubeClient } from '../kube/client.ts';
-import { readServerTrouble } from '../kube/server-readiness.ts';
+import { readServerReadiness } from '../kube/server-readiness.ts';
 
 /** Whether the API server is ready, as it last said; asked at each look, one question at a time. */
-export class ServerReadiness {
+export class ReadinessWatch {
   trouble: string | undefined = 'it was not asked yet';
+  /** That it does not say so to us, and what was looked at instead. */
+  unasked: string | undefined;
   readonly #client: KubeClient;
   readonly #stop = new AbortController();
   #asking = false;
@@ -16,9 +18,12 @@ export class ServerReadiness {
   look(): void {
     if (this.#asking) return;
     this.#asking = true;
-    void readServerTrouble(this.#client, this.#stop.signal)
+    void readServerReadiness(this.#client, this.#stop.signal)
       .then(
-        (trouble) => (this.trouble = trouble),
+        ({ trouble, unasked }) => {
+          this.trouble = trouble;
+          this.unasked = unasked;
+        },
         () => undefined,
       )
       .finally(() => (this.#asking = false));

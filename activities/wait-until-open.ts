@@ -1,75 +1,45 @@
-import { Context } from '@temporalio/activity';
 import type { RolloutContext } from '../api/messages.ts';
-import type { WindowSpec } from '../api/rollout-spec.ts';
 import type { ClosedGate } from '../policy/gates.ts';
-import { isOpen, openMs } from '../policy/windows.ts';
 import { type ClusterView, untilSeen } from './cluster-view.ts';
+import { Patience } from './patience.ts';
 import { DeadlinePassed, firstOf, pause, waitInActivity } from './waiting.ts';
-import { measuredNow } from './window-gate.ts';
 
 /** How often what is waited for is looked at where no watch tells: Leases that run out, windows, and what is shown of it. */
 const LOOK_MS = 1000;
 /** How often while a window is closed, which may be for days; it is looked at the moment it opens. */
 const CLOSED_LOOK_MS = 30_000;
 
-/** `supersededBy`: the NodeOpUpgrade, as namespace/name, that the node is left to. */
-export type PlaceAnswer = { open: true } | { open: false; reason: string; supersededBy?: string };
+/**
+ * `remark`: what a person should know of how it opened. `supersededBy`: the NodeOpUpgrade, as namespace/name, that the
+ * node is left to. `stop`: why nothing else of the wave is to be started either.
+ */
+export type PlaceAnswer =
+  { open: true; remark?: string } | { open: false; reason: string; supersededBy?: string; stop?: string };
 
 /** What is waited for: a gate, or something else that has a reason. */
-export type Shut = Pick<ClosedGate, 'reason' | 'opensAtMs' | 'deadline'>;
+export type Shut = Pick<ClosedGate, 'reason' | 'opensAtMs' | 'endsByItself' | 'deadline'>;
 
 /**
  * Waits until nothing is closed: woken by the watches, and looking by itself once a second, after `look`. It ends at
  * the deadline of the gate that is closed then, for which only the time counts in which the windows of the rollout let a
- * node be started. Attempts after a crash do not start that anew, but where a health gate has a deadline of its own:
- * what was waited for before the crash is not known.
+ * node be started. Attempts after a crash do not start that anew: what was waited goes with each heartbeat.
  */
-export async function waitUntilOpen(
+export async function waitUntilOpen<Closed extends Shut>(
   view: ClusterView,
   context: RolloutContext,
-  closed: () => Shut | undefined,
-  say: (reason: string) => string,
+  closed: () => Closed | undefined,
+  say: (reason: string, last: Closed | undefined) => Omit<Extract<PlaceAnswer, { open: false }>, 'open'>,
   look: () => Promise<void> | void = () => undefined,
 ): Promise<PlaceAnswer> {
   const patience = new Patience(view, context);
-  const reason = () => closed()?.reason;
+  const says = () => ({ waitsFor: closed()?.reason, ...patience.memory() });
   try {
-    await waitInActivity(undefined, (signal) => untilOpen(view, { closed, look, patience }, signal), reason);
+    await waitInActivity(undefined, (signal) => untilOpen(view, { closed, look, patience }, signal), says);
     return { open: true };
   } catch (error) {
     if (!(error instanceof DeadlinePassed)) throw error;
-    return { open: false, reason: say(reason() ?? 'it opened too late') };
-  }
-}
-
-/** What counts towards the deadline of all gates. */
-const ALL_GATES = '';
-
-/** Counts for how long something has been waited for that could have been begun. */
-class Patience {
-  readonly #limitMs: number;
-  readonly #windows: readonly WindowSpec[];
-  readonly #waitedMs = new Map<string, number>();
-  #atMs = Date.now();
-
-  constructor(view: ClusterView, { spec, rolloutID }: RolloutContext) {
-    const { windows = [], healthGates = [], gateTimeoutMs } = spec;
-    this.#limitMs = gateTimeoutMs;
-    this.#windows = windows;
-    if (healthGates.some(({ timeoutMs }) => timeoutMs !== undefined)) return;
-    const needMs = windows.length === 0 ? 0 : (measuredNow(view, rolloutID)?.ms ?? 0);
-    this.#waitedMs.set(ALL_GATES, openMs(windows, Context.current().info.scheduledTimestampMs, this.#atMs, needMs));
-  }
-
-  /** How long it may still be waited for this. The time since the last call counts while a window is open. */
-  leftMs({ opensAtMs, deadline = { of: ALL_GATES, ms: this.#limitMs } }: Shut): number {
-    const nowMs = Date.now();
-    const sinceMs = Math.max(0, nowMs - this.#atMs);
-    this.#atMs = nowMs;
-    if (opensAtMs !== undefined || !isOpen(this.#windows, nowMs)) return Infinity;
-    const waitedMs = (this.#waitedMs.get(deadline.of) ?? 0) + sinceMs;
-    this.#waitedMs.set(deadline.of, waitedMs);
-    return deadline.ms - waitedMs;
+    const last = closed();
+    return { open: false, ...say(last?.reason ?? 'it opened too late', last) };
   }
 }
 

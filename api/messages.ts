@@ -170,11 +170,8 @@ export interface FailedNode {
   tolerated?: true;
 }
 
-/** The answer of a pre-pull to a node that was deleted or replaced meanwhile. */
-export interface PulledInVain {
-  gone: true;
-  message: string;
-}
+/** The answer of a pre-pull to a node that was deleted or replaced meanwhile, or that is left to another NodeOpUpgrade. */
+export type PulledInVain = { gone: true; message: string } | { supersededBy: string; message: string };
 
 /** What the pre-pull read inside the image, on one node. */
 export interface Target {
@@ -282,10 +279,11 @@ export interface CheckInput {
   timing: Timing;
 }
 
-/** What the worker that answered sees of its cluster. */
+/** What the worker that answered sees of its cluster. `lacks`: a right without which it works, though worse. */
 export interface CheckAnswer {
   nodes: number;
   kairosNodes: number;
+  lacks?: string;
 }
 
 /** Names under which people and programs reach the workflows. */

@@ -24,19 +24,22 @@ export function resolveBudget(maxUnavailable: number | string, nodes: number): n
  *
  * With `order` (the node carries its own mark already) only what was there before counts: of two marks the earlier
  * one in the watch goes on, whichever worker set it. Without, everything counts: this is the question asked before.
- * A control-plane node goes on only if no other control-plane node is out, whoever took it out.
+ * A control-plane node goes on only if no other control-plane node is out, whoever took it out: also one that was
+ * planned as a worker, since a node that joins gets its role some time after it is there.
  * @returns undefined when it may go, else who is in the way.
  */
 export function whoIsInTheWay(
   place: Place,
-  node: string,
+  node: Pick<OutNode, 'name' | 'controlPlane'>,
   out: Iterable<OutNode>,
   order?: number,
 ): string[] | undefined {
-  const before = [...out].filter((other) => other.name !== node && markedBefore(other, order));
-  const rivals = place.group === 'control-plane' ? before.filter((other) => other.controlPlane) : before;
-  const budget = place.group === 'control-plane' ? 1 : place.budget;
-  return rivals.length < budget ? undefined : rivals.map((other) => other.name).sort();
+  const before = [...out].filter((other) => other.name !== node.name && markedBefore(other, order));
+  const names = (rivals: readonly OutNode[]) => rivals.map(({ name }) => name).sort();
+  const isPlanned = place.group === 'control-plane';
+  const peers = isPlanned || node.controlPlane ? before.filter((other) => other.controlPlane) : [];
+  if (peers.length > 0) return names(peers);
+  return isPlanned || before.length < place.budget ? undefined : names(before);
 }
 
 /** Whether a node that is out counts for one whose own mark has this order; without an order, every one does. */

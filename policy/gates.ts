@@ -25,6 +25,8 @@ export interface ClosedGate {
   reason: string;
   /** When it opens by itself, in milliseconds: the time until then does not count for the deadline of the gates. */
   opensAtMs?: number;
+  /** It opens by itself: the deadline of the gates does not count meanwhile. */
+  endsByItself?: true;
   /** A deadline of its own, in the place of that of all gates, and whose that is. */
   deadline?: { of: string; ms: number };
 }
@@ -87,11 +89,23 @@ export function closedReport(
   };
 }
 
-/** The budget has no place: who takes it. */
-export const closedBudget = (rivals: readonly string[]): ClosedGate => ({
+/**
+ * The budget has no place: who takes it.
+ * @param own whether one of them is in the hand of the rollout that asks: that ends by itself, and makes place, so to
+ *   wait for it is no reason to give a node up
+ */
+export const closedBudget = (rivals: readonly string[], own = false): ClosedGate => ({
   gate: 'Budget',
   reason: `budget taken: out are ${rivals.slice(0, 5).join(', ')}${rivals.length > 5 ? ` and ${rivals.length - 5} more` : ''}`,
+  ...(own ? { endsByItself: true } : {}),
 });
+
+/**
+ * Why nothing of a wave is started any more: nodes that its rollout has not in hand have taken its whole budget until the
+ * deadline of the gates. The next node would wait for the same ones just as long, and so would each after it.
+ */
+export const budgetTakenText = ({ reason }: ClosedGate, waited: string): string =>
+  `BudgetTaken: in ${waited} no node could be started: ${reason.replace(/^budget taken: /, '')}, which this rollout has not in hand: kubectl get nodes; bring them back to service, or raise maxUnavailable, then try again`;
 
 /** Etcd would lose its majority without the node: which members there are, and what is missing. */
 export const closedQuorum = (reason: string): ClosedGate => ({

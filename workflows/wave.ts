@@ -18,6 +18,7 @@ import {
   type NodeRef,
   type NodeResult,
   type PulledInVain,
+  type Target,
   type WaveInput,
   type WaveResult,
 } from '../api/messages.ts';
@@ -85,12 +86,12 @@ async function pullAhead(input: WaveInput, state: WaveState, control: WaveContro
       const { wait } = activitiesFor(input.timing, node.name);
       let target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node }));
       if (input.place.group === 'control-plane') await before;
-      if ('gone' in target) return state.end(leftOut(node, target));
+      if (isInVain(target)) return state.end(leftOut(node, target));
       let moved = state.learn(target);
       if (moved !== undefined && patched(PULLED_AGAIN)) {
         // What the node has may be old: the tag is looked up once more before it is said to have moved.
         target = await state.ahead.run(() => wait.prePullImage({ ...state.context, node, again: true }));
-        if ('gone' in target) return state.end(leftOut(node, target));
+        if (isInVain(target)) return state.end(leftOut(node, target));
         moved = state.learn(target);
       }
       const stop = moved ?? target.refused;
@@ -123,11 +124,14 @@ async function pullAhead(input: WaveInput, state: WaveState, control: WaveContro
   }
 }
 
-/** How a node ends that went before anything was done to it. */
+const isInVain = (answer: Target | PulledInVain): answer is PulledInVain =>
+  'gone' in answer || 'supersededBy' in answer;
+
+/** How a node ends that went, or was left to somebody else, before anything was done to it. */
 const leftOut = ({ name }: NodeRef, answer: PulledInVain): NodeResult => ({
   node: name,
   outcome: 'Ended',
-  verdict: 'Skipped',
+  verdict: 'gone' in answer ? 'Skipped' : 'Superseded',
   ...answer,
 });
 
@@ -224,7 +228,10 @@ async function upgradeOrQueue(input: WaveInput, state: WaveState, control: WaveC
     );
     if (control.isLeftOut(next.node)) await control.leaveOut(next.node);
     else if (place.open) state.pulled.push(next);
-    else state.end(withoutPlace(result.node, place));
+    else {
+      if (place.stop !== undefined) state.stop(place.stop);
+      state.end(withoutPlace(result.node, place));
+    }
   } catch (error) {
     const over = CancellationScope.current().consideredCancelled || state.stopped !== undefined;
     if (!over && control.isLeftOut(next.node)) return control.leaveOut(next.node);

@@ -123,6 +123,28 @@ describe('a health gate', () => {
     });
   });
 
+  it('on nodes goes through them once after each of their changes, however many wait for it', () => {
+    const { view, contextWith } = world();
+    const node = { name: 'n-1', labels: {}, ready: false };
+    let [changed, gone]: [() => void, number] = [() => undefined, 0];
+    const nodes = {
+      values: () => {
+        gone += 1;
+        return [node];
+      },
+      onChange: (listener: () => void) => (changed = listener),
+    };
+    const watching = { ...view, nodes } as unknown as ClusterView;
+    const context = contextWith({ healthGates: [{ name: 'nodes', intervalMs: 10 * SECOND, nodes: {} }] });
+    const reasons = () => Array.from({ length: 20 }, () => closedHealth(watching, context)?.reason);
+    expect(reasons().at(-1)).toMatch(/^health gate nodes: node n-1: Ready is False, should be True/);
+    expect(gone).toBe(1);
+    node.ready = true;
+    changed();
+    expect(reasons()).toEqual(Array.from({ length: 20 }, () => undefined));
+    expect(gone).toBe(2);
+  });
+
   it('says what to grant where the worker may not read', async () => {
     const { said, view, contextWith } = world();
     said.forbidden = true;
@@ -153,7 +175,7 @@ describe('after a wave', () => {
     const text =
       'health gate database: Deployment db/pg: 2 of 3 pods are available, should be 3; seen since 2026-03-02T12:00:00Z';
     expect(rollout.message).toBe(`wave canary; waiting: ${text}`);
-    expect(said.beats.at(-1)).toBe(text);
+    expect(said.beats.at(-1)).toMatchObject({ waitsFor: text });
     said.available = 3;
     await elapse(11 * SECOND);
     expect(said.answer).toEqual({ open: true });

@@ -43,6 +43,7 @@ class World {
     nodes: {
       get: () => this.itself ?? this.seen.find(({ name }) => name === 'n-1'),
       values: () => this.seen,
+      onChange: () => undefined,
       waitFor: async (_name: string, decide: (node: object) => unknown) =>
         decide({ uid: 'uid-1', resourceVersion: String(this.version), owner: this.owner, ownerOrder: 1 }),
     },

@@ -39,6 +39,7 @@ function waiting(measured: KairosNodeStatus['lastAttempt'][] = []) {
   const status: KairosNodeStatus = { bootID: 'boot-1' };
   const writes: { status: Record<string, unknown> }[] = [];
   const pods = new Map<string, unknown>();
+  const hands = new Map<string, object>();
   const upgrades: NodeOpUpgrade[] = [];
   const listeners: ((name: string, node: NodeView | undefined) => void)[] = [];
   const reflector = {
@@ -77,14 +78,17 @@ function waiting(measured: KairosNodeStatus['lastAttempt'][] = []) {
     pods: { get: () => pods.get('kept') },
     kairosNodes: {
       values: () => measured.map((lastAttempt) => ({ status: { lastAttempt } })),
-      get: () => ({ name: 'n-1', resourceVersion: '1', status: { ...status } }),
+      get: (name: string) =>
+        name === 'n-1'
+          ? { name, resourceVersion: '1', status: { ...status } }
+          : { name, resourceVersion: '1', status: { inHand: { request: hands.get(name) } } },
       waitFor: (_name: unknown, _decide: unknown, signal: AbortSignal) =>
         new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
     },
     upgrades: { values: () => upgrades },
     outages: new OutageIndex(reflector),
   } as unknown as ClusterView;
-  const beats: unknown[] = [];
+  const beats: { waitsFor?: string }[] = [];
   const said = { beats, answer: undefined as unknown, writes, status, pods, upgrades, away: false };
   const now = (change: Partial<NodeView>, rollout?: string) => {
     if (rollout === undefined) delete status.inHand;
@@ -93,10 +97,20 @@ function waiting(measured: KairosNodeStatus['lastAttempt'][] = []) {
     nodes.set('n-1', node);
     for (const listener of listeners) listener('n-1', node);
   };
-  const begin = (spec: Partial<RolloutSpec> = {}) => {
-    const info = { scheduledTimestampMs: Date.now(), heartbeatTimeoutMs: 4 * SECOND } as Info;
+  /** Of other nodes: what they are, and in whose hand. */
+  const other = (name: string, change: Partial<NodeView>, request?: object) => {
+    const node = { ...NODE, name, uid: `uid-${name}`, ...change };
+    nodes.set(name, node);
+    if (request !== undefined) hands.set(name, request);
+    for (const listener of listeners) listener(name, node);
+  };
+  /** `after`: the last heartbeat of the attempt before this one, and how long ago the wait was asked for. */
+  const begin = (spec: Partial<RolloutSpec> = {}, after?: { heartbeatDetails: unknown; agoMs: number }) => {
+    const { heartbeatDetails, agoMs = 0 } = after ?? {};
+    const scheduledTimestampMs = Date.now() - agoMs;
+    const info = { scheduledTimestampMs, heartbeatTimeoutMs: 4 * SECOND, heartbeatDetails } as Info;
     const none = undefined as never;
-    const beat = (details: unknown) => void beats.push(details);
+    const beat = (details: unknown) => void beats.push(details as { waitsFor?: string });
     const context = new Context(info, never, new AbortController().signal, beat, none, none, none, none);
     void asyncLocalStorage
       .run(context, () =>
@@ -108,7 +122,7 @@ function waiting(measured: KairosNodeStatus['lastAttempt'][] = []) {
       )
       .then((answer) => (said.answer = answer));
   };
-  return { said, now, begin };
+  return { said, now, other, begin };
 }
 
 describe('the wait for a place', () => {
@@ -117,7 +131,9 @@ describe('the wait for a place', () => {
     now({ owner: HAND.workflowID, unschedulable: true }, HERS);
     begin();
     await elapse(3 * SECOND);
-    expect(new Set(said.beats)).toEqual(new Set([`node n-1 is out already: ${HERS} has it in hand`]));
+    expect(new Set(said.beats.map(({ waitsFor }) => waitsFor))).toEqual(
+      new Set([`node n-1 is out already: ${HERS} has it in hand`]),
+    );
     now({});
     await elapse(0);
     expect(said.answer).toEqual({ open: true });
@@ -181,6 +197,70 @@ describe('the wait for a place', () => {
     expect(said.status).not.toHaveProperty('step');
     expect(said.status).not.toHaveProperty('message');
     expect(said.writes.length).toBe(4);
+  });
+
+  it('is given up for the whole wave where others have taken its budget for all of its time', async () => {
+    const { said, other, begin } = waiting();
+    other('w-9', { unschedulable: true });
+    begin();
+    await elapse(61 * MINUTE);
+    expect(said.answer).toEqual({
+      open: false,
+      reason: 'waited for its place in vain: budget taken: out are w-9',
+      stop: 'BudgetTaken: in 1h00m no node could be started: out are w-9, which this rollout has not in hand: kubectl get nodes; bring them back to service, or raise maxUnavailable, then try again',
+    });
+  });
+
+  it('has all the time that a node takes which this rollout has in hand itself', async () => {
+    const { said, other, begin } = waiting();
+    other('w-9', { owner: 'node/kairos-c/uid-w-9' }, HAND.request);
+    begin();
+    await elapse(70 * MINUTE);
+    expect(said.answer).toBeUndefined();
+    other('w-9', {});
+    await elapse(0);
+    expect(said.answer).toEqual({ open: true });
+  });
+
+  it('is no longer for that of an earlier attempt, which nobody finishes', async () => {
+    const { said, other, begin } = waiting();
+    other('w-9', { owner: 'node/kairos-c/uid-w-9' }, { ...HAND.request, attempt: 0 });
+    begin();
+    await elapse(61 * MINUTE);
+    expect(said.answer).toMatchObject({ open: false, stop: expect.stringContaining('out are w-9') });
+  });
+
+  it('goes on in another attempt with what was waited before, and counts what passed between the two', async () => {
+    const cordoned = { unschedulable: true };
+    const first = waiting();
+    first.now(cordoned);
+    first.begin({ gateTimeoutMs: 60 * MINUTE });
+    await elapse(30 * MINUTE);
+    const heartbeatDetails = first.said.beats.at(-1);
+    const second = waiting();
+    second.now(cordoned);
+    await elapse(10 * MINUTE);
+    second.begin({ gateTimeoutMs: 60 * MINUTE }, { heartbeatDetails, agoMs: 40 * MINUTE });
+    await elapse(19 * MINUTE);
+    expect(second.said.answer).toBeUndefined();
+    await elapse(2 * MINUTE);
+    expect(second.said.answer).toMatchObject({ open: false });
+  });
+
+  it('does so with the deadline of a health gate, which may be longer than an attempt', async () => {
+    const healthGates = [
+      { name: 'pool', intervalMs: 1000, timeoutMs: 30 * MINUTE, nodes: { selector: { matchLabels: { a: 'b' } } } },
+    ];
+    const first = waiting();
+    first.begin({ healthGates });
+    await elapse(20 * MINUTE);
+    expect(first.said.answer).toBeUndefined();
+    const second = waiting();
+    second.begin({ healthGates }, { heartbeatDetails: first.said.beats.at(-1), agoMs: 20 * MINUTE });
+    await elapse(9 * MINUTE);
+    expect(second.said.answer).toBeUndefined();
+    await elapse(2 * MINUTE);
+    expect(second.said.answer).toMatchObject({ open: false, reason: expect.stringContaining('health gate pool') });
   });
 
   it('leaves the KairosNode of a node alone that another rollout has in hand', async () => {

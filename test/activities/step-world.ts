@@ -85,6 +85,7 @@ export class StepWorld {
       nodes: { ...this.#nodes.reflector, contactMs: contact },
       kairosNodes: { ...this.#kairosNodes.reflector, contactMs: contact },
       pods: this.#pods.reflector,
+      upgrades: { values: () => [] },
     } as unknown as ClusterView;
     this.node({});
     this.report({ bootID: 'boot-1' });

@@ -13,6 +13,7 @@ const out = (name: string, more: Partial<OutNode> = {}): OutNode => ({
   order: 0,
   ...more,
 });
+const nodeNamed = (name: string) => ({ name, controlPlane: name.startsWith('cp') });
 const down = (name: string): OutNode => out(name, { marked: false });
 
 describe('a budget', () => {
@@ -68,6 +69,16 @@ describe('who is in the way', () => {
     ['no worker, for a control-plane node', CONTROL_PLANE, 'cp-1', [out('w-1'), down('w-2')], undefined, undefined],
     ['a control-plane node that is down, for another', CONTROL_PLANE, 'cp-1', [down('cp-2')], 5, ['cp-2']],
     [
+      'another control-plane node, for one that was planned as a worker and has got its role since',
+      workers(3),
+      'cp-1',
+      [out('w-1'), out('cp-2')],
+      undefined,
+      ['cp-2'],
+    ],
+    ['all of them, for such a one, where the budget is taken', workers(1), 'cp-1', [out('w-1')], undefined, ['w-1']],
+    ['nobody, for such a one, while the budget has room', workers(2), 'cp-1', [out('w-1')], undefined, undefined],
+    [
       'one control-plane node, whatever budget is asked for',
       { group: 'control-plane', budget: 3 },
       'cp-1',
@@ -76,7 +87,7 @@ describe('who is in the way', () => {
       ['cp-2'],
     ],
   ])('%s', (_, ...[place, node, others, order, expected]) => {
-    expect(whoIsInTheWay(place, node, others, order)).toEqual(expected);
+    expect(whoIsInTheWay(place, nodeNamed(node), others, order)).toEqual(expected);
   });
 });
 
@@ -90,7 +101,7 @@ function race(place: (name: string) => Place, marks: string[], asks: number[], b
   return asked
     .filter(({ name, seen }) => {
       const delivered = marks.slice(0, seen + 1).map((other) => out(other, { order: orders.get(other) ?? 0 }));
-      return whoIsInTheWay(place(name), name, [...before, ...delivered], orders.get(name)) === undefined;
+      return whoIsInTheWay(place(name), nodeNamed(name), [...before, ...delivered], orders.get(name)) === undefined;
     })
     .map(({ name }) => name);
 }
@@ -128,7 +139,9 @@ describe('marking first and counting after', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 12 }), (budget, count) => {
         const marked = Array.from({ length: count }, (_, n) => out(`w-${n}`));
-        const through = marked.filter(({ name }) => whoIsInTheWay(workers(budget), name, marked, 0) === undefined);
+        const through = marked.filter(
+          ({ name }) => whoIsInTheWay(workers(budget), nodeNamed(name), marked, 0) === undefined,
+        );
         expect(through.length).toBe(count <= budget ? count : 0);
       }),
     );

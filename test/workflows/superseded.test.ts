@@ -2,7 +2,7 @@ import { describe, expect, it, jest } from '@jest/globals';
 import type { GateAnswer } from '../../api/messages.ts';
 import { startDriver } from './driver/driver.ts';
 import { nodes } from './driver/inputs.ts';
-import type { Answers } from './stubs.ts';
+import { targetOf, type Answers } from './stubs.ts';
 
 // The first one builds the workflows.
 jest.setTimeout(60_000);
@@ -64,5 +64,39 @@ describe('a node that a newer NodeOpUpgrade wants', () => {
     expect(result.message).toBe(
       'stopped: node cp-2 ended as RolledBack: fell back; 3 nodes were not touched; left to a NodeOpUpgrade that was created later: cp-1 (to ns/newer)',
     );
+  });
+
+  it('is left before anything is pulled on it', async () => {
+    const { result, world } = await rolloutOf({
+      prePullImage: ({ node, spec }) =>
+        node.name === 'w-2' ? { supersededBy: 'ns/newer', message: 'left to ns/newer' } : targetOf(spec.image),
+    });
+    expect(result).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 4, Superseded: 1 } });
+    expect(result.message).toContain('w-2 (to ns/newer)');
+    expect(world.script.nodes('checkGates')).not.toContain('w-2');
+  });
+});
+
+describe('a budget that others have taken', () => {
+  it('ends the rollout at the first node that has waited for it in vain, whatever may fail', async () => {
+    const reason = 'waited for its place in vain: budget taken: out are w-9';
+    const { result, world } = await rolloutOf({
+      planRollout: () => ({
+        controlPlane: [],
+        workers: nodes(3),
+        leftAlone: [],
+        maxUnavailable: 1,
+        maxFailed: 3,
+        waves: [{ name: 'workers', group: 'worker', nodes: nodes(3), budget: 1 }],
+      }),
+      checkGates: () => ({ answer: 'Wait', reason: 'budget taken' }),
+      waitForPlace: () => ({ open: false, reason, stop: 'BudgetTaken: out are w-9' }),
+    });
+    expect(result).toEqual({
+      phase: 'Failed',
+      message: 'stopped: BudgetTaken: out are w-9; 2 nodes were not touched',
+      verdicts: { Skipped: 1 },
+    });
+    expect(world.script.nodes('waitForPlace')).toEqual(['w-1']);
   });
 });
