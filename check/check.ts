@@ -58,8 +58,9 @@ export async function check({ settings, client, temporal, connection }: Checked)
   };
   const worker = async (id: ClusterRef) => {
     const input = { cluster: id, timing: timingFor(1, false) };
-    const { nodes, kairosNodes } = await askWorker(connection, temporal.namespace, input, WORKER_MS);
-    return `answers on kairos-${id.id}, and sees ${nodes} nodes, ${kairosNodes} of them with a KairosNode`;
+    const { nodes, kairosNodes, lacks } = await askWorker(connection, temporal.namespace, input, WORKER_MS);
+    const but = lacks === undefined ? '' : `; but ${lacks}`;
+    return `answers on kairos-${id.id}, and sees ${nodes} nodes, ${kairosNodes} of them with a KairosNode${but}`;
   };
 
   const answers = await Promise.all([

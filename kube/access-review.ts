@@ -23,10 +23,18 @@ export async function mayI(client: KubeClient, { verb, group, resource, name, na
     ...(name === undefined ? {} : { name }),
     ...(namespace === undefined ? {} : { namespace }),
   };
+  return isAllowed(client, { resourceAttributes });
+}
+
+/** The same of a path that is no resource, such as `/readyz`. */
+export const mayGet = (client: KubeClient, path: string): Promise<boolean> =>
+  isAllowed(client, { nonResourceAttributes: { path, verb: 'get' } });
+
+async function isAllowed(client: KubeClient, spec: object): Promise<boolean> {
   const { status } = await client.request<{ status: { allowed: boolean } }>({
     verb: 'create',
     path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
-    body: { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectAccessReview', spec: { resourceAttributes } },
+    body: { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectAccessReview', spec },
   });
   return status.allowed;
 }

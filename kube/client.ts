@@ -49,6 +49,13 @@ export interface KubeClient {
 }
 
 const DEFAULT_DEADLINE_MS = 8_000;
+/** What every account may create, by the ClusterRole system:basic-user. */
+const ACCESS_REVIEWS = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
+const MAY_ASK_READINESS = {
+  apiVersion: 'authorization.k8s.io/v1',
+  kind: 'SelfSubjectAccessReview',
+  spec: { nonResourceAttributes: { path: '/readyz', verb: 'get' } },
+};
 const CONTENT_TYPES: Partial<Record<Verb, string>> = {
   'merge-patch': 'application/merge-patch+json',
   apply: 'application/apply-patch+yaml',
@@ -141,7 +148,8 @@ async function watch(access: ClusterAccess, o: Watch): Promise<void> {
 /**
  * A 401 or 403 means that nothing was done, so the call may be repeated, in the time it has left. 401: if there may be
  * newer credentials. 403: an API server that starts forbids everything to everybody until it has read its roles, and is
- * not ready either; only what a ready one forbids is forbidden.
+ * not ready either; only what a ready one forbids is forbidden. Where this account may not ask whether it is ready, one
+ * that grants what every account may has read its roles.
  */
 async function sendWithFreshCredentials(access: ClusterAccess, call: Parameters<typeof send>[1]): Promise<Answer> {
   const startedAt = performance.now();
@@ -160,19 +168,29 @@ async function sendWithFreshCredentials(access: ClusterAccess, call: Parameters<
 
 async function mustBeReady(access: ClusterAccess, call: Parameters<typeof send>[1], refused: KubeError): Promise<void> {
   const { deadlineMs, signal } = call;
-  const question = { verb: 'get', method: 'GET', path: '/readyz', query: {}, body: undefined, repeatable: true };
-  try {
+  const question = {
+    query: {},
+    repeatable: true,
+    contentType: 'application/json',
+    deadlineMs,
+    signal,
     // Its answer is a word, not JSON: only the headers are waited for.
-    const answer = await send(access, {
-      ...question,
-      contentType: 'application/json',
-      deadlineMs,
-      signal,
-      stream: true,
-    });
+    stream: true,
+  };
+  const ask = async (asked: Pick<Parameters<typeof send>[1], 'verb' | 'method' | 'path' | 'body'>) => {
+    const answer = await send(access, { ...question, ...asked });
     answer.stream?.destroy();
+  };
+  const isGranted = () =>
+    ask({ verb: 'create', method: 'POST', path: ACCESS_REVIEWS, body: MAY_ASK_READINESS }).then(
+      () => true,
+      () => false,
+    );
+  try {
+    await ask({ verb: 'get', method: 'GET', path: '/readyz', body: undefined });
   } catch (error) {
     signal?.throwIfAborted();
+    if (error instanceof KubeError && error.code === 403 && (await isGranted())) return;
     throw new KubeError(`${refused.message}; the API server is not ready: ${(error as Error).message}`, {
       verb: refused.verb,
       path: refused.path,

@@ -19,7 +19,7 @@ const RIGHTS_EVERY_MS = 10 * 60_000;
  */
 export async function waitForAccess(
   client: KubeClient,
-  { rights, manifest, nodeLeases }: Needs,
+  { rights, manifest, wants, nodeLeases }: Needs,
   program: Program,
   onNewNamespace: (reason: string) => void,
 ): Promise<string[]> {
@@ -33,6 +33,8 @@ export async function waitForAccess(
   if (nodeLeases !== undefined)
     await waitFor('rights on node leases', () => requireLeaseRights(client, nodeLeases), explainApiServer, program);
   if (remark !== undefined) log.warn({ reason: remark }, 'going on without that check');
+  const lacking = wants && (await waitFor('rights', () => wants(client), explainApiServer, program));
+  if (lacking !== undefined) log.warn({ reason: lacking }, 'going on without that right');
   const look = () => enabledNamespaces(client, rights, further, manifest);
   const first = await waitFor('rights', look, explainApiServer, program);
   for (const reason of first.leftOut) log.warn({ reason }, 'namespace left out');

@@ -6,6 +6,8 @@ export interface Needs {
   readonly rights: readonly Right[];
   /** The file that gives the rights. */
   readonly manifest: string;
+  /** What it goes on without, asked once: what is lacking, and what to do; undefined where nothing is. */
+  readonly wants?: (client: KubeClient) => Promise<string | undefined>;
   /** The Leases on nodes that are shared with other tools, where they are. */
   readonly nodeLeases?: { readonly namespace: string; readonly rights: readonly Right[]; readonly manifest: string };
 }

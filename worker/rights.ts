@@ -1,5 +1,6 @@
 import { KAIROS_GROUP, OPERATOR_GROUP } from '../api/names.ts';
 import type { Settings } from '../api/schemas/settings.ts';
+import { readinessRefused } from '../kube/server-readiness.ts';
 import { leaseNeeds, type Needs } from '../process/needs.ts';
 import type { Right } from '../process/rights.ts';
 
@@ -33,9 +34,16 @@ export const NODE_LEASE_RIGHTS: readonly Right[] = [
   },
 ];
 
+/**
+ * What it asks of the API server that is no resource. Every cluster lets every account ask for it, unless somebody took
+ * that away; the manifest gives it all the same, and the worker goes on without it.
+ */
+export const WORKER_PATHS: readonly string[] = ['/readyz'];
+
 /** What the worker must be allowed to do with these settings. */
 export const workerNeeds = ({ nodeLeaseNamespace }: Settings): Needs => ({
   rights: WORKER_RIGHTS,
   manifest: WORKER_MANIFEST,
+  wants: readinessRefused,
   ...leaseNeeds(nodeLeaseNamespace, NODE_LEASE_RIGHTS),
 });

@@ -175,6 +175,7 @@ class Rollout {
       if (group === 'control-plane' && planned.group === 'worker') {
         const barrier = await this.barrier();
         if (!barrier.open) return record.end('Failed', barrier.reason);
+        warning ??= barrier.remark;
       }
       group = planned.group;
       const result = await runWave(input, record, this.control, planned, { maxFailed: plan.maxFailed, warning });

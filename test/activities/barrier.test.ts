@@ -14,12 +14,15 @@ afterEach(() => {
 });
 
 const out = (name: string, controlPlane: boolean): OutNode => ({ name, controlPlane, marked: false, order: 0 });
+const forbidden = () =>
+  new KubeError('forbidden', { verb: 'get', path: '/readyz', reason: 'Forbidden', retryable: false });
 const notReady = () =>
   new KubeError('get /readyz: 500 [-]etcd failed', { verb: 'get', path: '/readyz', reason: 'Error', retryable: true });
 
 /** Waits at the barrier; what is out, and what the API server says of itself, may change meanwhile. */
-function atTheBarrier(start: { out?: OutNode[]; trouble?: Error }) {
-  const now = { out: start.out ?? [], trouble: start.trouble, asked: 0, answer: undefined as PlaceAnswer | undefined };
+function atTheBarrier(start: { out?: OutNode[]; trouble?: Error; database?: Error }) {
+  const { trouble, database } = start;
+  const now = { out: start.out ?? [], trouble, database, asked: 0, answer: undefined as PlaceAnswer | undefined };
   const until = (_decide: unknown, signal: AbortSignal) =>
     new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
   const view = {
@@ -27,6 +30,12 @@ function atTheBarrier(start: { out?: OutNode[]; trouble?: Error }) {
     client: {
       request: async ({ path }: { path: string }) => {
         await Promise.resolve();
+        if (path.endsWith('/selfsubjectreviews'))
+          return { status: { userInfo: { username: 'system:serviceaccount:kairos-system:kairos-worker' } } };
+        if (path === '/api/v1/namespaces/kube-system') {
+          if (now.database !== undefined) throw now.database;
+          return {};
+        }
         expect(path).toBe('/readyz');
         now.asked += 1;
         if (now.trouble !== undefined) throw now.trouble;
@@ -67,6 +76,25 @@ describe('between the control plane and the workers', () => {
     expect(now.answer).toEqual({
       open: false,
       reason: 'the workers were not started: control-plane nodes cp-2 are out; see kubectl get nodes',
+    });
+  });
+
+  it('an API server that does not say to us whether it is ready is judged by its database, and that is remarked', async () => {
+    const away = new KubeError('etcdserver: leader changed', {
+      verb: 'get',
+      path: '/',
+      reason: 'Error',
+      retryable: true,
+    });
+    const now = atTheBarrier({ trouble: forbidden(), database: away });
+    await elapse(10 * SECOND);
+    expect(now.answer).toBeUndefined();
+    now.database = undefined;
+    await elapse(2 * SECOND);
+    expect(now.answer).toEqual({
+      open: true,
+      remark:
+        'ServiceAccount kairos-system/kairos-worker may not get /readyz, so whether the API server is ready is told by a read that its database answers: apply deploy/operator/worker-rbac.yaml, or upgrade the chart, for the right to ask',
     });
   });
 

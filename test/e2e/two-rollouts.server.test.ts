@@ -7,11 +7,30 @@ let stage: Stage;
 
 beforeAll(async () => {
   stage = await startStage({ controlPlaneNodes: 3, workerNodes: 3 });
+  await forbidReadiness();
 }, 120_000);
 
 afterAll(async () => {
   await stage?.stop();
 }, 60_000);
+
+/** Takes away that accounts may ask the API server whether it is ready, from all and from the worker, as hardening does. */
+async function forbidReadiness(): Promise<void> {
+  await stage.kubectl('delete', 'clusterrolebinding', 'system:public-info-viewer');
+  for (const name of ['system:discovery', 'kairos-worker']) {
+    const role = JSON.parse(await stage.kubectl('get', 'clusterrole', name, '-o', 'json')) as {
+      rules: { nonResourceURLs?: string[] }[];
+    };
+    const rules = role.rules
+      .map((rule) =>
+        rule.nonResourceURLs === undefined
+          ? rule
+          : { ...rule, nonResourceURLs: rule.nonResourceURLs.filter((path) => path !== '/readyz') },
+      )
+      .filter((rule) => rule.nonResourceURLs?.length !== 0);
+    await stage.kubectl('patch', 'clusterrole', name, '--type=merge', '-p', JSON.stringify({ rules }));
+  }
+}
 
 const votes = (node: string, status: 'True' | 'False') => {
   const condition = { type: 'EtcdIsVoter', status, lastTransitionTime: '2026-03-01T10:00:00Z' };
@@ -43,6 +62,15 @@ describe('two rollouts at once', () => {
       (phase) => phase === 'Running',
     );
     await votes('cp-2', 'True');
+    const afterBarrier = await stage.until(
+      'the barrier is passed',
+      () => stage.status('older')?.rollout?.message ?? '',
+      (message) => message.startsWith('wave workers: '),
+      90_000,
+    );
+    expect(afterBarrier).toMatch(
+      /; ServiceAccount kairos-system\/kairos-worker may not get \/readyz, so whether the API server is ready is told by a read/,
+    );
     const [older, newer] = [await stage.ended('older'), await stage.ended('newer')];
     expect(older).toMatchObject({
       phase: 'Completed',
@@ -90,6 +118,14 @@ describe('two rollouts at once', () => {
       (text) => text.includes(hand) || text.includes(Buffer.from(hand).toString('base64').slice(4, -4)),
     );
     expect(waits).toContain('waitForPlace');
+
+    // Of a third one, which has no node in common with them, they take the budget, for longer than it may wait.
+    await stage.upgrade('crowded', OLD, ['worker-2'], { strategy: { gateTimeout: '4s', maxFailed: 3 } });
+    const crowded = await stage.ended('crowded');
+    expect(crowded).toMatchObject({ phase: 'Failed', rollout: { verdicts: { Skipped: 1 } } });
+    expect(crowded.message).toMatch(
+      /^stopped: BudgetTaken: in 4s no node could be started: out are worker-1, which this rollout has not in hand: kubectl get nodes/,
+    );
     await letGo();
     expect(await stage.ended('first')).toMatchObject({ phase: 'Completed', rollout: { verdicts: { Succeeded: 1 } } });
     expect(await stage.ended('second')).toMatchObject({

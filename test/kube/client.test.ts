@@ -241,6 +241,15 @@ describe('the client', () => {
     },
   );
 
+  it('takes a 403 for its word where it may not ask whether the API server is ready, and that grants other things', async () => {
+    server.fault = ({ url }, response) => {
+      if (url.pathname.endsWith('/selfsubjectaccessreviews')) answer(response, 201, { status: { allowed: false } });
+      else answer(response, 403, FORBIDDEN);
+      return true;
+    };
+    await expect(get()).rejects.toMatchObject({ reason: 'Forbidden', retryable: false, code: 403 });
+  });
+
   it('succeeds where it was forbidden by one that was just about to be ready', async () => {
     let refused = 0;
     server.fault = ({ url }, response) => {
