@@ -6,6 +6,7 @@ import { risk } from '../policy/plan-risks.ts';
 import type { KnownTarget } from '../policy/plan-target.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { prePullImage } from './pre-pull.ts';
+import { closedForPulls } from './window-gate.ts';
 
 /**
  * Brings the image to the first Ready node of each architecture, and reads it there: that disrupts nothing, and is what
@@ -27,10 +28,16 @@ export async function pullForPlan(
         risks.push(risk('Notes', 'NotTried', alike.length, text));
         return;
       }
+      const closed = closedForPulls(context.spec);
+      if (closed !== undefined) {
+        const text = `the image was not pulled: ${closed.reason}, and strategy.prePull.when is WindowOpen`;
+        risks.push(risk('Notes', 'NotTried', alike.length, text));
+        return;
+      }
       try {
         const { name, uid } = node;
         const target = await prePullImage(view, { ...context, node: { name, uid } });
-        if ('gone' in target) risks.push(risk('Notes', 'NotTried', 1, target.message));
+        if ('message' in target) risks.push(risk('Notes', 'NotTried', 1, target.message));
         else targets.push({ architecture, version: target.version, fields: target.fields, from: `read on ${name}` });
       } catch (error) {
         if (!(error instanceof ApplicationFailure) || error.nonRetryable !== true) throw error;

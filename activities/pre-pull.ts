@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { NodeRef, PulledInVain, RolloutContext, Target } from '../api/messages.ts';
 import type { RolloutSpec } from '../api/rollout-spec.ts';
@@ -8,15 +9,23 @@ import { formatDuration } from '../policy/duration.ts';
 import { pinnedReference } from '../policy/image-identity.ts';
 import { hopelessPull, type HopelessPull } from '../policy/pull-trouble.ts';
 import { pickReleaseFields, versionOf } from '../policy/release.ts';
+import { rolloutWait } from '../policy/rollout-wait.ts';
 import { canaryRefusal, skewRefusal } from '../policy/skew.ts';
+import { supersededText } from '../policy/superseded.ts';
+import { nextOpening } from '../policy/windows.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { controlPlaneVersions } from './control-plane.ts';
 import { TRUSTED_BOOT_CONTAINER, prePullPod } from './manifests.ts';
 import { NodeGone, whileThere } from './node-there.ts';
+import { showRolloutWait } from './rollout-waits.ts';
 import { selectNodes } from './selection.ts';
+import { readSuperseded } from './superseded.ts';
 import { onTrustedBoot } from './trusted-boot.ts';
-import { DeadlinePassed, waitInActivity } from './waiting.ts';
+import { DeadlinePassed, pause, waitInActivity } from './waiting.ts';
+import { closedForPulls } from './window-gate.ts';
 
+/** How often it is looked whether a window is open; at the moment it opens in any case. */
+const LOOK_MS = 30_000;
 /** How often a pod that keeps an image is made again, should that be refused. */
 const REMAKE_EVERY_MS = 5_000;
 
@@ -27,18 +36,25 @@ type PrePull = RolloutContext & { node: NodeRef; again?: boolean };
  * Brings the image to the node and reads what is inside it, before anything is disrupted: a plain pod copies the
  * release files to its termination log. The pod stays until the node ends: as long as it is there, kubelet keeps its
  * containers, and image garbage collection spares what a container uses. Repeating it finds the same pod. On
- * a node that is gone it ends at once.
+ * a node that is gone it ends at once, and so it does on one that is left to another NodeOpUpgrade: nothing is pulled that
+ * nobody wants. Where pulls are only for windows it waits for one first, which does not count for its deadline.
  * @throws ApplicationFailure `PrePullFailed`, `NotAKairosImage`, `WrongArchitecture`, `NoTrustedBoot` (not retried): the node ends as Failed
  */
 export async function prePullImage(view: ClusterView, input: PrePull): Promise<Target | PulledInVain> {
   assertCluster(view, input.cluster);
   const { node, spec } = input;
+  const left = leftToOthers(view, input);
+  if (left !== undefined) return left;
   const trustedBoot = onTrustedBoot(view, node.name);
   const manifest = prePullPod(input, node, { again: input.again === true, trustedBoot });
   const { namespace, name } = manifest.metadata;
   let lastWords = 'the pod has not started';
   try {
-    const pull = async (signal: AbortSignal): Promise<Target> => {
+    const pull = async (signal: AbortSignal): Promise<Target | PulledInVain> => {
+      if (await waitForWindow(view, input, signal)) {
+        const leftSince = leftToOthers(view, input);
+        if (leftSince !== undefined) return leftSince;
+      }
       for (;;) {
         await createPod(view.client, namespace, manifest);
         const pod = await view.pods.waitFor(
@@ -63,7 +79,7 @@ export async function prePullImage(view: ClusterView, input: PrePull): Promise<T
         await view.pods.waitFor(`${namespace}/${name}`, (now) => (now?.uid === pod.uid ? undefined : true), signal);
       }
     };
-    return await waitInActivity(spec.prePullTimeoutMs, (signal) => whileThere(view, node, signal, pull));
+    return await waitInActivity(pullDeadlineMs(spec), (signal) => whileThere(view, node, signal, pull));
   } catch (error) {
     if (error instanceof NodeGone) {
       await deletePod(view.client, namespace, name, { gracePeriodSeconds: 0 });
@@ -75,6 +91,40 @@ export async function prePullImage(view: ClusterView, input: PrePull): Promise<T
     const message = `image ${spec.image} was not pulled on node ${node.name} within ${formatDuration(spec.prePullTimeoutMs)}: ${lastWords}; the node was not touched: check spec.image, spec.imagePullSecrets, and that the node reaches the registry`;
     throw ApplicationFailure.nonRetryable(message, 'PrePullFailed');
   }
+}
+
+/** That a newer NodeOpUpgrade wants the node with another image. */
+function leftToOthers(view: ClusterView, input: PrePull): PulledInVain | undefined {
+  const node = sameNode(view, input.node);
+  const winner = node && readSuperseded(view, input, node);
+  return winner && { supersededBy: winner.by, message: supersededText(input.node.name, winner) };
+}
+
+/** Waits until a pull may begin; answers whether that took any time. */
+async function waitForWindow(view: ClusterView, input: PrePull, signal: AbortSignal): Promise<boolean> {
+  const { node, spec } = input;
+  let waited = false;
+  for (let closed = closedForPulls(spec); closed !== undefined; closed = closedForPulls(spec)) {
+    if (!waited) {
+      void tell(view, node, `pulling ${spec.image}: waits, ${closed.reason} (strategy.prePull.when)`).catch(
+        () => undefined,
+      );
+      void showRolloutWait(view, input, rolloutWait(closed));
+    }
+    waited = true;
+    await pause(Math.min(LOOK_MS, Math.max(1, (closed.opensAtMs ?? Infinity) - Date.now())), signal);
+  }
+  if (!waited) return false;
+  void showRolloutWait(view, input, undefined);
+  await tell(view, node, null).catch(() => undefined);
+  return true;
+}
+
+/** When a pull must be over, counted from when it was asked for: its time begins when a window lets it begin. */
+function pullDeadlineMs({ windows = [], prePullWhen, prePullTimeoutMs }: RolloutSpec): number {
+  const askedMs = Context.current().info.scheduledTimestampMs;
+  const opensAtMs = prePullWhen === 'WindowOpen' ? nextOpening(windows, askedMs) : undefined;
+  return prePullTimeoutMs + (opensAtMs === undefined ? 0 : opensAtMs - askedMs);
 }
 
 const hasEnded = ({ phase }: PodView) => phase === 'Succeeded' || phase === 'Failed';
@@ -117,11 +167,13 @@ export class ImageKeeper {
   /**
    * Makes it where there is none, by the digest that was read before, where that is known: the tag may have moved since.
    * Whichever gate the node waits at, so that it need not wait for the image as well. Best effort, at most every few
-   * seconds: as long as it is missing the gate of the image is closed, and says so.
+   * seconds, and in a window where pulls are only for windows: as long as it is missing the gate of the image is closed,
+   * and says so.
    */
   look(): void {
     const { target, node } = this.#context;
     if (Date.now() < this.#notBeforeMs) return;
+    if (closedForPulls(this.#context.spec) !== undefined) return;
     if (imageMissing(this.#view, this.#context) === undefined) return;
     this.#notBeforeMs = Date.now() + REMAKE_EVERY_MS;
     const manifest = prePullPod(this.#context, node, target === undefined ? {} : { image: target.pinned });

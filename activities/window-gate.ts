@@ -1,4 +1,5 @@
 import type { RolloutContext } from '../api/messages.ts';
+import type { RolloutSpec } from '../api/rollout-spec.ts';
 import type { ClosedGate } from '../policy/gates.ts';
 import { closedByWindow, measuredTime, type Measured } from '../policy/window-gate.ts';
 import type { ClusterView } from './cluster-view.ts';
@@ -26,6 +27,10 @@ export function measuredNow(view: ClusterView, rolloutID: string): Measured | un
   byRollout.set(rolloutID, { atMs: nowMs, measured });
   return measured;
 }
+
+/** Why no pull may begin now, or undefined: it is to load the link only while a window is open. */
+export const closedForPulls = ({ windows, prePullWhen }: RolloutSpec): ClosedGate | undefined =>
+  prePullWhen === 'WindowOpen' ? closedByWindow(windows, Date.now(), undefined) : undefined;
 
 /** The gate `Window`: whether a node of this rollout may be started now. Asked of the clock and of what is known already. */
 export function closedWindow(view: ClusterView, { spec, rolloutID }: RolloutContext): ClosedGate | undefined {

@@ -79,6 +79,8 @@ export interface RolloutSpec {
   soakChecks?: { daemonSets: boolean; maxRestarts: number; timeoutMs: number; ignorePods?: LabelSelector };
   prePullTimeoutMs: number;
   prePullAhead: number;
+  /** Pulls begin only while a window is open; absent: at any time. */
+  prePullWhen?: 'WindowOpen';
   drainTimeoutMs: number;
   deleteEmptyDirData: boolean;
   /** Absent in histories of before it was there: read with `drainOf`. */

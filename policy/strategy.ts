@@ -50,6 +50,7 @@ function resolveStrategy({ strategy = {}, concurrency = 0 }: NodeOpUpgradeSpec) 
     soakChecks: resolveSoakChecks(strategy.soakChecks),
     prePullTimeoutMs: ms(prePull.timeout, STRATEGY_DEFAULTS.prePullTimeout),
     prePullAhead: prePull.ahead ?? STRATEGY_DEFAULTS.prePullAhead,
+    ...(prePull.when === 'WindowOpen' ? { prePullWhen: prePull.when } : {}),
     drainTimeoutMs: ms(drain.timeout, STRATEGY_DEFAULTS.drainTimeout),
     deleteEmptyDirData: drain.deleteEmptyDirData ?? true,
     drain: resolveDrain(drain),

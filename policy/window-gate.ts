@@ -67,7 +67,7 @@ export function closedByWindow(
         reason:
           fit.longestMs === 0
             ? 'window closed, and none opens within a year: mend strategy.windows'
-            : `window too short: ${needs}, and the longest window of the next year is open for ${formatDuration(fit.longestMs)}: lengthen strategy.windows`,
+            : `window too short: ${needs}, and the longest of those to come is open for ${formatDuration(fit.longestMs)}: lengthen strategy.windows`,
       };
   }
 }

@@ -89,6 +89,12 @@ export const strategy = z
           .max(100)
           .describe('On how many nodes the image is pulled ahead of their turn. Default 2.')
           .optional(),
+        when: z
+          .enum(['Always', 'WindowOpen'])
+          .describe(
+            'When a pull may begin. Always: also while no maintenance window is open, so that a window is not spent on pulls. WindowOpen: only while one is open, where the link must not be loaded outside of them; a pull that has begun is finished. Without strategy.windows both are the same. Default Always.',
+          )
+          .optional(),
       })
       .describe('The pull of the image on a node, before anything is disrupted.')
       .optional(),

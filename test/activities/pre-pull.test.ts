@@ -210,3 +210,67 @@ describe('the pod that keeps an image', () => {
     ).toBeUndefined();
   });
 });
+
+describe('a pull that is only for windows', () => {
+  const NIGHTLY = [{ cron: '0 22 * * *', durationMs: 2 * 60 * MINUTE, timeZone: 'UTC' }];
+  const nightly: NodeInHand = { ...hand, spec: { ...hand.spec, windows: NIGHTLY, prePullWhen: 'WindowOpen' } };
+  const pods = () => world.requests.filter((request) => request.startsWith('create kairos-pull'));
+  const pullFor = (input: NodeInHand) =>
+    world.run((view, given) => prePullImage(withVersion(view), given), { hand: input });
+
+  it('begins when one opens, and has all of its time then', async () => {
+    jest.setSystemTime(new Date('2026-03-02T20:00:00Z'));
+    const pull = pullFor(nightly);
+    await elapse(119 * MINUTE);
+    expect(pods()).toEqual([]);
+    expect(world.kairosNode.message).toBe(
+      `pulling ${IMAGE}: waits, window closed until 2026-03-02T22:00:00Z (strategy.prePull.when)`,
+    );
+    await elapse(2 * MINUTE);
+    expect(pods()).toHaveLength(1);
+    await elapse(28 * MINUTE);
+    expect(pull.error).toBeUndefined();
+    world.pod('kairos-pull', ended(RELEASE));
+    await elapse(0);
+    expect(pull.answer).toMatchObject({ version: 'v4.0.3-k3sv1.33.9+k3s1' });
+  });
+
+  it('is finished when the window closes meanwhile', async () => {
+    jest.setSystemTime(new Date('2026-03-02T23:59:00Z'));
+    const pull = pullFor(nightly);
+    await elapse(10 * MINUTE);
+    world.pod('kairos-pull', ended(RELEASE));
+    await elapse(0);
+    expect(pull.answer).toMatchObject({ version: 'v4.0.3-k3sv1.33.9+k3s1' });
+  });
+
+  it('is not what others are: they begin at any time', async () => {
+    jest.setSystemTime(new Date('2026-03-02T20:00:00Z'));
+    pullFor({ ...hand, spec: { ...hand.spec, windows: NIGHTLY } });
+    await elapse(0);
+    expect(pods()).toHaveLength(1);
+  });
+});
+
+it('nothing is pulled on a node that is left to another NodeOpUpgrade', async () => {
+  const upgrade = (uid: string, image: string, minute: number) => ({
+    metadata: { namespace: 'ns', name: `up-${uid}`, uid, creationTimestamp: `2026-03-01T10:0${minute}:00Z` },
+    spec: { image },
+  });
+  const upgrades = { values: () => [upgrade('u', IMAGE, 1), upgrade('v', 'quay.io/kairos/hadron:v4.0.4', 2)] };
+  const node = { ...hand.node, labels: {}, creationTimestamp: '2026-03-01T09:00:00Z' };
+  const pull = world.run(
+    (view, input) => {
+      const nodes = { ...view.nodes, get: () => node };
+      return prePullImage({ ...view, nodes, upgrades } as unknown as ClusterView, input);
+    },
+    { hand },
+  );
+  await elapse(0);
+  expect(pull.answer).toEqual({
+    supersededBy: 'ns/up-v',
+    message:
+      'node n-1 is left to NodeOpUpgrade ns/up-v, which was created later and wants quay.io/kairos/hadron:v4.0.4: not touched',
+  });
+  expect(world.requests).toEqual([]);
+});

@@ -83,7 +83,7 @@ describe('the gate Window', () => {
     const closed = closedByWindow(NIGHTLY, at('2026-03-02T22:30Z'), { ...measured, ms: 3 * 3_600_000 });
     expect(closed).not.toHaveProperty('opensAtMs');
     expect(closed?.reason).toBe(
-      'window too short: a node takes 3h00m, by the 7 of this rollout that are measured, and the longest window of the next year is open for 2h00m: lengthen strategy.windows',
+      'window too short: a node takes 3h00m, by the 7 of this rollout that are measured, and the longest of those to come is open for 2h00m: lengthen strategy.windows',
     );
   });
 

@@ -310,6 +310,14 @@ describe('whatever the windows are', () => {
   });
 });
 
+it('a node that is longer than windows which come each minute is told so without a look at a year of them', () => {
+  const nowMs = at('2026-03-02T12:00Z');
+  const startedMs = performance.now();
+  const each = [{ cron: '* * * * *', durationMs: 30_000, timeZone: 'Europe/Berlin' }];
+  expect(fitInto(each, nowMs, 10 * MINUTE)).toEqual({ fits: 'never', longestMs: 30_000 });
+  expect(performance.now() - startedMs).toBeLessThan(20_000);
+});
+
 describe('a window that the API server could not see to be wrong', () => {
   const now = at('2026-03-02T12:00Z');
   it.each<[string, Partial<WindowSpec>, RegExp]>([
@@ -328,6 +336,10 @@ describe('a window that the API server could not see to be wrong', () => {
     ['a day that never comes', { cron: '0 22 31 2 *' }, /"0 22 31 2 \*" never comes, so no node would ever be started/],
   ])('%s is named with what to write', (_, wrong, said) => {
     expect(windowMistake([window('0 22 * * * 2h'), { ...window('0 22 * * * 2h'), ...wrong }], now)).toMatch(said);
+  });
+
+  it('that does not come within a year is one where no other window opens', () => {
+    expect(windowMistake(windows('0 3 29 2 * 1h'), now)).toMatch(/"0 3 29 2 \*" does not come within a year/);
   });
 
   it('is not found where all is well', () => {
