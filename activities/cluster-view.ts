@@ -1,5 +1,6 @@
 import { ApplicationFailure } from '@temporalio/common';
 import type { ClusterRef, NodeRef } from '../api/messages.ts';
+import type { PrometheusServer } from '../api/schemas/prometheus-servers.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { NodeOpUpgrade } from '../api/types.ts';
 import { watchEtcdPods, watchHostedPods, type GuardedPod } from '../kube/guarded-pods.ts';
@@ -33,6 +34,8 @@ export interface ClusterView {
   readonly nodePods: NodePods;
   /** The Leases on Nodes that are shared with other tools; absent where that is turned off. */
   readonly leases?: NodeLeases;
+  /** The Prometheus servers that health gates need credentials for; absent where there are none. */
+  readonly prometheusServers?: readonly PrometheusServer[];
   stop(): void;
 }
 
@@ -42,11 +45,18 @@ export interface NodeLeases {
   readonly byName: Reflector<NodeLeaseView>;
 }
 
+/** What the worker was told that is no part of the cluster. */
+interface Told {
+  namespaces: readonly string[];
+  nodeLeaseNamespace?: string;
+  prometheusServers?: readonly PrometheusServer[];
+}
+
 /** Opens the watches and waits until each has been filled once. Rejects with the signal's reason when aborted before. */
 export async function openClusterView(
   client: KubeClient,
   ref: ClusterRef,
-  { namespaces, nodeLeaseNamespace }: { namespaces: readonly string[]; nodeLeaseNamespace?: string },
+  { namespaces, nodeLeaseNamespace, prometheusServers }: Told,
   signal?: AbortSignal,
   log?: ReflectorLog,
 ): Promise<ClusterView> {
@@ -88,6 +98,7 @@ export async function openClusterView(
     hosted,
     upgrades,
     ...(leases && { leases }),
+    ...(prometheusServers && { prometheusServers }),
     stop,
   };
 }

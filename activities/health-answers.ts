@@ -21,14 +21,19 @@ export async function askHealth(view: ClusterView, gate: HealthGateSpec): Promis
       return unwellWorkloads(workloads, (await read(view, wanted, signal)) as unknown as Workload[]);
     }
     if (field !== undefined) return unwellFields(field, await read(view, field, signal));
-    if (prometheus !== undefined)
-      return unwellSamples(prometheus, await queryPrometheus(prometheus.url, queryOf(prometheus), signal));
+    if (prometheus !== undefined) return unwellSamples(prometheus, await ask(view, prometheus, signal));
     return undefined;
   } catch (error) {
     if (signal.aborted) return `no answer within ${ASK_MS / 1000}s: ${said(error)}`;
     return `it cannot be asked: ${said(error)}`;
   }
 }
+
+const ask = (
+  { prometheusServers = [] }: ClusterView,
+  gate: NonNullable<HealthGateSpec['prometheus']>,
+  signal: AbortSignal,
+) => queryPrometheus({ url: gate.url, query: queryOf(gate) }, prometheusServers, signal);
 
 const said = (error: unknown) => (error instanceof Error ? error.message : String(error));
 

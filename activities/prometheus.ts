@@ -1,4 +1,7 @@
+import type { PrometheusServer } from '../api/schemas/prometheus-servers.ts';
 import type { Sample } from '../policy/health.ts';
+import { serverFor } from '../policy/prometheus-server.ts';
+import { postForm } from './prometheus-request.ts';
 
 interface Answer {
   status?: string;
@@ -12,16 +15,20 @@ interface Series {
 }
 
 /**
- * What a Prometheus, or something with its API, says to a query now.
+ * What a Prometheus, or something with its API, says to a query now; asked with the credentials of the server that its
+ * address belongs to, and with no others.
  * @throws Error that names the address, why there is no answer, and what to look at
  */
-export async function queryPrometheus(url: string, query: string, signal: AbortSignal): Promise<Sample[]> {
+export async function queryPrometheus(
+  { url, query }: { url: string; query: string },
+  servers: readonly PrometheusServer[],
+  signal: AbortSignal,
+): Promise<Sample[]> {
   const address = `${url.replace(/\/$/, '')}/api/v1/query`;
-  const { status, answer } = await post(address, query, signal);
-  if (answer?.status !== 'success') {
-    const why = answer?.error ?? `HTTP ${status}, which is no answer of Prometheus`;
-    throw new Error(`Prometheus ${address} refuses the query ${query}: ${why}`);
-  }
+  const server = serverFor(url, servers);
+  const { status, text } = await postForm(address, { query }, server ?? {}, signal);
+  const answer = parsed(text);
+  if (answer?.status !== 'success') throw new Error(refusedText({ address, query, status, answer }, server));
   const { resultType, result } = answer.data ?? {};
   if (resultType === 'scalar') return [{ labels: {}, value: numberOf((result as [number, string])[1]) }];
   if (resultType === 'vector')
@@ -29,18 +36,17 @@ export async function queryPrometheus(url: string, query: string, signal: AbortS
   throw new Error(`the query ${query} answers a ${resultType ?? 'nothing'}: write one that answers numbers of now`);
 }
 
-async function post(address: string, query: string, signal: AbortSignal) {
-  try {
-    const response = await fetch(address, { method: 'POST', body: new URLSearchParams({ query }), signal });
-    const text = await response.text();
-    return { status: response.status, answer: parsed(text) };
-  } catch (error) {
-    // fetch says only that it failed; what failed is behind it.
-    const { message, code } = ((error as Error).cause ?? error) as Error & { code?: string };
-    throw new Error(`Prometheus ${address} does not answer: ${message || (code ?? 'no reason given')}`, {
-      cause: error,
-    });
+function refusedText(
+  { address, query, status, answer }: { address: string; query: string; status: number; answer: Answer | undefined },
+  server: PrometheusServer | undefined,
+): string {
+  if (status === 401 || status === 403) {
+    const known =
+      server === undefined ? 'the worker has no credentials for it' : `with the credentials of ${server.url}`;
+    return `Prometheus ${address} refuses us (HTTP ${status}), ${known}: see worker.prometheus in the values of the chart`;
   }
+  const why = answer?.error ?? `HTTP ${status}, which is no answer of Prometheus`;
+  return `Prometheus ${address} refuses the query ${query}: ${why}`;
 }
 
 function parsed(text: string): Answer | undefined {

@@ -7,6 +7,7 @@ import { identifyCluster, openCluster } from '../process/api-server.ts';
 import { waitForAccess } from '../process/cluster-access.ts';
 import { observedClient } from '../process/observed-client.ts';
 import { runProgram, type Program } from '../process/program.ts';
+import { readPrometheusServers } from '../process/prometheus-servers.ts';
 import { connectToTemporal, readTemporalSettings } from '../process/temporal.ts';
 import { WORKFLOW_BUNDLE } from './bundle-path.ts';
 import { keepRemovingLeftovers } from './leftovers.ts';
@@ -21,6 +22,7 @@ async function main(program: Program): Promise<void> {
   await access(WORKFLOW_BUNDLE).catch(() => {
     throw new Error(`${WORKFLOW_BUNDLE} is missing: run make build`);
   });
+  const prometheusServers = readPrometheusServers(settings.prometheusFile);
   const temporal = readTemporalSettings();
   const client = observedClient(openCluster(), program.metrics, program.contact);
   installRuntime(log);
@@ -42,7 +44,7 @@ async function main(program: Program): Promise<void> {
     for (const connection of former.splice(0)) await connection.close();
     return link.connection;
   };
-  const view = await openClusterView(client, cluster, { ...settings, namespaces }, signal, log);
+  const view = await openClusterView(client, cluster, { ...settings, namespaces, prometheusServers }, signal, log);
   const queue = taskQueue(cluster);
   const { namespace, address } = temporal;
   log.info({ cluster: cluster.id, taskQueue: queue, temporal: address, namespace, namespaces }, 'worker runs');

@@ -24,6 +24,7 @@ const schema = z.object({
   KAIROS_NAMESPACES: namespaceList,
   KAIROS_NODE_LEASE_NAMESPACE: namespace.optional(),
   KAIROS_DEFAULTS_FILE: z.string().regex(/^\//, 'an absolute path, such as /etc/kairos/strategy.yaml').optional(),
+  KAIROS_PROMETHEUS_FILE: z.string().regex(/^\//, 'an absolute path, such as /etc/kairos/prometheus.yaml').optional(),
   POD_NAME: z.string().min(1).optional(),
   LOG_LEVEL: z.enum(LEVELS, `one of ${LEVELS.join(', ')}`).default('info'),
   HEALTH_PORT: z
@@ -65,6 +66,8 @@ export interface Settings {
   nodeLeaseNamespace?: string;
   /** A file with defaults of spec.strategy. Absent: those of this version. Read by the watcher. */
   defaultsFile?: string;
+  /** A file with the Prometheus servers that want credentials. Absent: none does. Read by the worker. */
+  prometheusFile?: string;
   identity: string;
   logLevel: string;
   /** Where /healthz and /readyz are served; not at all without it. */
@@ -90,6 +93,7 @@ export function readSettings(env: Record<string, string | undefined>, processId:
     namespaces: [...new Set([data.KAIROS_NAMESPACE, ...data.KAIROS_NAMESPACES])],
     ...(data.KAIROS_NODE_LEASE_NAMESPACE === undefined ? {} : { nodeLeaseNamespace: data.KAIROS_NODE_LEASE_NAMESPACE }),
     ...(data.KAIROS_DEFAULTS_FILE === undefined ? {} : { defaultsFile: data.KAIROS_DEFAULTS_FILE }),
+    ...(data.KAIROS_PROMETHEUS_FILE === undefined ? {} : { prometheusFile: data.KAIROS_PROMETHEUS_FILE }),
     identity: data.POD_NAME ?? `process-${processId}`,
     logLevel: data.LOG_LEVEL,
     ...(data.HEALTH_PORT === undefined ? {} : { healthPort: data.HEALTH_PORT }),

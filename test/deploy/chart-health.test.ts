@@ -1,9 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { readPrometheusServers } from '../../process/prometheus-servers.ts';
 import { readStrategyDefaults } from '../../process/strategy-defaults.ts';
-import { containerOf, HELM_BUILD_MS, NAMESPACE, only, PROFILES, render, type Manifest } from './chart.ts';
+import { selfSigned } from '../agent/self-signed.ts';
+import { containerOf, HELM_BUILD_MS, NAMESPACE, only, pods, PROFILES, render, type Manifest } from './chart.ts';
 
 const STRATEGY = { maxUnavailable: '25%', windows: [{ cron: '0 22 * * MON-FRI', duration: '4h' }] };
 const minimal = PROFILES['embedded'] ?? {};
@@ -44,6 +46,64 @@ describe('the defaults of spec.strategy', () => {
       expect(checksum(others ?? [])).not.toBe(checksum(objects ?? []));
       expect(checksum(none ?? [])).toBeUndefined();
       expect((none ?? []).filter(({ metadata }) => metadata.name === 'kairos-defaults')).toEqual([]);
+    },
+    HELM_BUILD_MS,
+  );
+});
+
+describe('the credentials of a Prometheus', () => {
+  it(
+    'come to the worker alone, as a file that it can read, which names those of the Secret',
+    async () => {
+      const prometheus = [
+        { url: 'https://prometheus.monitoring:9090', secret: 'reader', ca: 'ca.crt', bearerToken: 'token' },
+        { url: 'https://thanos.example.com', secret: 'thanos', username: 'kairos', password: 'password' },
+      ];
+      const objects = await render({ ...minimal, worker: { prometheus } });
+      const { data } = only(objects, 'ConfigMap', 'kairos-prometheus', NAMESPACE) as unknown as {
+        data: Record<string, string>;
+      };
+      const { env = [], volumeMounts = [] } = containerOf(objects, 'kairos-worker');
+      const mountOf = (volume: string) => volumeMounts.find(({ name }) => name === volume)?.mountPath ?? '';
+      expect(env).toContainEqual({ name: 'KAIROS_PROMETHEUS_FILE', value: `${mountOf('prometheus')}/servers.yaml` });
+      const folder = mkdtempSync(path.join(tmpdir(), 'kairos-chart-'));
+      const here = (file: string) => path.join(folder, path.basename(path.dirname(file)), path.basename(file));
+      const files = {
+        caFile: `${mountOf('prometheus-0')}/ca.crt`,
+        bearerTokenFile: `${mountOf('prometheus-0')}/token`,
+        passwordFile: `${mountOf('prometheus-1')}/password`,
+      };
+      for (const file of Object.values(files)) {
+        mkdirSync(path.dirname(here(file)), { recursive: true });
+        writeFileSync(here(file), file.endsWith('.crt') ? selfSigned().cert : 'secret');
+      }
+      const mounted = Object.values(files).reduce(
+        (text, file) => text.replaceAll(file, here(file)),
+        data['servers.yaml'] ?? '',
+      );
+      const file = path.join(folder, 'servers.yaml');
+      writeFileSync(file, mounted);
+      expect(readPrometheusServers(file)).toEqual([
+        { url: prometheus[0]?.url, caFile: here(files.caFile), bearerTokenFile: here(files.bearerTokenFile) },
+        { url: prometheus[1]?.url, username: 'kairos', passwordFile: here(files.passwordFile) },
+      ]);
+      rmSync(folder, { recursive: true });
+
+      expect(pods(objects).get('kairos-worker')?.['volumes']).toEqual(
+        expect.arrayContaining([
+          expect.objectContaining({
+            name: 'prometheus-0',
+            secret: expect.objectContaining({
+              secretName: 'reader',
+              items: [
+                { key: 'ca.crt', path: 'ca.crt' },
+                { key: 'token', path: 'token' },
+              ],
+            }),
+          }),
+        ]),
+      );
+      expect(JSON.stringify(pods(objects).get('kairos-watcher'))).not.toContain('prometheus');
     },
     HELM_BUILD_MS,
   );

@@ -121,6 +121,16 @@ describe('a wrong value is refused, and the message says what to write:', () => 
       /: agent\.image\.repository is not set: .* set agent\.image\.repository/,
     ],
     [{ worker: { image: { repository: 'worker' } } }, /'\/worker': additional properties 'image' not allowed/],
+    [
+      { worker: { prometheus: [{ url: 'prometheus:9090' }] } },
+      /'\/worker\/prometheus\/0\/url': .*\n?.*an address such as https:\/\/prometheus/,
+    ],
+    [{ worker: { prometheus: [{ url: 'https://p', bearerToken: 'token' }] } }, /properties 'secret' required/],
+    [{ worker: { prometheus: [{ url: 'https://p', secret: 's' }] } }, /left out where none of its keys is named: ca/],
+    [
+      { worker: { prometheus: [{ url: 'https://p', secret: 's', bearerToken: 't', username: 'u', password: 'p' }] } },
+      /username': value must be '\(left out while bearerToken is set/,
+    ],
     [{ watcher: { command: ['/watcher'] } }, /'\/watcher': additional properties 'command' not allowed/],
     [{ image: { repository: 'operator:v1' } }, /name of an image without tag and digest/],
     [{ image: { tag: 'sha256:0' } }, /a digest has a value of its own/],

@@ -8,9 +8,15 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import { closedHealth, refreshHealth } from '../../activities/health-gate.ts';
 import type { HealthGateSpec } from '../../api/rollout-spec.ts';
+import type { PrometheusServer } from '../../api/schemas/prometheus-servers.ts';
 import { freePort } from '../../sim/ports.ts';
 import { managedProcess, type ManagedProcess } from '../../sim/processes.ts';
+import { selfSigned } from '../agent/self-signed.ts';
 import { HAND } from '../activities/step-world.ts';
+
+const PASSWORD = 'of the gates';
+/** The same by bcrypt, as Prometheus wants it. */
+const HASHED = '$2b$10$abcdefghijklmnopqrstuupjZo5WmvB6dEmHYxs2jDldrTDxomHD.';
 
 /** What the target of the scrapes says of itself. */
 const metrics = { errors: 0.2, queue: 3 };
@@ -41,13 +47,23 @@ rule_files: [${folder}/rules.yml]
 scrape_configs: [{ job_name: shop, static_configs: [{ targets: ['127.0.0.1:${targetPort}'] }] }]
 `,
   );
+  const { key, cert } = selfSigned();
+  for (const [name, text] of Object.entries({ key, cert, password: PASSWORD }))
+    writeFileSync(path.join(folder, name), text);
+  writeFileSync(
+    path.join(folder, 'web.yml'),
+    `tls_server_config: { cert_file: ${folder}/cert, key_file: ${folder}/key }
+basic_auth_users: { kairos: ${HASHED} }
+`,
+  );
   const port = await freePort();
-  url = `http://127.0.0.1:${port}`;
+  url = `https://127.0.0.1:${port}`;
   prometheus = managedProcess({
     name: 'prometheus',
     command: 'prometheus',
     args: [
       `--config.file=${folder}/prometheus.yml`,
+      `--web.config.file=${folder}/web.yml`,
       `--storage.tsdb.path=${folder}/data`,
       `--web.listen-address=127.0.0.1:${port}`,
       '--query.lookback-delta=3s',
@@ -70,8 +86,10 @@ afterAll(async () => {
 async function ask(
   gate: Omit<NonNullable<HealthGateSpec['prometheus']>, 'url'>,
   address = url,
+  known: Partial<PrometheusServer> = { username: 'kairos', passwordFile: path.join(folder, 'password') },
 ): Promise<string | undefined> {
-  const view = {} as ClusterView;
+  const prometheusServers = [{ url, caFile: path.join(folder, 'cert'), ...known }];
+  const view = { prometheusServers } as unknown as ClusterView;
   const asked: HealthGateSpec = { name: 'shop', intervalMs: 60_000, prometheus: { url: address, ...gate } };
   const context = { ...HAND, spec: { ...HAND.spec, healthGates: [asked] } };
   await refreshHealth(view, context);
@@ -124,12 +142,19 @@ describe('a Prometheus', () => {
     await until({ alerts: {} }, undefined);
   }, 60_000);
 
+  it('that wants to know who asks is told so, and closes the gate where it is not', async () => {
+    expect(await ask({ query: 'vector(1)', equals: '1' })).toBeUndefined();
+    expect(await ask({ query: 'vector(2)', equals: '2' }, url, {})).toMatch(
+      /it cannot be asked: Prometheus https:\S+ refuses us \(HTTP 401\), with the credentials of https:\S+: see worker\.prometheus/,
+    );
+  }, 60_000);
+
   it('closes a gate where it cannot say, in its own words', async () => {
     expect(await ask({ query: 'no_such_metric', below: '1' })).toBe(
       'health gate shop: the query no_such_metric has no samples, should have some',
     );
     expect(await ask({ query: 'sum(', below: '1' })).toMatch(
-      /^health gate shop: it cannot be asked: Prometheus http:\S+\/api\/v1\/query refuses the query sum\(: .*parse error/,
+      /^health gate shop: it cannot be asked: Prometheus https:\S+\/api\/v1\/query refuses the query sum\(: .*parse error/,
     );
     expect(await ask({ query: 'shop_queue[5m]', below: '1' })).toContain(
       'answers a matrix: write one that answers numbers of now',

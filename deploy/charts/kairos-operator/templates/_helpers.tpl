@@ -79,6 +79,11 @@ capabilities:
 {{- if or (eq $enabled "true") (and (eq $enabled "auto") $there) }}{{ .Values.nodeLeases.namespace }}{{ end -}}
 {{- end }}
 
+{{/* Where the worker finds what of its Secret a Prometheus server is asked with, by the place of that in its list. */}}
+{{- define "kairos-operator.prometheusFolder" -}}
+/etc/kairos-operator/prometheus-{{ . }}
+{{- end }}
+
 {{- define "kairos-operator.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532

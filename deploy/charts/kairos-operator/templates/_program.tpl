@@ -1,8 +1,10 @@
-{{/* What watcher and worker have in common: root, name, values, graceSeconds; defaults of spec.strategy. */}}
+{{/* What watcher and worker have in common: root, name, values, graceSeconds; defaults of spec.strategy; Prometheus servers. */}}
 {{- define "kairos-operator.program" -}}
 {{- $root := .root -}}
 {{- $name := printf "kairos-%s" .name -}}
 {{- $defaults := .defaults | default dict -}}
+{{- $prometheus := .prometheus | default list -}}
+{{- $files := or $defaults $prometheus -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -19,10 +21,10 @@ spec:
     metadata:
       labels:
         {{- include "kairos-operator.podLabels" (dict "name" $name) | nindent 8 }}
-      {{- if $defaults }}
+      {{- with $files }}
       annotations:
         # It reads the file when it starts.
-        checksum/config: {{ toYaml $defaults | sha256sum }}
+        checksum/config: {{ toYaml . | sha256sum }}
       {{- end }}
     spec:
       serviceAccountName: {{ $name }}
@@ -70,6 +72,10 @@ spec:
             - name: KAIROS_DEFAULTS_FILE
               value: /etc/kairos-operator/defaults/strategy.yaml
             {{- end }}
+            {{- if $prometheus }}
+            - name: KAIROS_PROMETHEUS_FILE
+              value: /etc/kairos-operator/prometheus/servers.yaml
+            {{- end }}
           ports:
             - name: health
               containerPort: 8081
@@ -99,7 +105,7 @@ spec:
           resources:
             {{- toYaml .values.resources | nindent 12 }}
           {{- $mounts := include "kairos-operator.temporalMounts" $root | trim }}
-          {{- if or $mounts $defaults }}
+          {{- if or $mounts $files }}
           volumeMounts:
             {{- with $mounts }}
             {{- . | nindent 12 }}
@@ -109,9 +115,21 @@ spec:
               mountPath: /etc/kairos-operator/defaults
               readOnly: true
             {{- end }}
+            {{- if $prometheus }}
+            - name: prometheus
+              mountPath: /etc/kairos-operator/prometheus
+              readOnly: true
+            {{- end }}
+            {{- range $index, $server := $prometheus }}
+            {{- if $server.secret }}
+            - name: prometheus-{{ $index }}
+              mountPath: {{ include "kairos-operator.prometheusFolder" $index }}
+              readOnly: true
+            {{- end }}
+            {{- end }}
           {{- end }}
       {{- $volumes := include "kairos-operator.temporalVolumes" $root | trim }}
-      {{- if or $volumes $defaults }}
+      {{- if or $volumes $files }}
       volumes:
         {{- with $volumes }}
         {{- . | nindent 8 }}
@@ -120,6 +138,27 @@ spec:
         - name: defaults
           configMap:
             name: kairos-defaults
+        {{- end }}
+        {{- if $prometheus }}
+        - name: prometheus
+          configMap:
+            name: kairos-prometheus
+        {{- end }}
+        {{- range $index, $server := $prometheus }}
+        {{- if $server.secret }}
+        - name: prometheus-{{ $index }}
+          secret:
+            secretName: {{ $server.secret }}
+            # 0440, in the notation that all YAML parsers read alike: for the group alone.
+            defaultMode: 288
+            items:
+              {{- range list $server.ca $server.bearerToken $server.password }}
+              {{- with . }}
+              - key: {{ . }}
+                path: {{ . }}
+              {{- end }}
+              {{- end }}
+        {{- end }}
         {{- end }}
       {{- end }}
 ---
