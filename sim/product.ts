@@ -20,6 +20,8 @@ export interface ProductOptions {
   readonly controlPlane: ControlPlane;
   readonly temporal: TemporalServer;
   readonly clusterName: string;
+  /** Defaults of spec.strategy of this installation, as the watcher reads them from its file. Default: none. */
+  readonly strategyDefaults?: object;
   /** Whether the Leases on nodes are shared with other tools. Default: no. */
   readonly nodeLeases?: boolean;
 }
@@ -51,6 +53,8 @@ async function describe(options: ProductOptions, name: 'watcher' | 'worker') {
   const tokenFile = path.join(folder, 'tokens', `kairos-${name}`);
   await writeToken(options.client, `kairos-${name}`, tokenFile);
   const renew = () => writeToken(options.client, `kairos-${name}`, tokenFile).catch(() => undefined);
+  const defaultsFile = path.join(folder, 'strategy-defaults.yaml');
+  if (options.strategyDefaults !== undefined) writeFileSync(defaultsFile, JSON.stringify(options.strategyDefaults));
   const renewal = setInterval(() => void renew(), TOKEN_SECONDS * 500);
   renewal.unref();
   const process_ = managedProcess({
@@ -65,6 +69,7 @@ async function describe(options: ProductOptions, name: 'watcher' | 'worker') {
       TEMPORAL_ADDRESS: temporal.address,
       TEMPORAL_NAMESPACE: 'default',
       POD_NAME: `${name}-0`,
+      ...(options.strategyDefaults === undefined ? {} : { KAIROS_DEFAULTS_FILE: defaultsFile }),
       ...(options.nodeLeases === true ? { KAIROS_NODE_LEASE_NAMESPACE: NODE_LEASE_NAMESPACE } : {}),
     },
     logFile: path.join(folder, 'logs', `${name}.log`),

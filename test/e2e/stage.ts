@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import type { ClusterRef } from '../../api/messages.ts';
 import { STEP_LABEL } from '../../api/names.ts';
-import type { NodeOpUpgrade, NodeOpUpgradeSpec, NodeOpUpgradeStatus } from '../../api/types.ts';
+import type { NodeOpUpgrade, NodeOpUpgradeSpec, NodeOpUpgradeStatus, Strategy } from '../../api/types.ts';
 import { connectToCluster, type KubeClient } from '../../kube/client.ts';
 import { readClusterIdentity } from '../../kube/identity.ts';
 import { watchKairosNodes, type KairosNodeView } from '../../kube/kairos-nodes.ts';
@@ -91,6 +91,8 @@ export interface StageSize {
   readonly images?: readonly (string | SimulatedImage)[];
   /** See ProductOptions: the Leases on nodes are shared with other tools. */
   readonly nodeLeases?: boolean;
+  /** See ProductOptions: defaults of spec.strategy. */
+  readonly strategyDefaults?: Strategy;
   /** Something that stands between the worker and the API server. */
   readonly workerThrough?: (folder: string, controlPlane: ControlPlane) => Promise<Between>;
 }
@@ -119,7 +121,7 @@ export async function startStage(size: StageSize): Promise<Stage> {
     if (errors.length > 0) throw errors[0];
   };
   try {
-    const { workerThrough, images: more = [], nodeLeases = false, ...machines } = size;
+    const { workerThrough, images: more = [], nodeLeases = false, strategyDefaults, ...machines } = size;
     const images = [OLD, NEW, NEWER, ...more].map((image) =>
       typeof image === 'string' ? kairosImage(image, image.split(':')[1] ?? '') : image,
     );
@@ -143,7 +145,8 @@ export async function startStage(size: StageSize): Promise<Stage> {
     const between = await workerThrough?.(folder, cluster.controlPlane);
     if (between !== undefined) keep(between, () => between.stop());
     const controlPlane = behind(cluster.controlPlane, between);
-    const options = { folder, client, controlPlane, temporal: server, clusterName: CLUSTER_NAME, nodeLeases };
+    const told = { clusterName: CLUSTER_NAME, nodeLeases, ...(strategyDefaults && { strategyDefaults }) };
+    const options = { folder, client, controlPlane, temporal: server, ...told };
     const product = await startProduct(options);
     keep(product, () => product.stop());
     const connection = await Connection.connect({ address: server.address });
@@ -156,8 +159,8 @@ export async function startStage(size: StageSize): Promise<Stage> {
     await Promise.all([observer.synced(), kairosNodes.synced(), upgrades.synced()]);
     const ref = await readClusterIdentity(client, CLUSTER_NAME);
     const temporal = new Client({ connection });
-    const told = { ref, temporal, temporalServer: server, observer, kairosNodes, upgrades };
-    const parts = { folder, cluster, product, client, ...told };
+    const seen = { ref, temporal, temporalServer: server, observer, kairosNodes, upgrades };
+    const parts = { folder, cluster, product, client, ...seen };
     const stage = stageOf(parts, server.address, stop);
     const all = size.controlPlaneNodes + size.workerNodes;
     const reported = () => [...kairosNodes.values()].filter(({ status }) => status.bootID !== undefined).length;

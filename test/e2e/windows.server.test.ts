@@ -10,7 +10,9 @@ const ALL = ['cp-1', 'worker-1', 'worker-2'];
 let stage: Stage;
 
 beforeAll(async () => {
-  stage = await startStage({ controlPlaneNodes: 1, workerNodes: 2 });
+  // What a NodeOpUpgrade names wins; the others below do not name it.
+  const strategyDefaults = { maxUnavailable: 2, newNodes: 'Upgrade' } as const;
+  stage = await startStage({ controlPlaneNodes: 1, workerNodes: 2, strategyDefaults });
 }, 60_000);
 
 afterAll(async () => {
@@ -29,13 +31,28 @@ describe('a maintenance window', () => {
     expect(stage.touched).toEqual([]);
   }, 60_000);
 
+  it('is waited for by pulls where they are only for windows: a dry run pulls nothing, and says so', async () => {
+    const month = ((new Date().getUTCMonth() + 5) % 12) + 1;
+    const windows = [{ cron: `0 0 1 ${month} *`, duration: '1h' }];
+    await stage.upgrade('rehearsed', NEW, undefined, {
+      dryRun: true,
+      strategy: { windows, prePull: { when: 'WindowOpen' } },
+    });
+    const { plan, phase } = await stage.ended('rehearsed');
+    expect(phase).toBe('Planned');
+    expect(plan?.risks?.find(({ reason }) => reason === 'NotTried')?.message).toMatch(
+      /^the image was not pulled: window closed until .*-01T00:00:00Z, and strategy\.prePull\.when is WindowOpen/,
+    );
+    expect(stage.observer.firstPodAtMs).toBeUndefined();
+  }, 60_000);
+
   it('lets nodes begin while it is open, and is told of while it is closed, also in the middle of a rollout', async () => {
     // Open for the first seconds of each minute; the test begins when it is closed.
     const second = (Date.now() / 1000) % 60;
     if (second < SECONDS_OPEN) await sleep((SECONDS_OPEN - second + 1) * 1000);
     const opensAt = new Date(Math.ceil(Date.now() / 60_000) * 60_000).toISOString().replace('.000Z', 'Z');
     const windows = [{ cron: '* * * * *', duration: `${SECONDS_OPEN}s` }];
-    await stage.upgrade('nightly', NEW, undefined, { strategy: { windows, soak: '12s' } });
+    await stage.upgrade('nightly', NEW, undefined, { strategy: { windows, soak: '12s', maxUnavailable: 1 } });
     const closed = await stage.until(
       'it waits for its window',
       () => stage.status('nightly'),
@@ -73,8 +90,14 @@ describe('a maintenance window', () => {
     );
     expect(later?.rollout?.nextWindow).toBeDefined();
 
+    expect(later?.rollout?.message).toMatch(/^wave workers: 2 nodes, at most 1 out at once/);
+
     const ended = await stage.ended('nightly');
     expect(ended).toMatchObject({ phase: 'Completed', nodes: { summary: '3/3' } });
+    // Of the defaults of the installation, and by the clock of the API server.
+    expect(ended.rollout?.newNodes).toBe('Upgrade');
+    const created = [...stage.observer.nodes.values()].map(({ creationTimestamp }) => creationTimestamp).sort();
+    expect(ended.rollout?.youngestNode).toBe(created.at(-1));
     expect(ended.rollout).not.toHaveProperty('nextWindow');
     expect(ended.message).not.toContain('waiting');
     const begun = ALL.map((name) => Date.parse(attempt(name)?.startedAt ?? '') / 1000);
@@ -144,6 +167,7 @@ subjects: [{ kind: ServiceAccount, name: kairos-worker, namespace: kairos-system
       'frozen',
       'health gate freeze: ConfigMap kairos-system/freeze: .data.frozen is "yes", should be "no"; seen since ',
     );
+    expect(stage.status('frozen')?.rollout?.message).toMatch(/^wave workers: 1 nodes, at most 2 out at once/);
     expect(stage.kairosNode('worker-1').status.message).toMatch(/^waiting at the gate Health: health gate freeze: /);
     expect(stage.touched).toEqual([]);
 

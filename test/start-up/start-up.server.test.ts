@@ -238,6 +238,20 @@ describe('an environment that cannot be used', () => {
     );
   }, 20_000);
 
+  it('is also a file that it names and that cannot be used: the last line says which, where and why', async () => {
+    const file = path.join(folder, 'wrong.yaml');
+    writeFileSync(file, '- { url: "https://a", drain: { timout: 5m } }');
+    const defaults = path.join(folder, 'wrong-defaults.yaml');
+    writeFileSync(defaults, 'drain: { timout: 5m }');
+    const watcher = await start('watcher', { KAIROS_DEFAULTS_FILE: defaults });
+    const worker = await start('worker', { KAIROS_PROMETHEUS_FILE: file });
+    for (const program of [watcher, worker]) expect(await program.ended).toEqual({ code: 1, signal: null });
+    expect(watcher.lines().at(-1)?.error).toMatch(
+      /^defaults of spec\.strategy, .*wrong-defaults\.yaml: drain\.timout: there is no such field: write one of timeout, /,
+    );
+    expect(worker.lines().at(-1)?.error).toMatch(/^Prometheus servers, .*wrong\.yaml: 0: .*drain/);
+  }, 20_000);
+
   it('is also a health port that is taken', async () => {
     const { port } = new URL(controlPlane.url);
     const worker = await start('worker', { HEALTH_PORT: port });
