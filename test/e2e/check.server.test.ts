@@ -3,6 +3,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { freePort } from '../../sim/ports.ts';
 import { kubeconfigText } from '../start-up/program.ts';
+import { forbidReadiness } from './forbidden-readiness.ts';
 import { startOperatorProgram } from './operator-program.ts';
 import { startStage, type Stage } from './stage.ts';
 
@@ -35,6 +36,15 @@ describe('the check of an installation', () => {
         /^works {4}worker: answers on kairos-e2e-[0-9a-f]{8}, and sees 2 nodes, 2 of them with a KairosNode$/,
       ),
     ]);
+    expect(code).toBe(0);
+  }, 60_000);
+
+  it('names what the worker goes on without', async () => {
+    await forbidReadiness(stage);
+    const { code, lines } = await check({ CHECK_TIMEOUT: '30s' });
+    expect(lines[3]).toMatch(
+      /^works {4}worker: answers on .* with a KairosNode; but ServiceAccount kairos-system\/kairos-worker may not get \/readyz, so .*: apply deploy\/operator\/worker-rbac\.yaml/,
+    );
     expect(code).toBe(0);
   }, 60_000);
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { forbidReadiness } from './forbidden-readiness.ts';
 import { NEW, NEWER, OLD, startStage, versionIn, type Stage } from './stage.ts';
 
 const WORKERS = ['worker-1', 'worker-2', 'worker-3'];
@@ -7,30 +8,12 @@ let stage: Stage;
 
 beforeAll(async () => {
   stage = await startStage({ controlPlaneNodes: 3, workerNodes: 3 });
-  await forbidReadiness();
+  await forbidReadiness(stage);
 }, 120_000);
 
 afterAll(async () => {
   await stage?.stop();
 }, 60_000);
-
-/** Takes away that accounts may ask the API server whether it is ready, from all and from the worker, as hardening does. */
-async function forbidReadiness(): Promise<void> {
-  await stage.kubectl('delete', 'clusterrolebinding', 'system:public-info-viewer');
-  for (const name of ['system:discovery', 'kairos-worker']) {
-    const role = JSON.parse(await stage.kubectl('get', 'clusterrole', name, '-o', 'json')) as {
-      rules: { nonResourceURLs?: string[] }[];
-    };
-    const rules = role.rules
-      .map((rule) =>
-        rule.nonResourceURLs === undefined
-          ? rule
-          : { ...rule, nonResourceURLs: rule.nonResourceURLs.filter((path) => path !== '/readyz') },
-      )
-      .filter((rule) => rule.nonResourceURLs?.length !== 0);
-    await stage.kubectl('patch', 'clusterrole', name, '--type=merge', '-p', JSON.stringify({ rules }));
-  }
-}
 
 const votes = (node: string, status: 'True' | 'False') => {
   const condition = { type: 'EtcdIsVoter', status, lastTransitionTime: '2026-03-01T10:00:00Z' };

@@ -243,8 +243,10 @@ describe('an environment that cannot be used', () => {
     writeFileSync(file, '- { url: "https://a", drain: { timout: 5m } }');
     const defaults = path.join(folder, 'wrong-defaults.yaml');
     writeFileSync(defaults, 'drain: { timout: 5m }');
-    const watcher = await start('watcher', { KAIROS_DEFAULTS_FILE: defaults });
-    const worker = await start('worker', { KAIROS_PROMETHEUS_FILE: file });
+    const [watcher, worker] = await Promise.all([
+      start('watcher', { KAIROS_DEFAULTS_FILE: defaults }),
+      start('worker', { KAIROS_PROMETHEUS_FILE: file }),
+    ]);
     for (const program of [watcher, worker]) expect(await program.ended).toEqual({ code: 1, signal: null });
     expect(watcher.lines().at(-1)?.error).toMatch(
       /^defaults of spec\.strategy, .*wrong-defaults\.yaml: drain\.timout: there is no such field: write one of timeout, /,
