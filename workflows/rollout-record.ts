@@ -20,6 +20,10 @@ import { showPhase } from './search-attributes.ts';
 
 /** Characters of a reason that the resource holds. */
 const LONGEST_REASON = 900;
+/** Characters of what is said of a node that failed: with more the API server refuses the whole status. */
+const LONGEST_MESSAGE = 1_000;
+/** Nodes that the resource names. */
+const LISTED = 100;
 
 const FINAL: ReadonlySet<string> = new Set(['Completed', 'Failed', 'Cancelled', 'Planned']);
 
@@ -65,8 +69,10 @@ export class RolloutRecord {
     this.failed.push(...result.failed);
     this.counted += result.counted ?? 0;
     this.superseded.push(...(result.superseded ?? []));
-    // Failed until they are tried again.
-    this.putBack(result.again ?? []);
+    // Failed until they are tried again, or left out.
+    const again = result.again ?? [];
+    this.putBack(again.filter(({ skipped }) => skipped !== true));
+    for (const { skipped, verdict } of again) if (skipped === true) this.countUp(verdict);
     this.gone.push(...(result.gone ?? []));
     this.total -= (result.gone?.length ?? 0) + (result.verdicts['Superseded'] ?? 0);
     this.targets = result.targets;
@@ -194,8 +200,12 @@ export class RolloutRecord {
       image: context.spec.image,
       total: this.total,
       verdicts: state.verdicts,
-      failed: this.failed.slice(0, 100),
-      ...(this.superseded.length === 0 ? {} : { superseded: this.superseded.slice(0, 100) }),
+      failed: this.failed.slice(0, LISTED).map(({ name, verdict, message: why }) => ({
+        name,
+        verdict,
+        message: why.slice(0, LONGEST_MESSAGE),
+      })),
+      ...(this.superseded.length === 0 ? {} : { superseded: this.superseded.slice(0, LISTED) }),
       ...(retry === undefined ? {} : { retry }),
       ...(paused === undefined ? {} : { paused }),
       ...(state.wave === undefined ? {} : { wave: state.wave }),

@@ -20,6 +20,7 @@ import {
   type RetryMessage,
   type SkipMessage,
 } from './messages.ts';
+import { SEGMENT_NODES } from '../policy/waves.ts';
 import { approvalRefusal, askedIn, askedText, listed, namesIn, unknownNode } from './request-texts.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 import type { wave } from './wave.ts';
@@ -56,6 +57,8 @@ export class RolloutRequests {
   /** How the nodes of the wave of retries had ended before. */
   private before: { failed: FailedNode[]; leftOut: ControlState['skipped'] } = { failed: [], leftOut: [] };
   private tokens = 0;
+  /** The waves that were asked to hand nodes back: what is left out there may have been taken back in. */
+  private readonly handedOut = new Set<string>();
   private readonly answers: Record<string, ControlAnswer> = {};
 
   constructor(record: RolloutRecord, state: ControlState) {
@@ -120,7 +123,8 @@ export class RolloutRequests {
     this.running = undefined;
     this.state.waves[planned.name] = 'Over';
     if (planned.try !== undefined) this.putBack(left ?? []);
-    for (const name of skipped ?? []) {
+    // One that was to be tried again, too: left out until then.
+    for (const name of [...(skipped ?? []), ...again.filter((one) => one.skipped).map((one) => one.name)]) {
       const asked = this.state.skips[name];
       if (asked !== undefined) this.state.skipped.push({ name, ...asked });
     }
@@ -168,9 +172,11 @@ export class RolloutRequests {
   /** The wave of the nodes that are to be tried again. They are failures no more until it has ended. */
   nextRetry(): PlannedWave {
     const { state, record } = this;
-    const [group] = state.retries.map((one) => one.group);
-    const nodes = state.retries.map(({ node }) => node);
-    const budget = Math.min(...state.retries.map((one) => one.budget));
+    // The control plane first, and by itself: it has gates and a budget of its own.
+    const group = state.retries.some((one) => one.group === 'control-plane') ? 'control-plane' : 'worker';
+    const retries = state.retries.filter((one) => one.group === group);
+    const nodes = retries.map(({ node }) => node);
+    const budget = retries.reduce((least, one) => Math.min(least, one.budget), Infinity);
     state.tries += 1;
     const names = new Set(nodes.map(({ name }) => name));
     const leftOut = state.skipped.filter(({ name }) => names.has(name));
@@ -180,9 +186,10 @@ export class RolloutRequests {
       // One that its wave handed back is among the failed ones.
       if (!this.before.failed.some((one) => one.name === name)) record.countDown('Skipped');
     }
-    state.retries = [];
+    state.retries = state.retries.filter((one) => one.group !== group);
     // No wave that a person names has a dot in its name.
-    const planned = { name: `retry.${state.tries}`, group: group ?? 'worker', nodes, budget, try: state.tries };
+    const planned: PlannedWave = { name: `retry.${state.tries}`, group, nodes, budget, try: state.tries };
+    if (nodes.length > SEGMENT_NODES) planned.segment = SEGMENT_NODES;
     this.planned?.push(planned);
     return planned;
   }
@@ -331,13 +338,14 @@ export class RolloutRequests {
     if (Object.keys(state.skips).length + state.skipped.length >= SKIPPED)
       return no(`${SKIPPED} nodes are left out already: leave out more by spec.nodeSelector`);
     const known = state.skips[name];
-    if (known !== undefined) return yes(`node ${name} is left out already, by ${askedText(known)}`);
-    state.skips[name] = asked;
+    if (known !== undefined && !this.handedOut.has(planned.name))
+      return yes(`node ${name} is left out already, by ${askedText(known)}`);
+    state.skips[name] ??= asked;
     if (at === 'Ahead') return yes(`node ${name} is left out: it is not touched when wave ${planned.name} begins`);
     const answer = await this.askWave(planned, (handle, token) =>
       handle.signal(skipNodeSignal, { token, node: name, asked }),
     );
-    if (answer?.accepted === false) delete state.skips[name];
+    if (answer?.accepted === false && known === undefined) delete state.skips[name];
     if (answer !== undefined) return answer;
     return state.skipped.some((one) => one.name === name)
       ? yes(`node ${name} is left out`)
@@ -377,6 +385,7 @@ export class RolloutRequests {
     const answer = await this.askWave(planned, (handle, token) =>
       handle.signal(retryNodesSignal, { token, ...(nodes === undefined ? {} : { nodes }) }),
     );
+    if (answer?.accepted === true) this.handedOut.add(planned.name);
     if (answer !== undefined) return answer;
     // It ended meanwhile: what it has handed back is to be tried again, what it has not is looked up there.
     if (nodes === undefined)
