@@ -74,10 +74,10 @@ export class RolloutControl {
   }
 
   /** A wave is over, with this result where it had one. */
-  over(planned: PlannedWave, result: Partial<WaveResult> = {}): void {
+  over(planned: PlannedWave, result: WaveResult | undefined): void {
     this.current = undefined;
     this.requests.over(planned, result);
-    this.requests.handedBack(planned, result.again?.map(({ name }) => name) ?? []);
+    this.requests.handedBack(planned, result?.again?.map(({ name }) => name) ?? []);
   }
 
   /** Tells a wave whether it is paused. */

@@ -117,9 +117,10 @@ export class RolloutRequests {
 
   /**
    * The wave is over, with this result where it had one. What was to be left out of it was, or has ended. Nodes that it
-   * was to try again and did not are what they were.
+   * was to try again and did not are what they were; without a result that is all of them.
    */
-  over(planned: PlannedWave, { skipped, left, failed = [], again = [] }: Partial<WaveResult>): void {
+  over(planned: PlannedWave, result: WaveResult | undefined): void {
+    const { skipped, left, failed = [], again = [] } = result ?? { left: planned.nodes.map(({ name }) => name) };
     this.running = undefined;
     this.state.waves[planned.name] = 'Over';
     if (planned.try !== undefined) this.putBack(left ?? []);

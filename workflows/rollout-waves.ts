@@ -5,6 +5,7 @@ import {
   type FailedNode,
   type RolloutContext,
   type RolloutInput,
+  type WaveInput,
   type WaveResult,
 } from '../api/messages.ts';
 import type { Asked } from '../api/control-messages.ts';
@@ -43,33 +44,57 @@ export async function runWave(
   planned: PlannedWave,
   { maxFailed, retried, warning }: Said = {},
 ): Promise<WaveResult> {
-  const { name, nodes, group, budget, segment } = planned;
+  const { name, nodes, budget } = planned;
   record.state.wave = name;
   await record.report(
     'Running',
     `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once${warning === undefined ? '' : `; ${warning}`}`,
   );
-  const paused = record.state.paused?.reason;
   const skips = control.requests.begins(planned);
-  const context = contextOf(record, planned);
   // What failed within its budget and fails once more is within it still.
   const stopsFor = maxFailed === undefined && input.spec.stopOnFailure ? retried : undefined;
   const ofWave = planned.maxFailed ?? stopsFor;
+  const failures: NonNullable<WaveInput['failures']> = {
+    before: record.counted,
+    ...(ofWave === undefined ? {} : { wave: ofWave }),
+    ...(maxFailed === undefined ? {} : { rollout: maxFailed }),
+  };
+  let result: WaveResult | undefined;
+  try {
+    const child = await begin(input, record, control, { planned, failures, skips });
+    result = await resultOf(child, input, record, control, planned);
+    record.add(result);
+    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
+    return result;
+  } finally {
+    // Also where it did not come to its start: nodes that were to be tried again are what they were.
+    control.over(planned, result);
+  }
+}
+
+interface Begun extends Required<Pick<WaveInput, 'failures' | 'skips'>> {
+  planned: PlannedWave;
+}
+
+async function begin(
+  input: RolloutInput,
+  record: RolloutRecord,
+  control: RolloutControl,
+  { planned, failures, skips }: Begun,
+): Promise<ChildWorkflowHandle<typeof wave>> {
+  const { name, nodes, group, budget, segment } = planned;
+  const paused = record.state.paused?.reason;
   const child = await startChild(wave, {
     workflowId: waveWorkflowID(record.context.rolloutID, input.request, name),
     args: [
       {
-        ...context,
+        ...contextOf(record, planned),
         timing: input.timing,
         name,
         nodes,
         place: { group, budget },
         targets: record.targets,
-        failures: {
-          before: record.counted,
-          ...(ofWave === undefined ? {} : { wave: ofWave }),
-          ...(maxFailed === undefined ? {} : { rollout: maxFailed }),
-        },
+        failures,
         ...(segment === undefined ? {} : { segment }),
         ...(paused === undefined ? {} : { paused }),
         ...(Object.keys(skips).length === 0 ? {} : { skips }),
@@ -83,15 +108,7 @@ export async function runWave(
   control.started(child);
   // What was asked for while the wave was being started.
   if (record.state.paused?.reason !== paused) void control.tell(child);
-  let result: WaveResult | undefined;
-  try {
-    result = await resultOf(child, input, record, control, planned);
-    record.add(result);
-    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
-    return result;
-  } finally {
-    control.over(planned, result);
-  }
+  return child;
 }
 
 /** A wave that was settled does not know which of them a person had left out: they are no failures. */

@@ -148,6 +148,29 @@ describe('nodes that are tried again', () => {
     expect(lastStatus(world)).toMatchObject({ failed: [{ name: 'w-1' }], skipped: [{ name: 'w-2' }] });
   });
 
+  it('are what they were where a cancel comes before their wave starts', async () => {
+    const { rollout, drains, ask, world } = await begin({
+      plan: { waves: [wave('workers', nodes(3), { maxFailed: 1 })] },
+      fallen: ['w-1'],
+      slow: 'w-3',
+      answers: {
+        reportRollout: async ({ status }) => {
+          if (status.wave === 'retry.1') await Context.current().sleep('5s');
+        },
+      },
+    });
+    await drains('w-3');
+    await ask('retry', 'w-1');
+    await world.until('their wave is to start', () => lastStatus(world)?.wave === 'retry.1');
+    world.cancel(rollout);
+    await expect(rollout.result()).rejects.toThrow('Canceled');
+    expect(lastStatus(world)).toMatchObject({
+      phase: 'Cancelled',
+      failed: [{ name: 'w-1', verdict: 'RolledBack' }],
+      verdicts: { RolledBack: 1, Succeeded: 2 },
+    });
+  });
+
   it('go on in parts where they are very many', async () => {
     const members = nodes(SEGMENT_NODES + 1);
     const { world, rollout } = await begin({
