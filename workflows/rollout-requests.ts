@@ -3,6 +3,7 @@ import {
   CancellationScope,
   condition,
   currentUpdateInfo,
+  patched,
   setHandler,
   type ChildWorkflowHandle,
 } from '@temporalio/workflow';
@@ -29,6 +30,9 @@ import type { wave } from './wave.ts';
 const ANSWERS = 200;
 /** So many nodes can be left out of one rollout by name; more are left out by its selector. */
 const SKIPPED = 100;
+
+/** Since when a wave is asked again about a node that was left out, where it may have been taken back in since. */
+const ASKED_AGAIN = 'left-out-asked-again';
 
 const ENDED: ReadonlySet<string> = new Set(['Completed', 'Failed', 'Cancelled', 'Planned']);
 
@@ -339,7 +343,7 @@ export class RolloutRequests {
     if (Object.keys(state.skips).length + state.skipped.length >= SKIPPED)
       return no(`${SKIPPED} nodes are left out already: leave out more by spec.nodeSelector`);
     const known = state.skips[name];
-    if (known !== undefined && !this.handedOut.has(planned.name))
+    if (known !== undefined && !(this.handedOut.has(planned.name) && patched(ASKED_AGAIN)))
       return yes(`node ${name} is left out already, by ${askedText(known)}`);
     state.skips[name] ??= asked;
     if (at === 'Ahead') return yes(`node ${name} is left out: it is not touched when wave ${planned.name} begins`);
