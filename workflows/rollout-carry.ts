@@ -8,12 +8,10 @@ import {
 } from '@temporalio/workflow';
 import type { CarriedRollout, KnownNodes, RolloutInput } from '../api/messages.ts';
 import type { Plan, PlannedWave } from '../api/plan-messages.ts';
+import { MOST_CARRIED_CHARACTERS } from '../policy/waves.ts';
 import type { RolloutControl } from './rollout-control.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 import type { rollout } from './rollout.ts';
-
-/** A server refuses messages of 2 MB: what is carried over must stay below it, with what is around it. */
-const MOST_CHARACTERS = 1_500_000;
 
 /** Whether the history of this run has become so long that the rollout should go on in another one. */
 function isLong({ timing }: RolloutInput): boolean {
@@ -49,7 +47,7 @@ export async function goOnElsewhere(
   if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
   const { paused: _paused, ...again } = input;
   const next = { ...again, control: control.handOver(), carried: carry(record, between) };
-  if (JSON.stringify(next).length > MOST_CHARACTERS) return;
+  if (JSON.stringify(next).length > MOST_CARRIED_CHARACTERS) return;
   const goOn = makeContinueAsNewFunc<typeof rollout>({ workflowTaskTimeout: input.timing.workflowTaskMs });
   await goOn(next);
 }

@@ -21,7 +21,7 @@ import { showPhase } from './search-attributes.ts';
 /** Characters of a reason that the resource holds. */
 const LONGEST_REASON = 900;
 /** Characters of what is said of a node that failed: with more the API server refuses the whole status. */
-const LONGEST_MESSAGE = 1_000;
+const LONGEST_MESSAGE = 900;
 /** Nodes that the resource names. */
 const LISTED = 100;
 

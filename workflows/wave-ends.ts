@@ -5,7 +5,7 @@ import { countsAsFailed } from '../policy/failure-budget.ts';
 /** Of so many nodes a result says more than their name and verdict. */
 const LISTED = 100;
 /** Characters of a message that are kept. */
-const LONGEST_MESSAGE = 1_000;
+const LONGEST_MESSAGE = 900;
 
 /** How a node ended. `again`: it may be tried again when a person asks for that. `counts`: in the failure budget. */
 export interface End extends Omit<FailedNode, 'name'> {

@@ -209,6 +209,6 @@ describe('what is said of a node that failed', () => {
       answers: { verifyNode: () => ({ verdict: 'Lost', message: 'x'.repeat(5_000), bootID: 'b' }) },
     });
     expect(await rollout.result()).toMatchObject({ phase: 'Failed' });
-    expect(lastStatus(world)?.failed?.[0]?.message?.length).toBe(1_000);
+    expect(lastStatus(world)?.failed?.[0]?.message?.length).toBe(900);
   });
 });
