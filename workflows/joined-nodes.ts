@@ -25,7 +25,7 @@ export class JoinedLater {
   }
 
   /** Whether another look is worth it: where nodes go on joining, the rollout ends none the less. */
-  get mayGoOn(): boolean {
+  mayGoOn(): boolean {
     return this.round < MOST_ROUNDS;
   }
 

@@ -210,9 +210,10 @@ class Rollout {
   /** Nodes that joined since the plan, where the strategy wants them, until a look finds no further one. */
   private async runJoined(plan: Plan): Promise<RolloutResult | undefined> {
     const { record, joined } = this;
-    while (joined?.mayGoOn === true && record.failed.length === 0) {
+    if (joined === undefined) return undefined;
+    for (;;) {
       const version = record.version();
-      if (version === undefined) return undefined;
+      if (version === undefined || !joined.mayGoOn() || record.failed.length > 0) return undefined;
       const waves = joined.waves(await this.acts.call.findJoined({ ...record.context, version }));
       if (waves.length === 0) return undefined;
       record.total += waves.reduce((total, { nodes }) => total + nodes.length, 0);
@@ -220,7 +221,6 @@ class Rollout {
       const end = await this.runWaves(plan, waves);
       if (end !== undefined) return end;
     }
-    return undefined;
   }
 
   private barrier(): Promise<PlaceAnswer> {
