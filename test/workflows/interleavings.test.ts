@@ -158,6 +158,9 @@ class Play {
     }
     const outcome = await rollout.result().catch((error: unknown) => error);
     await world.advance('7 days');
+    // An attempt that a terminated workflow has left may mark its node after that was given back.
+    if (this.#did('terminate node', 'terminate wave')) this.#repair(world);
+    await world.advance('1 day');
     const problems = [...model.problems, ...this.#atTheEnd(world, outcome), ...(await this.#counts(world))];
     if (problems.length === 0) return world.close();
     await world.abandon();

@@ -187,6 +187,8 @@ export class ClusterModel {
       checkGates: (input: NodeUpgradeInput) => this.#gates(input),
       markNode: ({ node }: NodeInHand) => this.#marked(node),
       cordonNode: ({ node }: NodeInHand) => {
+        // An attempt that a terminated workflow has left cordons nothing that was given back meanwhile.
+        if (this.node(node.name).hand === undefined) throw ApplicationFailure.nonRetryable('freed', 'MarkLost');
         this.node(node.name).cordoned = true;
         return { notReadyBefore: [] };
       },
