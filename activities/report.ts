@@ -13,6 +13,9 @@ import { removePod, settleNode } from './end.ts';
 import { withClosedWindow } from './rollout-waits.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 
+type Changing = Pick<RolloutStatus, 'message' | 'failed' | 'paused' | 'approval' | 'skipped' | 'leavingOut'>;
+type FailedInStatus = NonNullable<RolloutStatus['failed']>[number];
+
 /**
  * Whether the request still is what the rollout was started for: a start may come late, after the resource was edited,
  * deleted, or made again under its name. Clears what an earlier attempt left in `status.rollout` and `status.plan`; the
@@ -51,6 +54,12 @@ export async function confirmRequest(
     return { current: false, reason: `NodeOpUpgrade ${namespace}/${name} is gone` };
   }
 }
+
+/**
+ * Characters of a node's message that `status.rollout.failed` holds; its KairosNode has all of it. With a longer one the
+ * API server would refuse the whole status, for ever.
+ */
+const LONGEST_FAILURE = 1024;
 
 /**
  * Writes `status.rollout` under its own field manager, at transitions only. At the end it writes the attempt into the
@@ -105,10 +114,7 @@ async function writeRollout(
     const startedAt = sameRollout(known?.rollout, status) ? known?.rollout?.startedAt : undefined;
     const rollout = {
       ...status,
-      message: status.message?.slice(0, 4000),
-      paused: status.paused ?? null,
-      approval: status.approval ?? null,
-      skipped: status.skipped ?? null,
+      ...asWritten(status),
       ...(status.phase === 'Planning' ? { startedAt: startedAt ?? now } : {}),
       ...(final ? { finishedAt: now } : {}),
     };
@@ -126,6 +132,21 @@ async function writeRollout(
     if (!isReason(error, 'NotFound', 'Conflict') && !goesWithItsNamespace(view, namespace, error)) throw error;
   }
 }
+
+/** What is not there any more is cleared, and what is too long is cut. */
+const asWritten = ({ message, failed, paused, approval, skipped, leavingOut }: Changing) => ({
+  message: message?.slice(0, 4000),
+  ...(failed === undefined ? {} : { failed: failed.map(shortened) }),
+  paused: paused ?? null,
+  approval: approval ?? null,
+  skipped: skipped ?? null,
+  leavingOut: leavingOut ?? null,
+});
+
+const shortened = ({ message, ...node }: FailedInStatus): FailedInStatus => ({
+  ...node,
+  ...(message === undefined ? {} : { message: message.slice(0, LONGEST_FAILURE) }),
+});
 
 const statusOf = async (view: ClusterView, namespace: string, name: string) =>
   (await readNodeOpUpgrade(view.client, namespace, name)).status;

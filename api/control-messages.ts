@@ -13,6 +13,16 @@ export interface Asked {
 export interface ControlAnswer {
   accepted: boolean;
   message: string;
+  /** Not accepted, as nothing is started any more in this attempt: it is for the next one. */
+  next?: true;
+}
+
+/** Why no further node is started, by whom, and since when (RFC 3339). */
+export interface Paused {
+  by: Asked['by'];
+  who?: string;
+  reason: string;
+  since: string;
 }
 
 /** A node that failed, or was skipped, and is to be tried again: with the group and the budget of its wave. */
@@ -22,7 +32,7 @@ export interface RetriedNode extends Place {
 
 /** All that people have asked of a rollout and that is not in its resource alone: it travels with a continue-as-new. */
 export interface ControlState {
-  paused?: { by: 'kubectl' | 'temporal'; reason: string; since: string };
+  paused?: Paused;
   approvals: (Asked & { wave: string })[];
   /** Nodes that are to be left out and have not ended yet, by name. */
   skips: Record<string, Asked>;
@@ -39,6 +49,6 @@ export interface ControlState {
   /** What was answered, by the id of the update: a request that is repeated acts once. */
   answered: Record<string, ControlAnswer>;
   /** The last requests, for people. */
-  requests: (Asked & ControlAnswer & { what: string })[];
+  requests: (Asked & Pick<ControlAnswer, 'accepted' | 'message'> & { what: string })[];
   aborted?: Asked;
 }

@@ -58,8 +58,9 @@ export interface RolloutInput {
   request: RolloutRequest;
   spec: RolloutSpec;
   timing: Timing;
-  /** Why it starts paused, by the annotation `kairos.io/pause`. */
+  /** Why it starts paused, by the annotation `kairos.io/pause`, and which field manager wrote that. */
   paused?: string;
+  pausedBy?: string;
   /** Of a rollout that goes on in another run of its workflow: where the one before left off. */
   carried?: CarriedRollout;
   /** What was asked of that run. */
@@ -306,6 +307,9 @@ export const nodeWorkflowID = (cluster: ClusterRef, node: NodeRef) => `node/${cl
 export const waveWorkflowID = (rolloutID: string, request: RolloutRequest, wave: string) =>
   `wave/${rolloutID.slice('rollout/'.length)}/${request.attempt}/${wave}`;
 export const taskQueue = (cluster: ClusterRef) => `kairos-${cluster.id}`;
+
+/** Type of the failure of an update whose request is for the next attempt: in this one nothing is started any more. */
+export const NEXT_ATTEMPT = 'NextAttempt';
 
 /** Memo of a rollout: tells the watcher whose workflow it is. */
 export interface RolloutMemo {

@@ -1,7 +1,9 @@
 import { API_VERSION, OPERATOR_GROUP } from '../api/names.ts';
 import type { NodeOpUpgrade } from '../api/types.ts';
 import type { KubeClient } from './client.ts';
+import type { RawMetadata } from './raw-object.ts';
 import { type Reflector, type ReflectorLog, startReflector } from './reflector.ts';
+import { writersOf, type Writers } from './writers.ts';
 
 const BASE = `/apis/${OPERATOR_GROUP}/${API_VERSION}`;
 const PLURAL = 'nodeopupgrades';
@@ -23,6 +25,17 @@ export function watchNodeOpUpgrades(
 /** Rejects with `NotFound` when there is none. */
 export async function readNodeOpUpgrade(client: KubeClient, namespace: string, name: string): Promise<NodeOpUpgrade> {
   return withoutManagedFields(await client.request<NodeOpUpgrade>({ verb: 'get', path: pathOf(namespace, name) }));
+}
+
+/** As `readNodeOpUpgrade`, with who wrote it. */
+export async function readWithWriters(
+  client: KubeClient,
+  namespace: string,
+  name: string,
+): Promise<{ upgrade: NodeOpUpgrade; writers: Writers }> {
+  const found = await client.request<NodeOpUpgrade>({ verb: 'get', path: pathOf(namespace, name) });
+  const writers = writersOf(found.metadata as Pick<RawMetadata, 'managedFields'>);
+  return { upgrade: withoutManagedFields(found), writers };
 }
 
 /**

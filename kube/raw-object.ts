@@ -19,7 +19,7 @@ export interface RawMetadata {
   labels?: Record<string, string>;
   annotations?: Record<string, string>;
   ownerReferences?: { apiVersion: string; kind: string; name: string; uid: string; controller?: boolean }[];
-  managedFields?: { manager?: string; operation?: string; subresource?: string; fieldsV1?: unknown }[];
+  managedFields?: { manager?: string; operation?: string; subresource?: string; time?: string; fieldsV1?: unknown }[];
 }
 
 /** An object that is about to be created: JSON that has a name. */

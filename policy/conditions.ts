@@ -1,4 +1,5 @@
 import type { Condition, NodeOpUpgrade, NodeOpUpgradeStatus, RolloutStatus } from '../api/types.ts';
+import { askedText } from './asked.ts';
 import { type Correction, correctionsText } from './corrections.ts';
 import { isFinal } from './engine.ts';
 import { resumeCommand } from './events.ts';
@@ -122,7 +123,7 @@ function paused({ metadata }: NodeOpUpgrade, rollout: RolloutStatus | undefined)
     return no('NotPaused', 'nodes are started in their turn');
   const lift = resumeCommand(pause.by, { ...metadata, workflowID: rollout.workflowID });
   const reason = pause.by === 'kubectl' ? 'ByAnnotation' : 'ByTemporal';
-  return yes(reason, `since ${pause.since}: ${pause.reason}; to go on: ${lift}`);
+  return yes(reason, `since ${pause.since}, by ${askedText(pause)}; to go on: ${lift}`);
 }
 
 /** Absent as long as every verdict stands. The phase of an attempt that has ended stays what it was. */

@@ -9,9 +9,13 @@ export type EngineState =
 
 export type EngineDecision =
   | { action: 'nothing' }
-  /** `nodeNames`: only these of the nodes that it selects, which joined later. */
-  | { action: 'start'; attempt: number; retry?: string; nodeNames?: string[] }
-  | { action: 'cancel'; reason: string }
+  /**
+   * `nodeNames`: only these of the nodes that it selects, which joined later. `again`: people want failed nodes tried
+   * again, and the rollout to go on.
+   */
+  | { action: 'start'; attempt: number; retry?: string; nodeNames?: string[]; again?: true }
+  /** `edited`: for an edit of the spec, not for a deletion. */
+  | { action: 'cancel'; reason: string; edited?: true }
   | { action: 'pause'; reason: string }
   | { action: 'resume' }
   | { action: 'recordEnd'; phase: 'Failed' | 'Cancelled'; message: string; attempt: number; retry?: string };
@@ -25,11 +29,13 @@ export const isFinal = (phase: RolloutPhase | undefined) =>
  * (never by a list of workflows, which lags). What is done is said by the resource's status and generation: Temporal
  * forgets after its retention, and may lose its database.
  * @param joined nodes that joined after its last attempt began, and that it is to upgrade, too
+ * @param again whether people want nodes of the attempt that has ended tried again
  */
 export function decideEngine(
   resource: NodeOpUpgrade | undefined,
   engine: EngineState,
   joined: readonly string[] = [],
+  again = false,
 ): EngineDecision {
   const wanted = resource?.metadata.deletionTimestamp === undefined ? resource : undefined;
   if (wanted === undefined) {
@@ -41,7 +47,7 @@ export function decideEngine(
   const memo = engine.state !== 'NotFound' && engine.memo?.uid === wanted.metadata.uid ? engine.memo : undefined;
   const status = wanted.status?.rollout;
   const ended = status?.generation === wanted.metadata.generation && isFinal(status?.phase);
-  return ended ? afterEnd(wanted, status, engine, memo, joined) : beforeEnd(wanted, status, engine, memo);
+  return ended ? afterEnd(wanted, status, engine, memo, { joined, again }) : beforeEnd(wanted, status, engine, memo);
 }
 
 const asks = (retry: string | undefined) => (retry === undefined ? {} : { retry });
@@ -54,14 +60,16 @@ function afterEnd(
   status: RolloutStatus,
   engine: EngineState,
   memo: RolloutMemo | undefined,
-  joined: readonly string[],
+  { joined, again }: { joined: readonly string[]; again: boolean },
 ): EngineDecision {
   const retry = retryOf(wanted);
-  if (retry === undefined || retry === status.retry) return forJoined(wanted, status, memo, joined);
+  const attempt = Math.max(status.attempt, memo?.attempt ?? 0) + 1;
+  if (retry === undefined || retry === status.retry)
+    return again ? { action: 'start', attempt, again, ...asks(retry) } : forJoined(wanted, status, memo, joined);
   // The workflow that answered this value is closed, and said nothing.
   const answered = memo?.generation === status.generation && memo.retry === retry && memo.attempt > status.attempt;
   if (answered) return closedWorkflow(engine, wanted);
-  return { action: 'start', attempt: Math.max(status.attempt, memo?.attempt ?? 0) + 1, ...asks(retry) };
+  return { action: 'start', attempt, ...asks(retry) };
 }
 
 /** An attempt for nodes that joined later, and for those only. The annotation that was answered stays answered. */
@@ -122,7 +130,7 @@ function closedWorkflow(engine: EngineState, { metadata }: NodeOpUpgrade): Engin
 function openWorkflow(memo: RolloutMemo | undefined, { metadata, status }: NodeOpUpgrade): EngineDecision {
   const { uid = '', generation = 0, annotations = {} } = metadata;
   if (memo?.uid !== uid) return { action: 'cancel', reason: 'its NodeOpUpgrade was deleted and made again' };
-  if (memo.generation !== generation) return { action: 'cancel', reason: 'its NodeOpUpgrade was edited' };
+  if (memo.generation !== generation) return { action: 'cancel', reason: 'its NodeOpUpgrade was edited', edited: true };
   const rollout = status?.rollout;
   if (rollout?.phase === 'Cancelling') return { action: 'nothing' };
   const paused = rollout?.generation === generation ? rollout.paused : undefined;

@@ -1,4 +1,5 @@
 import type { PastAttempt, RolloutStatus } from '../api/types.ts';
+import { askedText } from './asked.ts';
 import { isFinal } from './engine.ts';
 
 /** How many attempts the resource has room for. */
@@ -7,6 +8,10 @@ const REMEMBERED = 10;
 const NAMED = 10;
 const LONGEST_MESSAGE = 900;
 const LONGEST_NODE_MESSAGE = 280;
+/** Requests that it names, the last ones, and characters of what was asked and why. */
+const REQUESTS = 5;
+const LONGEST_WHAT = 120;
+const LONGEST_REASON = 280;
 
 /**
  * What is remembered of an attempt when it has ended. One of which no end is known, because its workflow was lost and
@@ -14,7 +19,8 @@ const LONGEST_NODE_MESSAGE = 280;
  * @param atMs when the end was found, for an attempt that does not say when it ended
  */
 export function pastAttempt(rollout: RolloutStatus, atMs: number): PastAttempt {
-  const { attempt, generation, image, version, retry, paused, total, verdicts, failed, startedAt } = rollout;
+  const { attempt, generation, image, version, retry, paused, endedBy, requests, total, verdicts, failed, startedAt } =
+    rollout;
   const ended = isFinal(rollout.phase);
   const message = ended
     ? rollout.message
@@ -28,7 +34,16 @@ export function pastAttempt(rollout: RolloutStatus, atMs: number): PastAttempt {
     ...(image === undefined ? {} : { image }),
     ...(version === undefined ? {} : { version }),
     ...(retry === undefined ? {} : { retry }),
-    ...(paused === undefined ? {} : { paused: `${paused.by}: ${paused.reason}`.slice(0, LONGEST_MESSAGE) }),
+    ...(paused === undefined ? {} : { paused: askedText(paused).slice(0, LONGEST_MESSAGE) }),
+    ...(endedBy === undefined ? {} : { endedBy: shortReason(endedBy) }),
+    ...(requests === undefined || requests.length === 0
+      ? {}
+      : {
+          requests: requests.slice(-REQUESTS).map(({ message: _message, what, ...asked }) => ({
+            ...shortReason(asked),
+            what: what.slice(0, LONGEST_WHAT),
+          })),
+        }),
     ...(total === undefined ? {} : { total }),
     ...(verdicts === undefined ? {} : { verdicts }),
     ...(startedAt === undefined ? {} : { startedAt }),
@@ -43,6 +58,11 @@ export function pastAttempt(rollout: RolloutStatus, atMs: number): PastAttempt {
         }),
   };
 }
+
+const shortReason = <T extends { reason?: string | undefined }>({ reason, ...asked }: T) => ({
+  ...asked,
+  ...(reason === undefined ? {} : { reason: reason.slice(0, LONGEST_REASON) }),
+});
 
 /**
  * The history with this attempt in it: the newest first, each attempt once, at most ten. Writing the same end twice

@@ -19,6 +19,15 @@ export const REQUEST_ANNOTATIONS: readonly string[] = Object.values(REQUESTS).ma
 /** Characters of an annotation that the status holds. */
 export const LONGEST_REQUEST = 4000;
 
+/** Failed nodes that the status lists, and nodes that an answer names. */
+const LISTED = 100;
+const NAMED = 10;
+
+interface Answer {
+  accepted: boolean;
+  message: string;
+}
+
 /** A value of an annotation that has not been answered. */
 export interface OpenRequest {
   kind: Kind;
@@ -29,6 +38,8 @@ export interface OpenRequest {
   /** The attempt that is asked, and the number of this value of the annotation: with the value they are the request. */
   attempt: number;
   number: number;
+  /** The earlier attempt of which this was asked, and that has not answered. */
+  earlier?: number;
 }
 
 /**
@@ -48,7 +59,8 @@ export function openRequests({ metadata, status }: NodeOpUpgrade, engine?: Engin
     const isKnown = before !== undefined && before.gone !== true && before.value === value.slice(0, LONGEST_REQUEST);
     if (isKnown && before.accepted !== undefined) return [];
     const number = isKnown ? before.number : (before?.number ?? 0) + 1;
-    return [{ kind, annotation, value, update, message: messageOf(names, value), attempt, number }];
+    const earlier = isKnown && before.attempt > 0 && before.attempt < attempt ? { earlier: before.attempt } : {};
+    return [{ kind, annotation, value, update, message: messageOf(names, value), attempt, number, ...earlier }];
   });
 }
 
@@ -84,19 +96,78 @@ export function askedOf({ metadata, status }: NodeOpUpgrade, engine: EngineState
   return rollout?.generation === generation && isFinal(rollout?.phase) ? 'Nobody' : 'Later';
 }
 
-/** What is answered where the rollout has ended. */
-export function endedAnswer({ metadata, status }: NodeOpUpgrade, { update }: Pick<OpenRequest, 'update'>): string {
-  const { attempt = 1, phase = 'ended' } = status?.rollout ?? {};
+/**
+ * What is answered to what was asked of an earlier attempt, which ended before it answered: that attempt was meant, and
+ * not the one that runs now. A node that is to be left out is better left out of that, too: undefined.
+ */
+export function lateAnswer({
+  kind,
+  attempt,
+  earlier,
+}: Pick<OpenRequest, 'kind' | 'attempt' | 'earlier'>): Answer | undefined {
+  if (earlier === undefined || kind === 'skip') return undefined;
+  if (kind === 'retryNode')
+    return {
+      accepted: true,
+      message: `attempt ${attempt} has begun: it takes up every node that is not on the target`,
+    };
+  const message = `attempt ${earlier} ended before this was answered, and attempt ${attempt} was not meant: write another value to ask that`;
+  return { accepted: false, message };
+}
+
+/** What is answered where the rollout has ended; undefined where it begins the next attempt. */
+export function endedAnswer(upgrade: NodeOpUpgrade, request: Pick<OpenRequest, 'kind' | 'update' | 'message'>) {
+  if (request.kind === 'retryNode' && beginsNext(upgrade, request.message)) return undefined;
+  return { accepted: false, message: endedText(upgrade, request) };
+}
+
+function endedText(
+  { metadata, status }: NodeOpUpgrade,
+  { kind, update }: Pick<OpenRequest, 'kind' | 'update'>,
+): string {
+  const { attempt = 1, phase = 'ended', failed = [], skipped = [] } = status?.rollout ?? {};
+  const names = [...failed, ...skipped].map(({ name }) => name);
+  const named = names.length === 0 ? 'none' : names.slice(0, NAMED).join(', ');
+  const whose = kind === 'retryNode' ? ` (failed or left out: ${named}${names.length > NAMED ? ', …' : ''})` : '';
   const next =
     update === 'abort'
       ? ''
       : `; for the next attempt: kubectl annotate -n ${metadata.namespace} nodeopupgrade ${metadata.name} --overwrite kairos.io/retry="$(date +%s)"`;
-  return `attempt ${attempt} has ended as ${phase}: there is nothing to ${update}${next}`;
+  return `attempt ${attempt} has ended as ${phase}: there is nothing to ${update}${whose}${next}`;
 }
+
+/** Whether these are nodes that failed in the attempt that has ended, or were left out of it. */
+function beginsNext({ status }: NodeOpUpgrade, { node = '' }: OpenRequest['message']): boolean {
+  const { phase, failed = [], skipped = [] } = status?.rollout ?? {};
+  if (phase === undefined || phase === 'Planned') return false;
+  if (node === '*') return failed.length > 0;
+  const named = namesOf(node);
+  // A list that is full does not have all.
+  if (failed.length >= LISTED) return named.length > 0;
+  return named.length > 0 && named.every((name) => [...failed, ...skipped].some((one) => one.name === name));
+}
+
+/** The nodes that a request names. */
+export const namesOf = (node: string): string[] =>
+  node
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+
+/** The retry of nodes that begins the next attempt of a rollout that has ended, or undefined. */
+export const nextRetry = (upgrade: NodeOpUpgrade, engine: EngineState): OpenRequest | undefined =>
+  askedOf(upgrade, engine) !== 'Nobody'
+    ? undefined
+    : openRequests(upgrade, engine).find(
+        (request) =>
+          request.kind === 'retryNode' && lateAnswer(request) === undefined && beginsNext(upgrade, request.message),
+      );
 
 /** What a person is told as long as no worker answers. */
 const NOT_ANSWERED =
   'not answered yet: it takes its time, or no worker runs; it is asked until it is answered; kubectl get pods -A -l app.kubernetes.io/part-of=kairos-operator';
+
+const TAKEN_AWAY = 'it was taken away before it was answered; what was done is in status.rollout.requests';
 
 /** The last thing that was asked by an annotation, and what was answered; undefined where nothing ever was. */
 export function lastRequest({
@@ -107,7 +178,8 @@ export function lastRequest({
     .sort((one, other) => (one.taken.at < other.taken.at ? -1 : 1))
     .at(-1);
   if (last === undefined) return undefined;
-  const { accepted, value, message = NOT_ANSWERED, attempt, at } = last.taken;
+  const { accepted, value, gone, attempt, at } = last.taken;
+  const message = last.taken.message ?? (gone === true ? TAKEN_AWAY : NOT_ANSWERED);
   const asked = `${REQUESTS[last.kind].annotation}="${value.slice(0, 200)}" at ${at}, of attempt ${attempt}`;
   return {
     at,

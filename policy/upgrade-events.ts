@@ -1,4 +1,5 @@
 import type { Condition, NodeOpUpgrade, RolloutStatus } from '../api/types.ts';
+import { askedText } from './asked.ts';
 import { isFinal } from './engine.ts';
 import { type Notice, freshNotices, resumeCommand, retryCommand } from './events.ts';
 import { nodeFailed, verdictText, type TalkingNode } from './node-events.ts';
@@ -68,7 +69,7 @@ function rolloutNotices({ metadata }: NodeOpUpgrade, rollout: RolloutStatus): No
     say('WaveStarted', message, { key: `${key}/${wave}` });
   if (paused !== undefined) {
     const lift = resumeCommand(paused.by, { ...metadata, workflowID: rollout.workflowID });
-    const text = `by ${paused.by}: ${paused.reason}; nodes in hand are finished, no further one is started. To go on: ${lift}`;
+    const text = `by ${askedText(paused)}; nodes in hand are finished, no further one is started. To go on: ${lift}`;
     say('Paused', text, { key: `${key}/${paused.since}`, at: paused.since });
   }
   if (phase === 'Cancelling') say('Cancelling', message);

@@ -10,6 +10,9 @@ import type { WatcherContext } from '../watcher/context.ts';
 /** How long a worker has to answer, and how long until it is asked again. */
 const WORKER_MS = 15_000;
 
+/** What a rollout is told with its cancel, for the record. */
+const WHY = { by: 'temporal', who: 'kairos-uninstall', reason: 'the operator is being uninstalled' };
+
 /** What Temporal says, and since when it says nothing. */
 export interface RolloutsSeen {
   /** Ids of those that are open. */
@@ -82,7 +85,7 @@ export class Rollouts {
       open.push(id);
       const key = `${id} ${keyOf(described.memo)}`;
       if (this.#cancelled.has(key)) continue;
-      await engine.cancel(id);
+      await engine.cancel(id, WHY);
       this.#cancelled.add(key);
       log.info({ rollout: id }, 'cancelled');
     }

@@ -1,4 +1,5 @@
 import {
+  ApplicationFailure,
   defineSearchAttributeKey,
   WorkflowExecutionAlreadyStartedError,
   WorkflowNotFoundError,
@@ -11,6 +12,7 @@ import {
 } from '@temporalio/client';
 import { SEARCH_ATTRIBUTE_NAMES } from '../api/names.ts';
 import {
+  NEXT_ATTEMPT,
   WORKFLOW_NAMES,
   taskQueue,
   type ClusterRef,
@@ -18,6 +20,7 @@ import {
   type RolloutInput,
   type RolloutMemo,
 } from '../api/messages.ts';
+import type { Asked } from '../api/control-messages.ts';
 import type { EngineState } from '../policy/engine.ts';
 import type { UpdateAnswer } from './requests.ts';
 
@@ -116,11 +119,37 @@ export class Engine {
     );
   }
 
-  async cancel(workflowID: string): Promise<void> {
+  /** Cancels a rollout, and tells it before why and for whom: a cancel itself carries neither. */
+  async cancel(workflowID: string, why: Record<string, string>): Promise<void> {
     try {
-      await this.#call(() => this.#client.workflow.getHandle(workflowID).cancel());
+      const handle = this.#client.workflow.getHandle(workflowID);
+      await this.#call(() => handle.signal('whyCancelled', why));
+      await this.#call(() => handle.cancel());
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
+    }
+  }
+
+  /** Who terminated a workflow, when and why, by its last event. Best effort: undefined where that cannot be told. */
+  async terminatedBy(workflowID: string): Promise<Asked | undefined> {
+    const namespace = this.#client.options.namespace;
+    const last = { namespace, execution: { workflowId: workflowID }, maximumPageSize: 1 };
+    try {
+      const { history } = await this.#call(() =>
+        this.#connection.workflowService.getWorkflowExecutionHistoryReverse(last),
+      );
+      const [event] = history?.events ?? [];
+      const ended = event?.workflowExecutionTerminatedEventAttributes;
+      if (ended === undefined || ended === null) return undefined;
+      const { identity, reason } = ended;
+      return {
+        by: 'temporal',
+        ...(identity ? { who: identity.slice(0, 200) } : {}),
+        ...(reason ? { reason: reason.slice(0, 900) } : {}),
+        at: new Date(Number(event?.eventTime?.seconds ?? 0) * 1000).toISOString(),
+      };
+    } catch {
+      return undefined;
     }
   }
 
@@ -162,8 +191,13 @@ export class Engine {
       );
       return { accepted: true, message: answer };
     } catch (error) {
-      if (error instanceof WorkflowUpdateFailedError)
-        return { accepted: false, message: error.cause?.message ?? error.message };
+      if (error instanceof WorkflowUpdateFailedError) {
+        const { cause } = error;
+        const message = cause?.message ?? error.message;
+        return cause instanceof ApplicationFailure && cause.type === NEXT_ATTEMPT
+          ? { next: message }
+          : { accepted: false, message };
+      }
       if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return 'NotAnswered';
       if (error instanceof WorkflowNotFoundError) return 'Closed';
       throw error;

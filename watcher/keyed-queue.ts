@@ -10,6 +10,8 @@ export class KeyedQueue {
   readonly #signal: AbortSignal;
   readonly #wanted = new Set<string>();
   readonly #running = new Set<string>();
+  /** Ends the wait of a key whose run has failed. */
+  readonly #wakes = new Map<string, () => void>();
 
   constructor(
     work: (key: string) => Promise<void>,
@@ -26,6 +28,12 @@ export class KeyedQueue {
     if (!this.#running.has(key)) void this.#run(key);
   }
 
+  /** As `add`, for what must not wait until a failed run is repeated, such as a person's word. */
+  addNow(key: string): void {
+    this.add(key);
+    this.#wakes.get(key)?.();
+  }
+
   async #run(key: string): Promise<void> {
     this.#running.add(key);
     let delayMs = 500;
@@ -38,10 +46,19 @@ export class KeyedQueue {
         if (this.#signal.aborted) break;
         this.#onFailure(key, error);
         this.#wanted.add(key);
-        await pause(delayMs * (0.75 + Math.random() / 2), this.#signal).catch(() => undefined);
-        delayMs = Math.min(30_000, delayMs * 2);
+        const woken = await this.#waits(key, delayMs * (0.75 + Math.random() / 2));
+        delayMs = woken ? 500 : Math.min(30_000, delayMs * 2);
       }
     }
     this.#running.delete(key);
+  }
+
+  /** True where somebody did not let it wait. */
+  async #waits(key: string, ms: number): Promise<boolean> {
+    const wake = new AbortController();
+    this.#wakes.set(key, () => wake.abort());
+    await pause(ms, AbortSignal.any([this.#signal, wake.signal])).catch(() => undefined);
+    this.#wakes.delete(key);
+    return wake.signal.aborted;
   }
 }

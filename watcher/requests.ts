@@ -3,19 +3,25 @@ import { OPERATOR_FIELD_MANAGER } from '../api/names.ts';
 import type { NodeOpUpgrade } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { patchNodeOpUpgradeStatus } from '../kube/node-op-upgrades.ts';
+import type { Writers } from '../kube/writers.ts';
 import type { EngineState } from '../policy/engine.ts';
 import {
   askedOf,
   endedAnswer,
   goneRequests,
+  lateAnswer,
   LONGEST_REQUEST,
   openRequests,
   type OpenRequest,
 } from '../policy/requests.ts';
 import type { WatcherContext } from './context.ts';
 
-/** What a rollout answered to an update, or why it did not: no worker took it in time, or it has closed. */
-export type UpdateAnswer = { accepted: boolean; message: string } | 'NotAnswered' | 'Closed';
+/** What a rollout answered to an update, or why there is no answer: no worker took it in time, or it has closed. */
+export type UpdateAnswer = Answer | 'NotAnswered' | 'Closed';
+/** `next`: it is for the next attempt, and why. */
+type Answer = { accepted: boolean; message: string } | { next: string };
+
+const BEGINS: Answer = { next: 'the next attempt begins' };
 
 /** Thrown where a request has to be made again: the queue does that, each time a little later. */
 class NotYetAnswered extends Error {
@@ -34,6 +40,7 @@ class NotYetAnswered extends Error {
 export async function carryRequests(
   context: WatcherContext,
   resource: NodeOpUpgrade,
+  { annotations }: Writers,
   workflowID: string,
   engine: EngineState,
 ): Promise<void> {
@@ -41,38 +48,53 @@ export async function carryRequests(
   const whom = askedOf(resource, engine);
   if (whom === 'Later') return;
   const waiting: string[] = [];
-  for (const request of openRequests(resource, engine)) {
-    const answer = whom === 'Nobody' ? 'Closed' : await ask(context, workflowID, request);
-    context.log.info({ workflow: workflowID, request: request.annotation, answer }, 'a person asks');
+  const carry = async (request: OpenRequest) => {
+    const who = annotations[request.annotation];
+    const known = lateAnswer(request) ?? (whom === 'Nobody' ? (endedAnswer(resource, request) ?? BEGINS) : undefined);
+    const answer = known ?? (await ask(context, workflowID, request, who));
+    context.log.info({ workflow: workflowID, request: request.annotation, who, answer }, 'a person asks');
+    // It has closed just now: the look that follows its end answers.
+    if (answer === 'Closed') return;
     await noteAnswer(context, resource, request, answer);
     if (answer === 'NotAnswered') waiting.push(request.annotation);
-  }
+  };
+  // Side by side, as each may take its time; but an abort last: whoever writes two at once means both.
+  const open = openRequests(resource, engine);
+  const others = await Promise.allSettled(open.filter(({ kind }) => kind !== 'abort').map(carry));
+  for (const abort of open.filter(({ kind }) => kind === 'abort')) await carry(abort);
+  for (const one of others) if (one.status === 'rejected') throw one.reason;
   if (waiting.length > 0) throw new NotYetAnswered(waiting.join(', '));
 }
 
-async function ask({ engine }: WatcherContext, workflowID: string, request: OpenRequest): Promise<UpdateAnswer> {
+async function ask(
+  { engine }: WatcherContext,
+  workflowID: string,
+  request: OpenRequest,
+  who: string | undefined,
+): Promise<UpdateAnswer> {
   const { kind, update, message, value, attempt, number } = request;
   if (value.length > LONGEST_REQUEST)
     return { accepted: false, message: `the value is longer than ${LONGEST_REQUEST} characters: ask in several steps` };
   const hash = createHash('sha256').update(value).digest('hex').slice(0, 16);
-  return engine.update(workflowID, update, { ...message }, `${kind}/${attempt}/${number}/${hash}`);
+  return engine.update(
+    workflowID,
+    update,
+    { ...message, ...(who === undefined ? {} : { who }) },
+    `${kind}/${attempt}/${number}/${hash}`,
+  );
 }
 
 async function noteAnswer(
   context: WatcherContext,
   resource: NodeOpUpgrade,
   request: OpenRequest,
-  answer: UpdateAnswer,
+  answer: Answer | 'NotAnswered',
 ): Promise<void> {
   const before = resource.status?.requests?.[request.kind];
+  const said = saidOf(answer);
   // Said once: the same again would wake everybody who watches.
-  if (answer === 'NotAnswered' && before?.number === request.number && before.gone !== true) return;
-  const said =
-    answer === 'NotAnswered'
-      ? { accepted: null, message: null }
-      : answer === 'Closed'
-        ? { accepted: false, message: endedAnswer(resource, request) }
-        : { accepted: answer.accepted, message: answer.message.slice(0, LONGEST_REQUEST) };
+  const isNoted = before?.number === request.number && before.gone !== true;
+  if (isNoted && said.accepted === null && (answer === 'NotAnswered' || before.message === said.message)) return;
   await note(context, resource, request.kind, {
     value: request.value.slice(0, LONGEST_REQUEST),
     attempt: request.attempt,
@@ -81,6 +103,24 @@ async function noteAnswer(
     gone: null,
     ...said,
   });
+}
+
+function saidOf(answer: Answer | 'NotAnswered'): { accepted: boolean | null; message: string | null } {
+  if (answer === 'NotAnswered') return { accepted: null, message: null };
+  if ('next' in answer) return { accepted: null, message: answer.next.slice(0, LONGEST_REQUEST) };
+  return { accepted: answer.accepted, message: answer.message.slice(0, LONGEST_REQUEST) };
+}
+
+/** Notes that a retry of nodes has begun the next attempt. */
+export async function noteBegun(
+  context: WatcherContext,
+  resource: NodeOpUpgrade,
+  request: OpenRequest,
+  { attempt, again }: { attempt: number; again?: true },
+): Promise<void> {
+  const leftOut = again === true ? '; who was left out stays so' : '';
+  const message = `attempt ${attempt} has begun: it takes up every node that is not on the target${leftOut}`;
+  await noteAnswer(context, resource, request, { accepted: true, message });
 }
 
 async function note(

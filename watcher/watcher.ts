@@ -14,7 +14,7 @@ import { KeyedQueue } from './keyed-queue.ts';
 import { adoptNode } from './node-marks.ts';
 import { tellNotEnabled } from './not-enabled.ts';
 import { isSettled, writeStatus } from './status-writer.ts';
-import { reconcileUpgrade } from './upgrades.ts';
+import { askRollout, reconcileUpgrade } from './upgrades.ts';
 
 const LEASE_MS = 15_000;
 const STATUS_EVERY_MS = 1_000;
@@ -31,8 +31,10 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
   const { upgrades, kairosNodes, nodes, log } = context;
   const failed = (what: string) => (key: string, error: unknown) =>
     log.warn({ key, error: (error as Error).message }, `${what}: trying again`);
+  // Apart from the others: a rollout may take its time with an answer, and a pause must not wait for that.
+  const requests = new KeyedQueue((key) => askRollout(context, key), failed('request'), signal);
   const rollouts = new KeyedQueue(
-    (key) => reconcileUpgrade(context, key, () => rollouts.add(key)),
+    (key) => reconcileUpgrade(context, key, { again: () => rollouts.add(key), ask: () => requests.addNow(key) }),
     failed('rollout'),
     signal,
   );
@@ -52,7 +54,7 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
     if (node !== undefined && mayBeLeft(context, node)) leftovers.add(name);
   };
   upgrades.onChange((key, now, before) => {
-    if (asksAnew(now, before)) rollouts.add(key);
+    if (asksAnew(now, before)) rollouts.addNow(key);
   });
   const lookAtHeld = (name: string) => {
     if (heldFor(nodes.get(name)?.owner) !== undefined) wantRecovery(name);
@@ -75,7 +77,7 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
   log.info({ cluster: context.cluster.id, upgrades: upgrades.size, nodes: nodes.size }, 'watcher runs');
 
   const lookAtAll = () => {
-    for (const upgrade of upgrades.values()) rollouts.add(`${upgrade.metadata.namespace}/${upgrade.metadata.name}`);
+    for (const upgrade of upgrades.values()) rollouts.addNow(`${upgrade.metadata.namespace}/${upgrade.metadata.name}`);
     for (const node of kairosNodes.values()) wantDrift(node.name);
     for (const node of nodes.values()) wantRecovery(node.name);
   };

@@ -1,5 +1,5 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
-import type { Asked, ControlAnswer, ControlState } from '../api/control-messages.ts';
+import type { Asked, ControlAnswer, ControlState, Paused } from '../api/control-messages.ts';
 
 /**
  * Messages take one JSON object, so that the `temporal` CLI and the UI are enough to send them. `by` is set by the
@@ -13,9 +13,7 @@ export interface AskMessage {
 
 export type PauseMessage = AskMessage;
 
-export interface ResumeMessage {
-  by?: 'kubectl' | 'temporal';
-}
+export type ResumeMessage = AskMessage;
 
 export interface ApproveMessage extends AskMessage {
   wave?: string;
@@ -39,6 +37,9 @@ export const resumeSignal = defineSignal<[ResumeMessage?]>('resume');
 export const pauseUpdate = defineUpdate<string, [PauseMessage?]>('pause');
 export const resumeUpdate = defineUpdate<string, [ResumeMessage?]>('resume');
 
+/** Sent by the watcher before it cancels a rollout: why it does, and who wrote what it does that for. */
+export const whyCancelledSignal = defineSignal<[AskMessage?]>('whyCancelled');
+
 /** What a person asks of a rollout, each as an update, which answers, and as a signal, which waits for a worker. */
 export const requests = {
   approve: {
@@ -53,15 +54,18 @@ export const requests = {
 export interface RolloutState {
   phase: string;
   wave?: string;
-  paused?: { by: 'kubectl' | 'temporal'; reason: string; since: string };
+  paused?: Paused;
   /** The wave that waits until a person approves it. */
   approval?: { wave: string; since: string };
   verdicts: Record<string, number>;
 }
 
-export const stateQuery = defineQuery<RolloutState & Partial<Pick<ControlState, 'approvals' | 'skipped' | 'requests'>>>(
-  'state',
-);
+/** What people asked of a rollout, as it is shown to them; `leavingOut`: nodes that are to be left out and have not ended. */
+export interface ShownRequests extends Partial<Pick<ControlState, 'approvals' | 'skipped' | 'requests'>> {
+  leavingOut?: ControlState['skipped'];
+}
+
+export const stateQuery = defineQuery<RolloutState & ShownRequests>('state');
 
 /** From a rollout to the wave that runs: leave this node out. Answered to the rollout, by `token`. */
 export const skipNodeSignal = defineSignal<[{ token: string; node: string; asked: Asked }]>('skipNode');

@@ -1,16 +1,20 @@
 import type { NodeRef } from '../api/messages.ts';
-import type { Asked } from '../api/control-messages.ts';
+import type { Asked, ControlAnswer } from '../api/control-messages.ts';
 import type { PlannedWave } from '../api/plan-messages.ts';
+import { askedText } from '../policy/asked.ts';
 import type { AskMessage } from './messages.ts';
 
 /** Characters of a text from a person that are kept. */
 const LONGEST_TEXT = 900;
 const LISTED = 20;
 
-/** Who asked for what, by which way and why: `kubectl (anna): disk alarm`. */
-export function askedText({ by, who, reason }: Pick<Asked, 'by' | 'who' | 'reason'>): string {
-  return `${by}${who === undefined ? '' : ` (${who})`}: ${reason ?? 'no reason given'}`;
-}
+export const yes = (message: string): ControlAnswer => ({ accepted: true, message });
+export const no = (message: string): ControlAnswer => ({ accepted: false, message });
+/** Nothing is started any more in this attempt. */
+export const later = (message: string): ControlAnswer => ({ accepted: false, message, next: true });
+
+/** What a field of a message says, where it is the text that it should be. */
+export const textOf = (value: unknown): string => (typeof value === 'string' ? value.trim() : '');
 
 /** What of a message is kept. */
 export function askedIn({ by = 'temporal', who, reason }: AskMessage): Asked {

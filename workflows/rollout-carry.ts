@@ -45,7 +45,7 @@ export async function goOnElsewhere(
   if (between.left.length === 0 || !isLong(input)) return;
   await condition(allHandlersFinished);
   if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
-  const { paused: _paused, ...again } = input;
+  const { paused: _paused, pausedBy: _pausedBy, ...again } = input;
   const next = { ...again, control: control.handOver(), carried: carry(record, between) };
   if (JSON.stringify(next).length > MOST_CARRIED_CHARACTERS) return;
   const goOn = makeContinueAsNewFunc<typeof rollout>({ workflowTaskTimeout: input.timing.workflowTaskMs });

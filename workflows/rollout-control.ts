@@ -1,34 +1,23 @@
 import { ApplicationFailure } from '@temporalio/common';
-import { CancellationScope, setHandler, type ChildWorkflowHandle } from '@temporalio/workflow';
+import { CancellationScope, setHandler } from '@temporalio/workflow';
 import {
   pauseSignal,
   pauseUpdate,
   resumeSignal,
   resumeUpdate,
   stateQuery,
+  whyCancelledSignal,
   type PauseMessage,
   type ResumeMessage,
 } from './messages.ts';
 import type { RolloutInput, WaveResult } from '../api/messages.ts';
 import type { ControlState } from '../api/control-messages.ts';
 import type { PlannedWave } from '../api/plan-messages.ts';
+import { NOTHING_ASKED } from '../policy/asked.ts';
+import type { WaveHandle } from './known-waves.ts';
 import type { RolloutRecord } from './rollout-record.ts';
+import { askedIn, yes } from './request-texts.ts';
 import { RolloutRequests } from './rollout-requests.ts';
-import type { wave } from './wave.ts';
-
-const NOTHING_ASKED: ControlState = {
-  approvals: [],
-  skips: {},
-  skipped: [],
-  retries: [],
-  tries: 0,
-  ended: {},
-  waves: {},
-  answered: {},
-  requests: [],
-};
-
-type WaveHandle = ChildWorkflowHandle<typeof wave>;
 
 /** What people ask of a rollout while it runs: each request changes the record, and is told to the wave that runs. */
 export class RolloutControl {
@@ -51,6 +40,8 @@ export class RolloutControl {
     setHandler(stateQuery, () => record.shown(), { description: 'Where the rollout stands.' });
     setHandler(pauseSignal, async (message) => void (await pause(message)), { description: pausing });
     setHandler(resumeSignal, async (message) => void (await resume(message)), { description: resuming });
+    const sent = { description: 'Sent by the watcher before it cancels; not for people.' };
+    setHandler(whyCancelledSignal, (message) => void (this.record.endedBy ??= askedIn(message ?? {})), sent);
     setHandler(pauseUpdate, pause, {
       description: pausing,
       validator: (message?: PauseMessage) => this.mustTake(message?.by, false),
@@ -77,7 +68,6 @@ export class RolloutControl {
   over(planned: PlannedWave, result: WaveResult | undefined): void {
     this.current = undefined;
     this.requests.over(planned, result);
-    this.requests.handedBack(planned, result?.again?.map(({ name }) => name) ?? []);
   }
 
   /** Tells a wave whether it is paused. */
@@ -101,12 +91,15 @@ export class RolloutControl {
   /** Pauses or resumes, if that may be; a signal that may not be taken is said to be ignored by the update only. */
   private async steer(what: 'pause' | 'resume', message: PauseMessage): Promise<string> {
     const { record } = this;
-    const refused = record.refusal(message.by ?? 'temporal', what === 'resume');
+    const asked = askedIn(message);
+    const refused = record.refusal(asked.by, what === 'resume');
     if (refused !== undefined) return refused;
-    record[what](message);
+    const answer = what === 'pause' ? 'paused: nodes in hand are finished, no further one is started' : 'resumed';
+    // The watcher says it again until the status does.
+    if (record[what](asked)) this.requests.keep(what, '', asked, yes(answer));
     this.steered = true;
     await this.tell(this.current);
     await record.write();
-    return what === 'pause' ? 'paused: nodes in hand are finished, no further one is started' : 'resumed';
+    return answer;
   }
 }

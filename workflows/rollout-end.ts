@@ -1,4 +1,4 @@
-import type { FailedNode, RolloutResult } from '../api/messages.ts';
+import type { RolloutResult } from '../api/messages.ts';
 import type { Plan } from '../api/plan-messages.ts';
 import { planSummary } from '../policy/plan-text.ts';
 import { listed } from './request-texts.ts';
@@ -9,27 +9,26 @@ const NAMED = 5;
 
 /** How a rollout ends that has run all of its waves. `late`: what is to be said of evidence that came late. */
 export function endOf(record: RolloutRecord, plan: Plan, late: string): RolloutResult {
-  const { failed, total } = record;
+  const { failures, total } = record;
   const rest = `${leftOut(record)}${superseded(record)}${gone(record)}${leftAlone(plan)}`;
   const run = total - record.asked.skipped.length;
-  if (total === 0 && failed.length === 0 && leftToOthers(record) > 0)
+  if (total === 0 && failures === 0 && leftToOthers(record) > 0)
     return record.end('Cancelled', `no node was touched${rest}`);
   if (total === 0) return record.end('Failed', `no node is left to upgrade${gone(record)}${leftAlone(plan)}`);
-  if (failed.length === 0)
+  if (failures === 0)
     return record.end('Completed', `${run} of ${total} nodes run ${record.version() ?? 'the target'}${late}${rest}`);
   return record.end(
     'Failed',
-    `${failed.length} of ${total} nodes did not reach the target: ${namesOf(failed)}${late}${rest}`,
+    `${failures} of ${total} nodes did not reach the target: ${namesOf(record)}${late}${rest}`,
   );
 }
 
 /** How a rollout ends that starts nothing any more, and why. `again`: what was asked meanwhile and cannot be done. */
 export function endOfStopped(record: RolloutRecord, why: string, late: string, again: string): RolloutResult {
-  const { failed } = record;
   const ended = Object.values(record.state.verdicts).reduce((sum, count) => sum + count, 0) - leftToOthers(record);
   const untouched = record.total - ended;
   const rest = untouched === 0 ? '' : `; ${untouched} ${untouched === 1 ? 'node was' : 'nodes were'} not touched`;
-  const list = failed.length < 2 ? '' : `; failed: ${namesOf(failed)}`;
+  const list = record.failures < 2 ? '' : `; failed: ${namesOf(record)}`;
   return record.end(
     'Failed',
     `stopped: ${why}${list}${late}${rest}${again}${leftOut(record)}${superseded(record)}${gone(record)}`,
@@ -54,11 +53,11 @@ export const noNodes = (plan: Plan): string =>
         .map((node) => `${node.name}: ${node.reason}`)
         .join('; ')}`;
 
-const namesOf = (failed: readonly FailedNode[]) =>
+const namesOf = ({ failed, failures }: RolloutRecord) =>
   `${failed
     .slice(0, NAMED)
     .map(({ name, verdict }) => `${name} (${verdict})`)
-    .join(', ')}${more(failed.length)}`;
+    .join(', ')}${more(failures)}`;
 
 const more = (count: number) => (count > NAMED ? ` and ${count - NAMED} more` : '');
 

@@ -9,13 +9,14 @@ import type {
   Target,
   WaveResult,
 } from '../api/messages.ts';
-import type { ControlState } from '../api/control-messages.ts';
+import type { Asked, ControlState } from '../api/control-messages.ts';
 import type { PlanReport } from '../api/plan-messages.ts';
 import type { RolloutPhase, RolloutStatus } from '../api/types.ts';
+import { askedText } from '../policy/asked.ts';
 import { countsAsFailed } from '../policy/failure-budget.ts';
 import { planMarkdown } from '../policy/plan-text.ts';
 import { activitiesFor } from './activity-proxies.ts';
-import type { PauseMessage, ResumeMessage, RolloutState } from './messages.ts';
+import type { RolloutState, ShownRequests } from './messages.ts';
 import { showPhase } from './search-attributes.ts';
 
 /** Characters of a reason that the resource holds. */
@@ -25,7 +26,11 @@ const LONGEST_MESSAGE = 900;
 /** Nodes that the resource names. */
 const LISTED = 100;
 
+const NOT_FAILED: ReadonlySet<string> = new Set(['Succeeded', 'AlreadyOnTarget', 'Superseded']);
+
 const FINAL: ReadonlySet<string> = new Set(['Completed', 'Failed', 'Cancelled', 'Planned']);
+
+type Shown = Pick<ControlState, 'approvals' | 'skipped' | 'skips' | 'requests'>;
 
 /** The whole report of the plan, of which the resource shows a part. */
 const planQuery = defineQuery<PlanReport | null>('plan');
@@ -46,7 +51,9 @@ export class RolloutRecord {
   /** What was planned; undefined before that. */
   plan: PlanReport | undefined;
   /** What people asked for. */
-  asked: Pick<ControlState, 'approvals' | 'skipped' | 'requests'> = { approvals: [], skipped: [], requests: [] };
+  asked: Shown = { approvals: [], skipped: [], skips: {}, requests: [] };
+  /** Who ends it, where somebody does. */
+  endedBy: Asked | undefined;
   private readonly input: RolloutInput;
   private message = '';
   private written: Promise<void> = Promise.resolve();
@@ -61,7 +68,9 @@ export class RolloutRecord {
     };
     const described = { description: 'The plan: order, waves, versions, risks, duration. null before it was made.' };
     setHandler(planQuery, () => this.plan ?? null, described);
-    if (input.paused !== undefined) this.pause({ reason: input.paused, by: 'kubectl' });
+    const { paused: reason, pausedBy: who } = input;
+    if (reason !== undefined)
+      this.pause({ by: 'kubectl', reason, at: new Date().toISOString(), ...(who === undefined ? {} : { who }) });
   }
 
   add(result: WaveResult): void {
@@ -94,6 +103,12 @@ export class RolloutRecord {
     this.failed.push(...nodes);
   }
 
+  /** How many nodes ended without reaching the target, but for those that people left out. Of results of earlier versions not all are known by name. */
+  get failures(): number {
+    const ended = Object.entries(this.state.verdicts).filter(([verdict]) => !NOT_FAILED.has(verdict));
+    return Math.max(0, ended.reduce((sum, [, count]) => sum + count, 0) - this.asked.skipped.length);
+  }
+
   countUp(verdict: string, count = 1): void {
     this.state.verdicts[verdict] = (this.state.verdicts[verdict] ?? 0) + count;
   }
@@ -105,7 +120,7 @@ export class RolloutRecord {
   }
 
   /** What the query answers. */
-  shown(): RolloutState & Partial<RolloutRecord['asked']> {
+  shown(): RolloutState & ShownRequests {
     return { ...this.state, ...filled(this.asked) };
   }
 
@@ -154,12 +169,20 @@ export class RolloutRecord {
       : `rollout ${this.context.rolloutID} is paused already, by an annotation: ${paused.reason}`;
   }
 
-  pause({ reason = 'no reason given', by = 'temporal' }: PauseMessage): void {
-    this.state.paused = { by, reason: reason.slice(0, LONGEST_REASON), since: new Date().toISOString() };
+  /** False where it is paused by the same way and for the same reason already. */
+  pause({ by, who, reason = 'no reason given', at }: Asked): boolean {
+    const { paused } = this.state;
+    const said = reason.slice(0, LONGEST_REASON);
+    if (paused?.by === by && paused.reason === said) return false;
+    this.state.paused = { by, ...(who === undefined ? {} : { who }), reason: said, since: at };
+    return true;
   }
 
-  resume(_message: ResumeMessage): void {
+  /** False where it is not paused. */
+  resume(_asked: Asked): boolean {
+    const wasPaused = this.state.paused !== undefined;
     delete this.state.paused;
+    return wasPaused;
   }
 
   /** Writes where the rollout stands, now that it is this; repeated until the API server takes it. */
@@ -185,7 +208,7 @@ export class RolloutRecord {
     const said =
       paused === undefined || shown !== 'Paused'
         ? message
-        : `paused by ${paused.by}: ${paused.reason}; nodes in hand are finished, no further one is started`;
+        : `paused by ${askedText(paused)}; nodes in hand are finished, no further one is started`;
     const plan = this.plan === undefined ? '' : `\n\n${planMarkdown(this.plan)}`;
     setCurrentDetails(`**${shown}** ${said}${plan}`);
     const { generation, attempt, retry } = context.request;
@@ -211,6 +234,9 @@ export class RolloutRecord {
       ...(state.wave === undefined ? {} : { wave: state.wave }),
       ...(version === undefined ? {} : { version }),
       ...(state.approval === undefined ? {} : { approval: state.approval }),
+      ...(this.endedBy !== undefined && (shown === 'Cancelling' || shown === 'Cancelled')
+        ? { endedBy: this.endedBy }
+        : {}),
       ...filled(this.asked),
     };
     const final = FINAL.has(shown);
@@ -220,10 +246,12 @@ export class RolloutRecord {
 }
 
 /** What was asked, where anything was. */
-function filled({ approvals, skipped, requests }: RolloutRecord['asked']): Partial<RolloutRecord['asked']> {
+function filled({ approvals, skipped, skips, requests }: Shown): ShownRequests {
+  const leavingOut = Object.entries(skips).map(([name, asked]) => ({ name, ...asked }));
   return {
     ...(approvals.length === 0 ? {} : { approvals }),
     ...(skipped.length === 0 ? {} : { skipped }),
+    ...(leavingOut.length === 0 ? {} : { leavingOut }),
     ...(requests.length === 0 ? {} : { requests }),
   };
 }

@@ -14,7 +14,7 @@ import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import { JoinedLater } from './joined-nodes.ts';
 import { within } from './node-control.ts';
-import { askedText } from './request-texts.ts';
+import { askedText } from '../policy/asked.ts';
 import { goOnElsewhere, takeUp } from './rollout-carry.ts';
 import { RolloutControl } from './rollout-control.ts';
 import { endOf, endOfDryRun, endOfStopped, noNodes } from './rollout-end.ts';
@@ -41,10 +41,8 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     // was given up is not repeated, so whatever comes then is that end.
     if (run.aborted !== undefined && !CancellationScope.current().consideredCancelled)
       return run.endAborted(run.aborted);
-    await record.report(
-      cancelled ? 'Cancelled' : 'Failed',
-      cancelled ? 'cancelled: nodes that were not touched stay as they are' : errorText(error),
-    );
+    if (cancelled) await record.report('Cancelled', run.cancelledText());
+    else await record.report('Failed', errorText(error));
     await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
     throw error;
   }
@@ -94,11 +92,22 @@ class Rollout {
     return record.end('Cancelled', message);
   }
 
+  /** What is said of a cancel; by Temporal itself, where the watcher has not said why it cancels. */
+  cancelledText(): string {
+    const { record } = this;
+    const asked = record.endedBy;
+    record.endedBy ??= { by: 'temporal', at: new Date().toISOString() };
+    const by = asked === undefined ? 'cancelled:' : `cancelled by ${askedText(asked)};`;
+    return `${by} nodes that were not touched stay as they are`;
+  }
+
   /** Says at once that the rollout is being cancelled: nodes past the point of no return take their time. */
   announceCancel(): void {
     CancellationScope.current().cancelRequested.catch(() => {
       if (this.control.current === undefined) return;
-      const by = this.aborted === undefined ? '' : `aborted by ${askedText(this.aborted)}; `;
+      const { endedBy } = this.record;
+      const how = this.aborted === undefined ? 'cancelled' : 'aborted';
+      const by = endedBy === undefined ? '' : `${how} by ${askedText(endedBy)}; `;
       void this.record.report(
         'Cancelling',
         `${by}nodes whose image is being written are taken to their verdict, the others are given back`,

@@ -1,15 +1,18 @@
-import { CancellationScope, getExternalWorkflowHandle, patched, setHandler } from '@temporalio/workflow';
+import { CancellationScope, condition, getExternalWorkflowHandle, patched, setHandler } from '@temporalio/workflow';
 import { nodeWorkflowID, type NodeRef, type NodeResult, type WaveInput } from '../api/messages.ts';
 import type { Asked, ControlAnswer } from '../api/control-messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { answerSignal, retryNodesSignal, skipNodeSignal, withdrawSignal } from './messages.ts';
 import { NextPart, quietly } from './next-part.ts';
 import { within } from './node-control.ts';
-import { listed, skippedText } from './request-texts.ts';
+import { later, listed, skippedText } from './request-texts.ts';
 import type { WaveState } from './wave-state.ts';
 
 /** Since when a pause takes back a node that is marked and not cordoned. */
 const PAUSE_REACHES_NODES = 'pause-reaches-nodes';
+
+/** So many nodes are named in a command; for more of them there is a word. */
+const MOST_NAMED = 50;
 
 /** The token under which nobody waits for an answer. */
 const NOBODY = '';
@@ -28,6 +31,8 @@ export class WaveControl {
   private readonly skips = new Map<string, Skip>();
   private readonly places = new Map<string, CancellationScope>();
   private readonly inHand = new Map<string, NodeRef>();
+  /** Of those, whose workflows are there to be told something. */
+  private readonly begun = new Set<string>();
   /** The workflow in which a large wave goes on. */
   readonly next = new NextPart();
 
@@ -60,9 +65,15 @@ export class WaveControl {
     this.inHand.set(node.name, node);
   }
 
+  /** The workflow of this node has started. */
+  started(node: NodeRef): void {
+    this.begun.add(node.name);
+  }
+
   /** The workflow of this node has ended: whoever asked for it is answered by how. */
   letGo(result: NodeResult): void {
     this.inHand.delete(result.node);
+    this.begun.delete(result.node);
     const skip = this.skips.get(result.node);
     if (skip === undefined || result.outcome !== 'Ended') return;
     this.skips.delete(result.node);
@@ -90,7 +101,7 @@ export class WaveControl {
     if (ended?.skipped === true) return accept(`node ${name} is left out already`);
     if (ended !== undefined) return refuse(`node ${name} has ended as ${ended.verdict}: ${ended.message}`);
     if (node === undefined) return refuse(this.notHere(name));
-    if (state.stopped !== undefined && !this.inHand.has(name)) return refuse(this.stoppedText(name));
+    if (state.stopped !== undefined && !this.inHand.has(name)) return refuse(this.stopText(name));
     const skip = this.skips.get(name) ?? { asked, tokens: [] };
     if (token !== undefined) skip.tokens.push(token);
     this.skips.set(name, skip);
@@ -104,7 +115,7 @@ export class WaveControl {
     else accept(`node ${name} is left out: it was not touched`);
   }
 
-  private stoppedText = (name: string) => `wave ${this.input.name} has stopped: node ${name} is not touched`;
+  private stopText = (name: string) => `wave ${this.input.name} has stopped: node ${name} is not touched`;
 
   private isOfWave = (name: string) => this.input.nodes.some((node) => node.name === name);
 
@@ -126,7 +137,7 @@ export class WaveControl {
         (part) => part.signal(skipNodeSignal, { token: token ?? NOBODY, node: name, asked }),
         () => void this.skip(name, asked, token),
       );
-    if (state.stopped !== undefined) return this.answer(token, { accepted: false, message: this.stoppedText(name) });
+    if (state.stopped !== undefined) return this.answer(token, { accepted: false, message: this.stopText(name) });
     next.skips.set(name, asked);
     this.answer(token, { accepted: true, message: `node ${name} is left out: it is not touched when its turn comes` });
   }
@@ -158,10 +169,10 @@ export class WaveControl {
    */
   private handBack(token: string, names: string[] | undefined): void {
     const { state, next } = this;
-    const [later] = names?.filter(this.isLater) ?? [];
-    if (later !== undefined && !next.hasBegun) return this.takeIn(token, later);
+    const [behind] = names?.filter(this.isLater) ?? [];
+    if (behind !== undefined && !next.hasBegun) return this.takeIn(token, behind);
     const hasNone = names === undefined && state.failedNodes().length === 0;
-    if (later !== undefined || (hasNone && next.isOpen)) return this.handBackLater(token, names);
+    if (behind !== undefined || (hasNone && next.isOpen)) return this.handBackLater(token, names);
     if (names === undefined && next.isOpen) this.handBackLater(NOBODY, undefined);
     const { name } = this.input;
     const wanted = names?.filter((node) => !state.isHandedBack(node)) ?? state.failedNodes();
@@ -172,11 +183,21 @@ export class WaveControl {
     if (wanted.length === 0)
       return this.answer(token, { accepted: false, message: `no node of wave ${name} has failed so far` });
     if (state.stopped !== undefined) {
-      const message = `wave ${name} has stopped (${state.stopped}): the rollout ends when its nodes in hand have ended`;
-      return this.answer(token, { accepted: false, message });
+      return this.answer(token, later(this.stoppedText(wanted)));
     }
     for (const node of wanted) state.handBack(node);
     this.answer(token, { accepted: true, message: `tried again after wave ${name}: ${listed(wanted)}` });
+  }
+
+  private stoppedText(nodes: readonly string[]): string {
+    const { name, request } = this.input;
+    const { kind, namespace, name: of } = request;
+    const names = nodes.length > MOST_NAMED ? '*' : nodes.join(',');
+    const command =
+      kind === 'NodeOpUpgrade'
+        ? `kubectl annotate -n ${namespace} nodeopupgrade ${of} --overwrite kairos.io/retry-node="${names}"`
+        : 'kubectl annotate kairosnode NAME --overwrite kairos.io/retry="$(date +%s)"';
+    return `wave ${name} has stopped (${this.state.stopped?.slice(0, 300) ?? ''}): the attempt ends when its nodes in hand have ended; the next one tries again, and goes on with the rest: ${command}`;
   }
 
   /** A node of a part that has not begun. */
@@ -200,11 +221,14 @@ export class WaveControl {
     return ended.again ? undefined : `node ${node} has ended as ${ended.verdict}: there is nothing to try again`;
   }
 
+  /** A workflow that is being started is told when it is there: before that, nobody would hear it. */
   private async withdraw(node: NodeRef, what: { skip?: { token: string; asked: Asked }; pause?: true }): Promise<void> {
     const { cluster, rolloutID } = this.input;
-    await quietly(() =>
-      getExternalWorkflowHandle(nodeWorkflowID(cluster, node)).signal(withdrawSignal, { rolloutID, ...what }),
-    );
+    await quietly(async () => {
+      await condition(() => this.begun.has(node.name) || !this.inHand.has(node.name));
+      if (!this.inHand.has(node.name) || (what.pause === true && !this.state.isPaused)) return;
+      await getExternalWorkflowHandle(nodeWorkflowID(cluster, node)).signal(withdrawSignal, { rolloutID, ...what });
+    });
   }
 
   private answer(token: string | undefined, answer: ControlAnswer): void {

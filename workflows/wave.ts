@@ -2,10 +2,10 @@ import {
   CancellationScope,
   ParentClosePolicy,
   condition,
-  executeChild,
   isCancellation,
   patched,
   setHandler,
+  startChild,
 } from '@temporalio/workflow';
 import {
   ChildWorkflowFailure,
@@ -208,7 +208,7 @@ async function setAside(input: WaveInput, state: WaveState, control: WaveControl
 async function upgradeOrQueue(input: WaveInput, state: WaveState, control: WaveControl, next: Pulled): Promise<void> {
   const { wait } = activitiesFor(input.timing, next.node.name);
   control.takesInHand(next.node);
-  const result = await upgradeOne(input, state, next);
+  const result = await upgradeOne(input, state, control, next);
   control.letGo(result);
   if (result.outcome === 'Ended') {
     state.end(result);
@@ -244,9 +244,14 @@ const withoutPlace = (node: string, { reason, supersededBy }: Extract<PlaceAnswe
   ...(supersededBy === undefined ? {} : { supersededBy }),
 });
 
-async function upgradeOne(input: WaveInput, state: WaveState, { node, target }: Pulled): Promise<NodeResult> {
-  const run = (recover: boolean) =>
-    executeChild(nodeUpgrade, {
+async function upgradeOne(
+  input: WaveInput,
+  state: WaveState,
+  control: WaveControl,
+  { node, target }: Pulled,
+): Promise<NodeResult> {
+  const run = async (recover: boolean) => {
+    const child = await startChild(nodeUpgrade, {
       workflowId: nodeWorkflowID(input.cluster, node),
       args: [
         { ...state.context, timing: input.timing, node, place: input.place, target, ...(recover ? { recover } : {}) },
@@ -256,6 +261,9 @@ async function upgradeOne(input: WaveInput, state: WaveState, { node, target }: 
       staticSummary: `${node.name} → ${target.version}${recover ? ': finishing what was left' : ''}`.slice(0, 190),
       ...attributesFor(input, node.name),
     });
+    control.started(node);
+    return child.result();
+  };
   try {
     return await run(false);
   } catch (error) {

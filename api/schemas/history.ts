@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { asked, endedBy } from './asked.ts';
 import { VERDICTS } from './kairos-node.ts';
 import { mapList, time } from './meta.ts';
 import { ROLLOUT_PHASES } from './rollout-phase.ts';
@@ -11,6 +12,14 @@ const failedNode = z
   })
   .describe('A node that did not reach the target.');
 
+const pastRequest = z
+  .object({
+    what: z.string().max(120).describe('What was asked, and of what, the beginning of it.'),
+    ...asked,
+    accepted: z.boolean().describe('Whether it was done.'),
+  })
+  .describe('Something that a person asked of it.');
+
 const pastAttempt = z
   .object({
     attempt: z.int().min(1).describe('Number of the attempt.'),
@@ -21,6 +30,12 @@ const pastAttempt = z
     message: z.string().max(1000).describe('How it ended, the beginning of it.').optional(),
     retry: z.string().max(253).describe('The value of kairos.io/retry that it answered.').optional(),
     paused: z.string().max(1000).describe('By whom and why it was paused, where it was when it ended.').optional(),
+    endedBy: endedBy.optional(),
+    requests: z
+      .array(pastRequest)
+      .max(5)
+      .describe('The last 5 things that people asked of it: what, by whom, when and why.')
+      .optional(),
     total: z.int().min(0).describe('How many nodes were planned.').optional(),
     verdicts: z.record(z.string(), z.int()).describe('How many nodes ended with which verdict.').optional(),
     failed: mapList(failedNode, 'name')

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { VERDICTS, STEPS } from './kairos-node.ts';
 import { labelSelector } from './label-selector.ts';
+import { asked, endedBy } from './asked.ts';
 import { history } from './history.ts';
 import { cel, condition, imageReference, mapList, time, written } from './meta.ts';
 import { planStatus } from './plan.ts';
@@ -107,6 +108,7 @@ const paused = z
     by: z
       .enum(['kubectl', 'temporal'])
       .describe('kubectl: the annotation kairos.io/pause, lifted by removing it. temporal: a signal or an update.'),
+    who: asked.who,
     reason: z.string().max(1024).describe('Why, as it was given.'),
     since: time().describe('Since when.'),
   })
@@ -118,15 +120,6 @@ const supersededNode = z
     by: z.string().max(317).describe('Namespace and name of the NodeOpUpgrade that it was left to.'),
   })
   .describe('A node that another NodeOpUpgrade wants with another image, and that was not touched.');
-const asked = {
-  by: z
-    .enum(['kubectl', 'temporal'])
-    .describe('By which way: an annotation on this resource, or a message to the workflow.'),
-  who: z.string().max(200).describe('Who they said they are; the audit log of the cluster knows better.').optional(),
-  reason: z.string().max(1024).describe('Why, as it was given.').optional(),
-  at: time().describe('When the rollout took it.'),
-};
-
 const approvals = mapList(
   z
     .object({ wave: z.string().max(63).describe('Name of the wave.'), ...asked })
@@ -143,7 +136,7 @@ const skipped = mapList(
 
 const rolloutRequest = z
   .object({
-    what: z.string().max(512).describe('What was asked: approve, skip, retry or abort, and of what.'),
+    what: z.string().max(512).describe('What was asked: pause, resume, approve, skip, retry or abort, and of what.'),
     ...asked,
     accepted: z.boolean().describe('Whether it was done.'),
     message: z.string().max(1024).describe('The answer.'),
@@ -176,11 +169,15 @@ export const rolloutStatus = z
     skipped: skipped
       .describe('The nodes that were left out by people in this attempt. They count as Skipped, and not as failed.')
       .optional(),
+    leavingOut: skipped
+      .describe('The nodes that are to be left out and have not ended: before their turn, or on their way back.')
+      .optional(),
     requests: z
       .array(rolloutRequest)
       .max(20)
-      .describe('The last 20 things that people asked of this attempt, beside a pause.')
+      .describe('The last 20 things that people asked of this attempt.')
       .optional(),
+    endedBy: endedBy.optional(),
     total: z.int().min(0).describe('How many nodes were planned.').optional(),
     verdicts: z.record(z.string(), z.int()).describe('How many nodes ended with which verdict.').optional(),
     failed: mapList(failedNode, 'name')

@@ -2,6 +2,7 @@ import { expect, it } from '@jest/globals';
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import { confirmRequest, reportRollout } from '../../activities/report.ts';
 import type { RolloutContext } from '../../api/messages.ts';
+import { rolloutStatus } from '../../api/schemas/node-op-upgrade.ts';
 import type { NodeOpUpgradeStatus, PastAttempt, RolloutStatus } from '../../api/types.ts';
 import { resolveSpec } from '../../policy/strategy.ts';
 
@@ -70,4 +71,18 @@ it('an attempt whose end was never written is remembered before it is cleared', 
     rollout: null,
     history: [{ attempt: 1, phase: 'Failed', message: expect.stringContaining('its end is not known') }],
   });
+});
+
+it('a node whose message is longer than the resource holds does not keep its rollout from ending', async () => {
+  const { view, patches } = resource({});
+  const drained = 'pod longhorn-system/instance-manager is held by PodDisruptionBudget instance-manager; '.repeat(30);
+  const failed = [
+    { name: 'worker-1', verdict: 'Failed' as const, message: drained },
+    { name: 'worker-2', verdict: 'Lost' as const },
+  ];
+  const status = rollout({ phase: 'Failed', message: `stopped: node worker-1: ${drained.repeat(3)}`, failed });
+  await reportRollout(view, { context: contextOf(1), status, final: true });
+  const written = patches[0]?.['rollout'] as RolloutStatus;
+  expect(rolloutStatus.pick({ failed: true, message: true }).safeParse(written).error).toBeUndefined();
+  expect(written.failed).toEqual([{ ...failed[0], message: drained.slice(0, 1024) }, failed[1]]);
 });

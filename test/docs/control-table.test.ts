@@ -10,6 +10,10 @@ const TERMINATE = 'test/e2e/terminate.server.test.ts';
 const ROLLOUT = 'test/workflows/rollout.server.test.ts';
 const REQUESTS = 'test/e2e/requests.server.test.ts';
 const ON_A_CLOCK = 'test/workflows/control.test.ts';
+const DATABASE = 'test/e2e/database.server.test.ts';
+const APPROVALS = 'test/workflows/approvals.test.ts';
+const SKIPS = 'test/workflows/skips.test.ts';
+const RETRIES = 'test/workflows/retries.test.ts';
 const STEERING = 'test/docs/steering.test.ts';
 
 type Shown = [file: string, ...titles: string[]];
@@ -64,49 +68,54 @@ const SHOWN: Record<string, (Shown[] | undefined)[]> = {
     ],
   ],
   approve: [
-    [[ON_A_CLOCK, 'waits for days, says what to type, and starts when it is approved; that is noted']],
+    [[APPROVALS, 'waits for days, says what to type, and starts when it is approved; that is noted']],
     undefined,
     undefined,
     [
       [
-        ON_A_CLOCK,
+        APPROVALS,
         'waits for days, says what to type, and starts when it is approved; that is noted',
         'may be approved ahead of its turn, also while it is planned',
       ],
       [REQUESTS, 'is refused an approval that no wave needs, and says so'],
+      [
+        DATABASE,
+        'whose database is lost while two nodes are in hand starts empty, and the rollout completes as it was approved',
+      ],
     ],
   ],
   skip: [
     [
       [REQUESTS, 'leaves a node out that was not started'],
-      [ON_A_CLOCK, 'before its wave begins, is not touched, and is no failure'],
+      [SKIPS, 'before its wave begins, is not touched, and is no failure'],
     ],
     [
       [REQUESTS, 'leaves a node out that is being drained, and gives it back'],
       [
-        ON_A_CLOCK,
+        SKIPS,
         'while it waits at a gate, waits no longer',
         'at any moment is either left out or upgraded, and the answer says which',
       ],
     ],
     [
       [REQUESTS, 'is refused to leave a node out whose image is being written'],
-      [ON_A_CLOCK, 'is refused from the point of no return on, as in %s, at once'],
+      [SKIPS, 'is refused from the point of no return on, as in %s, at once'],
     ],
     [[REQUESTS, 'completes without the node that was left out, and with the one that was tried again']],
   ],
   'retry of a node, retry of all failed ones': [
-    [[ON_A_CLOCK, 'is refused where it cannot be: %j']],
-    [[ON_A_CLOCK, 'is refused where it cannot be: %j']],
-    [[ON_A_CLOCK, 'is refused where it is past the point of no return, too']],
+    [[RETRIES, 'is refused where it cannot be: %j']],
+    [[RETRIES, 'is refused where it cannot be: %j']],
+    [[RETRIES, 'is refused where it is past the point of no return, too']],
     [
       [REQUESTS, 'completes without the node that was left out, and with the one that was tried again'],
       [
-        ON_A_CLOCK,
+        RETRIES,
         'in the wave that runs, comes after that wave, as another try',
         'may be one that was left out',
         'is refused where the wave has stopped, with what that means',
       ],
+      [REQUESTS, 'is ended by an abort, which gives the node back, and says who and why'],
     ],
   ],
   abort: [

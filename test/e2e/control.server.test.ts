@@ -229,6 +229,13 @@ describe('a rollout whose node is before the point of no return', () => {
     const generation = await stage.editImage(NAME, NEWER);
     await stage.until('the next attempt', attempt, (now) => now === before + 1);
     expect(rollout()).toMatchObject({ generation, image: NEWER });
+    // The record says who edited it: the field manager of this test.
+    expect(stage.status(NAME)?.history?.[0]).toMatchObject({
+      attempt: before,
+      phase: 'Cancelled',
+      message: expect.stringMatching(/^cancelled by kubectl \(.+\): its NodeOpUpgrade was edited; /),
+      endedBy: { by: 'kubectl', who: expect.any(String) },
+    });
     await untilHeld();
     expect(stage.kairosNode(NODE).status.inHand).toMatchObject({ image: NEWER });
     expect(stage.recording(NODE).upgradeRuns).toEqual([]);

@@ -59,9 +59,22 @@ async function begin(name: string, image: string): Promise<Record<string, number
 }
 
 describe('Temporal', () => {
-  it('whose database is lost while two nodes are in hand starts empty, and the rollout completes', async () => {
+  it('whose database is lost while two nodes are in hand starts empty, and the rollout completes as it was approved', async () => {
     const before = counts();
-    await stage.upgrade('lost', NEW, undefined, { strategy: { maxUnavailable: 2 } });
+    const waves = [{ name: 'workers', approval: true }];
+    await stage.upgrade('lost', NEW, undefined, { strategy: { maxUnavailable: 2, waves } });
+    const rollout = () => stage.status('lost')?.rollout;
+    await stage.until('it waits for approval', rollout, (now) => now?.approval?.wave === 'workers', 60_000);
+    const command = /kubectl (annotate .*) kairos.io\/approve="(\w+)"$/.exec(rollout()?.message ?? '') ?? [];
+    const needed = () => stage.status('lost')?.conditions?.find(({ type }) => type === 'ApprovalNeeded');
+    await stage.until('a condition says so', needed, (said) => said?.status === 'True');
+    expect(NODES.slice(1).flatMap(runs)).toEqual([]);
+    const [, annotate = '', wave = ''] = command;
+    const approve = `kairos.io/approve=${wave}: dashboards are green`;
+    await stage.kubectl(...annotate.split(' '), '--field-manager=ana', approve);
+    const approval = { wave: 'workers', by: 'kubectl', who: 'ana', reason: 'dashboards are green' };
+    const approvals = await stage.until('it is approved', rollout, (now) => now?.approvals !== undefined);
+    expect(approvals?.approvals).toMatchObject([approval]);
     await stage.until(
       'a worker is written to',
       () => NODES.slice(1).some(writing),
@@ -72,6 +85,10 @@ describe('Temporal', () => {
     dropDatabase();
     await stage.temporalServer.process.start();
     await expectAllUpgradedOnce('lost', NEW, before);
+    // It was not waited for once more, and the condition is gone.
+    expect(rollout()?.approvals).toMatchObject([approval]);
+    expect(rollout()).not.toHaveProperty('approval');
+    expect(needed()).toBeUndefined();
   }, 180_000);
 
   it('whose database is restored from an older copy, mid-rollout, goes on with what is true', async () => {

@@ -108,7 +108,8 @@ describe('kubectl alone tells what happened, why and what to do', () => {
       stage.kubectl('annotate', '-n', NAMESPACE, 'nodeopupgrade', 'paused', `kairos.io/pause${value}`);
     await annotate('=disk alarm in rack 4');
     await stage.kubectl('wait', '-n', NAMESPACE, 'nodeopupgrade/paused', '--for=condition=Paused', '--timeout=20s');
-    const line = /Normal +Paused .* by kubectl: disk alarm in rack 4; .* kubectl annotate .* paused kairos\.io\/pause-/;
+    const line =
+      /Normal +Paused .* by kubectl \(kubectl-annotate\): disk alarm in rack 4; .* kubectl annotate .* paused kairos\.io\/pause-/;
     await says(() => describeUpgrade('paused'), line);
     await annotate('-');
     await stage.kubectl(

@@ -63,7 +63,12 @@ describe('the annotation kairos.io/pause', () => {
     writeFileSync(file, MANIFEST);
     await stage.kubectl('apply', '-f', file);
     await untilPhase('Paused');
-    expect(rollout()?.paused).toEqual({ by: 'kubectl', reason: 'not before ten', since: expect.any(String) });
+    expect(rollout()?.paused).toEqual({
+      by: 'kubectl',
+      who: 'kubectl-client-side-apply',
+      reason: 'not before ten',
+      since: expect.any(String),
+    });
     const wave = stage.temporal.workflow.getHandle(waveID(NAME));
     await stage.until(
       'its wave runs',

@@ -90,11 +90,13 @@ describe('a rollout whose first node cannot be drained', () => {
   it('leaves a node out that was not started', async () => {
     await run('kubectl skip');
     expect(await answerTo('kairos.io/skip', 'node worker-3 is left out')).toMatchObject({ status: 'True' });
-    expect(await run('update skip')).toContain('is left out already, by kubectl: its disk is replaced');
+    expect(await run('update skip')).toContain(
+      'is left out already, by kubectl (kubectl-annotate): its disk is replaced',
+    );
     const last = () => stage.kairosNode(THREE).status.lastAttempt;
     expect(await stage.until('it is settled', last, (ended) => ended !== undefined)).toMatchObject({
       verdict: 'Skipped',
-      message: 'left out of the rollout by kubectl: its disk is replaced',
+      message: 'left out of the rollout by kubectl (kubectl-annotate): its disk is replaced',
     });
     await annotate('kairos.io/skip=worker-9');
     expect(await answerTo('kairos.io/skip', 'node worker-9 is not part of this rollout')).toMatchObject({
@@ -114,17 +116,19 @@ describe('a rollout whose first node cannot be drained', () => {
     expect(await untilPhase('Completed', 1)).toMatchObject({
       verdicts: { Succeeded: 2, Skipped: 1 },
       message: expect.stringContaining('left out: worker-3'),
-      skipped: [{ name: THREE, by: 'kubectl', reason: 'its disk is replaced' }],
+      skipped: [{ name: THREE, by: 'kubectl', who: 'kubectl-annotate', reason: 'its disk is replaced' }],
       failed: [],
     });
     expect(rollout()?.requests?.map(({ what, accepted }) => [what, accepted])).toEqual([
       ['approve rest', false],
+      ['pause', true],
       ['retry worker-1', true],
       ['retry worker-1', true],
       ['retry', false],
       ['skip worker-3', true],
       ['skip worker-3', true],
       ['skip worker-9', false],
+      ['resume', true],
       ['skip worker-2', false],
     ]);
     expect(stage.kairosNode(ONE).status.lastAttempt).toMatchObject({ verdict: 'Succeeded', request: { try: 1 } });
@@ -176,12 +180,23 @@ describe('a rollout with a node in its drain', () => {
   }, 90_000);
 
   it('is ended by an abort, which gives the node back, and says who and why', async () => {
-    await annotate('kairos.io/retry=two');
+    // It was left out of the attempt that has ended; to try it again begins the next one.
+    await annotate(`kairos.io/retry-node=${ONE}: nobody needs it any more`);
     await untilDrainIsHeld();
+    expect(rollout()).toMatchObject({ attempt: 4 });
+    expect(await answerTo('kairos.io/retry-node', 'attempt 4 has begun')).toMatchObject({ status: 'True' });
     await annotate('kairos.io/abort=customers complain loudly');
     expect(await untilPhase('Cancelled', 4)).toMatchObject({
-      message: expect.stringMatching(/^aborted by kubectl: customers complain loudly; /),
+      message: expect.stringMatching(/^aborted by kubectl \(kubectl-annotate\): customers complain loudly; /),
     });
+    const ended = { by: 'kubectl', who: 'kubectl-annotate', reason: 'customers complain loudly' };
+    expect(rollout()?.endedBy).toMatchObject(ended);
+    expect(stage.status(NAME)?.history).toMatchObject([
+      { attempt: 4, phase: 'Cancelled', endedBy: ended, requests: [{ what: 'abort', ...ended, accepted: true }] },
+      { attempt: 3, phase: 'Cancelled', endedBy: { reason: 'that is enough' } },
+      { attempt: 2 },
+      { attempt: 1 },
+    ]);
     await untilInService(ONE);
     expect(stage.recording(ONE).upgradeRuns).toHaveLength(1);
     await answerTo('kairos.io/abort', 'aborted: nodes before their point of no return go back to service');

@@ -72,7 +72,12 @@ describe('a workflow that is terminated before the image of its node was touched
     expect(status.rollout).toMatchObject({ phase: 'Failed', attempt: 1 });
     expect(status.message).toMatch(/^Terminated: .*kubectl annotate -n kairos-system nodeopupgrade rollout-early/);
     expect(status.history).toEqual([
-      expect.objectContaining({ attempt: 1, phase: 'Failed', message: expect.stringMatching(/^Terminated: /) }),
+      expect.objectContaining({
+        attempt: 1,
+        phase: 'Failed',
+        message: expect.stringMatching(/^Terminated: /),
+        endedBy: expect.objectContaining({ by: 'temporal', who: expect.any(String) }),
+      }),
     ]);
     await stage.until(
       'it is back',

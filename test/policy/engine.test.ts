@@ -44,7 +44,7 @@ describe('the watcher, about a NodeOpUpgrade', () => {
       'that was edited while it runs cancels it first',
       upgrade(status('Running', 1)),
       { state: 'Open', memo: memo({ generation: 1 }) },
-      { action: 'cancel', reason: 'its NodeOpUpgrade was edited' },
+      { action: 'cancel', reason: 'its NodeOpUpgrade was edited', edited: true },
     ],
     [
       'that was edited after its end starts the next attempt',
@@ -240,6 +240,15 @@ describe('the watcher, about a NodeOpUpgrade', () => {
     ],
   ])('%s', (_, resource, engine, expected) => {
     expect(decideEngine(resource, engine)).toEqual(expected);
+  });
+
+  it('whose nodes are to be tried again starts the next attempt, and only after the end of this one', () => {
+    const again = (resource: NodeOpUpgrade, engine: EngineState) => decideEngine(resource, engine, [], true);
+    const closed: EngineState = { state: 'Completed', memo: memo({ attempt: 3 }) };
+    const starts = { action: 'start', attempt: 4, again: true };
+    expect(again(upgrade(status('Failed', 2, 3)), closed)).toEqual(starts);
+    expect(again(upgrade(status('Failed', 2, 3)), NOT_FOUND)).toEqual(starts);
+    expect(again(upgrade(status('Running', 2, 3)), { state: 'Open', memo: memo({ attempt: 3 }) })).toEqual(NOTHING);
   });
 
   it('names how the workflow ended, and what to do', () => {

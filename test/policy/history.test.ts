@@ -41,6 +41,27 @@ describe('what is remembered of an attempt', () => {
     expect(pastAttempt(rollout({ phase: 'Cancelled', paused }), AT).paused).toBe('kubectl: disk alarm');
   });
 
+  it('is who ended it, and the last five things that people asked of it', () => {
+    const asked = {
+      by: 'kubectl',
+      who: 'kubectl-annotate',
+      reason: 'r'.repeat(900),
+      at: '2026-03-01T10:30:00Z',
+    } as const;
+    const requests = ['pause', 'resume', 'skip a', 'skip b', 'skip c', 'abort'].map((what) => ({
+      what,
+      ...asked,
+      accepted: true,
+      message: 'done',
+    }));
+    const past = pastAttempt(rollout({ phase: 'Cancelled', endedBy: asked, requests }), AT);
+    const short = { ...asked, reason: 'r'.repeat(280) };
+    expect(past.endedBy).toEqual(short);
+    expect(past.requests).toEqual(
+      ['resume', 'skip a', 'skip b', 'skip c', 'abort'].map((what) => ({ what, ...short, accepted: true })),
+    );
+  });
+
   it('is, of one whose end nobody knows, that it is not known', () => {
     const { finishedAt: _, ...running } = rollout({ phase: 'Running', message: 'wave workers' });
     expect(pastAttempt(running, AT)).toMatchObject({
@@ -57,10 +78,20 @@ const anyRollout: fc.Arbitrary<RolloutStatus> = fc
     phase: fc.constantFrom(...ROLLOUT_PHASES),
     message: fc.string({ maxLength: 4000 }),
     failed: fc.nat(100),
+    requests: fc.nat(20),
   })
-  .map(({ failed, ...more }) =>
+  .map(({ failed, requests, ...more }) =>
     rollout({
       ...more,
+      requests: Array.from({ length: requests }, () => ({
+        what: `skip ${'w'.repeat(300)}`,
+        by: 'temporal' as const,
+        who: 'a'.repeat(200),
+        reason: 'r'.repeat(900),
+        at: '2026-03-01T10:30:00Z',
+        accepted: false,
+        message: 'm'.repeat(900),
+      })),
       failed: Array.from({ length: failed }, (_, n) => ({
         name: `worker-${n}`,
         verdict: 'Lost' as const,
@@ -84,7 +115,7 @@ it('the history is bounded, newest first, each attempt once, with ends only, and
       expect(history.every(({ phase }) => isFinal(phase))).toBe(true);
       const newest = [...new Set(rollouts.map(({ attempt }) => attempt))].sort((a, b) => b - a).slice(0, 10);
       expect(attempts.length).toBe(newest.length);
-      expect(JSON.stringify(history).length).toBeLessThan(60_000);
+      expect(JSON.stringify(history).length).toBeLessThan(90_000);
     }),
   );
 });

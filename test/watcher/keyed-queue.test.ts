@@ -91,6 +91,24 @@ describe('a queue by key', () => {
     expect(work.started).toHaveLength(before + 1);
   });
 
+  it('repeats a failed run at once for what must not wait, and later and later after that', async () => {
+    queue.add('a');
+    for (let n = 1; n <= 5; n += 1) {
+      await work.end('a', new Error('no'));
+      await jest.advanceTimersByTimeAsync(40_000);
+    }
+    await work.end('a', new Error('no'));
+    queue.add('a');
+    await jest.advanceTimersByTimeAsync(5_000);
+    expect(work.started).toHaveLength(6);
+    queue.addNow('a');
+    await jest.advanceTimersByTimeAsync(0);
+    expect(work.started).toHaveLength(7);
+    await work.end('a', new Error('no'));
+    await jest.advanceTimersByTimeAsync(650);
+    expect(work.started).toHaveLength(8);
+  });
+
   it('does not let one failing key hold another', async () => {
     queue.add('a');
     await work.end('a', new Error('no'));

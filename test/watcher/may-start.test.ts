@@ -2,6 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import { reconcileUpgrade } from '../../watcher/upgrades.ts';
 import { watcher } from './table-rig.ts';
 
+const NOTHING_NEXT = { again: () => undefined, ask: () => undefined };
+
 const resource = {
   metadata: { namespace: 'fleet', name: 'v4', uid: 'u', generation: 1 },
   spec: { image: 'kairos:v4' },
@@ -12,7 +14,7 @@ describe('while the operator is being uninstalled, the watcher', () => {
 
   it('starts no rollout, says why, and tries again', async () => {
     const { context, done } = watcher({ state: 'NotFound' }, () => resource);
-    const look = reconcileUpgrade({ ...context, ...uninstalling }, 'fleet/v4', () => undefined);
+    const look = reconcileUpgrade({ ...context, ...uninstalling }, 'fleet/v4', NOTHING_NEXT);
     await expect(look).rejects.toThrow(
       'the operator is being uninstalled (uninstall-0 holds the Lease kairos-system/kairos-uninstall): not started',
     );
@@ -22,7 +24,7 @@ describe('while the operator is being uninstalled, the watcher', () => {
   it('starts none where it cannot know', async () => {
     const { context, done } = watcher({ state: 'NotFound' }, () => resource);
     const unknown = { uninstall: { now: () => Promise.reject(new Error('away')) } };
-    const look = reconcileUpgrade({ ...context, ...unknown }, 'fleet/v4', () => undefined);
+    const look = reconcileUpgrade({ ...context, ...unknown }, 'fleet/v4', NOTHING_NEXT);
     await expect(look).rejects.toThrow('away');
     expect(done).toEqual([]);
   });
@@ -30,7 +32,7 @@ describe('while the operator is being uninstalled, the watcher', () => {
   it('cancels what is to be cancelled', async () => {
     const memo = { uid: 'another', generation: 1, attempt: 1 };
     const { context, done } = watcher({ state: 'Open', memo }, () => resource);
-    await reconcileUpgrade({ ...context, ...uninstalling }, 'fleet/v4', () => undefined);
+    await reconcileUpgrade({ ...context, ...uninstalling }, 'fleet/v4', NOTHING_NEXT);
     expect(done).toContain('cancel');
   });
 });

@@ -1,4 +1,5 @@
 import { expect, it } from '@jest/globals';
+import type { Asked } from '../../api/control-messages.ts';
 import type { KubeRequest } from '../../kube/client.ts';
 import type { NodeOpUpgrade, PastAttempt, RolloutStatus } from '../../api/types.ts';
 import type { EngineState } from '../../policy/engine.ts';
@@ -21,7 +22,11 @@ const earlier: PastAttempt = { attempt: 2, generation: 1, phase: 'Completed' };
 const TERMINATED: EngineState = { state: 'Terminated', memo: { uid: 'u', generation: 2, attempt: 3 } };
 
 /** What the watcher writes into the status of a NodeOpUpgrade whose workflow ended like this. */
-async function written(rollout: RolloutStatus, engine: EngineState): Promise<Record<string, unknown>> {
+async function written(
+  rollout: RolloutStatus,
+  engine: EngineState,
+  terminated?: Asked,
+): Promise<Record<string, unknown>> {
   const upgrade: NodeOpUpgrade = {
     apiVersion: 'operator.kairos.io/v1alpha1',
     kind: 'NodeOpUpgrade',
@@ -30,11 +35,12 @@ async function written(rollout: RolloutStatus, engine: EngineState): Promise<Rec
     status: { rollout, history: [earlier] },
   };
   let status: Record<string, unknown> = {};
-  const { context } = watcher(engine, ({ verb, body }: KubeRequest) => {
+  const answer = ({ verb, body }: KubeRequest) => {
     if (verb === 'merge-patch') status = (body as { status: typeof status }).status;
     return upgrade;
-  });
-  await reconcileUpgrade(context, 'fleet/v4', () => undefined);
+  };
+  const { context } = watcher(engine, answer, undefined, terminated);
+  await reconcileUpgrade(context, 'fleet/v4', { again: () => undefined, ask: () => undefined });
   return status;
 }
 
@@ -56,6 +62,19 @@ it('an attempt whose workflow was terminated is remembered with what it had coun
       },
       earlier,
     ],
+  });
+});
+
+it('an attempt whose workflow was terminated is remembered with who did that and why, where Temporal can tell', async () => {
+  const by = {
+    by: 'temporal',
+    who: 'temporal-cli:ana@desk',
+    reason: 'wrong image',
+    at: '2026-03-01T11:00:00Z',
+  } as const;
+  expect(await written(running, TERMINATED, by)).toMatchObject({
+    rollout: { endedBy: by },
+    history: [{ attempt: 3, endedBy: by }, earlier],
   });
 });
 

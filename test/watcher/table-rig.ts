@@ -1,4 +1,6 @@
 import pino from 'pino';
+import type { Asked } from '../../api/control-messages.ts';
+import type { RolloutInput } from '../../api/messages.ts';
 import type { KubeRequest } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
 import type { KairosNodeView } from '../../kube/kairos-nodes.ts';
@@ -18,8 +20,13 @@ export function watcher(
   engine: EngineState | undefined,
   answer: (request: KubeRequest) => unknown,
   answered: UpdateAnswer = { accepted: true, message: 'it is' },
+  terminated?: Asked,
 ) {
   const done: Done = [];
+  /** With what rollouts were started. */
+  const inputs: RolloutInput[] = [];
+  /** What was said with each cancel. */
+  const whys: Record<string, string>[] = [];
   const note = (what: string) => {
     done.push(what);
     return Promise.resolve();
@@ -34,9 +41,16 @@ export function watcher(
       searchAttributes: true,
       describe: () =>
         engine === undefined ? Promise.reject(new Error('Temporal does not answer')) : Promise.resolve(engine),
-      start: (_id: string, { request }: { request: { attempt: number; retry?: string } }) =>
-        note(`start ${request.attempt}${request.retry === undefined ? '' : ` answering ${request.retry}`}`),
-      cancel: () => note('cancel'),
+      start: (_id: string, input: RolloutInput) => {
+        inputs.push(input);
+        const { request } = input;
+        return note(`start ${request.attempt}${request.retry === undefined ? '' : ` answering ${request.retry}`}`);
+      },
+      cancel: (_id: string, why: Record<string, string>) => {
+        whys.push(why);
+        return note('cancel');
+      },
+      terminatedBy: () => Promise.resolve(terminated),
       signal: (_id: string, name: string, { by }: { by: string }) => note(`${name} by ${by}`),
       update: (_id: string, name: string, message: object, updateID: string) =>
         note(`${name} ${JSON.stringify(message)} as ${updateID.replace(/[^/]+$/, '…')}`).then(() => answered),
@@ -50,7 +64,7 @@ export function watcher(
     nodes: new Map<string, NodeView>(),
   };
   const { nodes, kairosNodes } = context;
-  return { context: context as unknown as WatcherContext, done, note, nodes, kairosNodes };
+  return { context: context as unknown as WatcherContext, done, note, nodes, kairosNodes, whys, inputs };
 }
 
 export const notFound = ({ verb, path }: KubeRequest): never => {

@@ -141,7 +141,7 @@ async function look(resource: NodeOpUpgrade | undefined, engine: EngineState | u
     void note(`end ${attempt} ${phase}${retry === undefined ? '' : ` answering ${retry}`}`);
     return resource;
   });
-  const looked = reconcileUpgrade(context, 'fleet/v4', () => void note('looks again'));
+  const looked = reconcileUpgrade(context, 'fleet/v4', { again: () => void note('looks again'), ask: () => undefined });
   if (engine === undefined) await expect(looked).rejects.toThrow('does not answer');
   else await looked;
   return done;

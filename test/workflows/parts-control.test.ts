@@ -105,7 +105,7 @@ describe('a node of a later part of a large wave', () => {
     await until('drainNode', 'w-3');
     expect(await ask('retry', 'w-4')).toBe('tried again after wave workers: w-4');
     expect(await ask('skip', 'w-4')).toBe('node w-4 is not tried again');
-    expect(await ask('skip', 'w-4')).toBe('node w-4 is left out already');
+    expect(await ask('skip', 'w-4')).toContain('node w-4 is left out already');
     await ask('retry', 'w-4');
     expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 6 } });
     expect(world.script.ends().at(-1)).toBe('w-4 Succeeded');

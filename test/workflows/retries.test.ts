@@ -1,214 +1,205 @@
-import { Context } from '@temporalio/activity';
 import { describe, expect, it, jest } from '@jest/globals';
-import type { WaveInput } from '../../api/messages.ts';
-import type { Plan, PlannedWave } from '../../api/plan-messages.ts';
-import type { RolloutSpec } from '../../api/rollout-spec.ts';
-import { SEGMENT_NODES } from '../../policy/waves.ts';
-import { startDriver, type DriverOptions, type UpgradeWorld } from './driver/driver.ts';
-import { nodes, waveID } from './driver/inputs.ts';
-import { inputOf } from './driver/run.ts';
+import { nodes } from './driver/inputs.ts';
+import {
+  ALL,
+  ONE,
+  TWO,
+  THREE,
+  FOUR,
+  wave,
+  planOf,
+  CANARY,
+  TOGETHER,
+  begin,
+  calledFor,
+  lastStatus,
+  refused,
+} from './control-rig.ts';
 
 // A machine that builds something at the same time takes its while.
 jest.setTimeout(60_000);
 
-const wave = (name: string, members: PlannedWave['nodes'], more: Partial<PlannedWave> = {}): PlannedWave => ({
-  name,
-  group: name === 'control-plane' ? 'control-plane' : 'worker',
-  nodes: members,
-  budget: 1,
-  ...more,
-});
+describe('a node that is tried again', () => {
+  const FAILS = { ends: { [ONE.name]: 'RolledBack' as const } };
 
-interface Story {
-  plan: Partial<Plan> & { waves: PlannedWave[] };
-  spec?: Partial<RolloutSpec>;
-  /** Nodes that fall back in every try. */
-  fallen?: string[];
-  /** A node that drains for an hour. */
-  slow?: string;
-  answers?: DriverOptions['answers'];
-}
-
-async function begin({ plan, spec = {}, fallen = [], slow, answers }: Story) {
-  const world = await startDriver({
-    before: ({ activity, node }) =>
-      activity === 'drainNode' && node === slow ? Context.current().sleep('1h') : undefined,
-    answers: {
-      planRollout: () => ({ controlPlane: [], workers: [], leftAlone: [], maxUnavailable: 1, ...plan }),
-      verifyNode: ({ node }) => ({
-        verdict: fallen.includes(node.name) ? 'RolledBack' : 'Succeeded',
-        message: 'seen',
-        bootID: 'boot-2',
-      }),
-      ...answers,
-    },
-  });
-  const rollout = world.rollout({ spec });
-  const drains = (node: string) => world.until(`${node} drains`, () => world.script.nodes('drainNode').includes(node));
-  return { world, rollout, drains, ask: (what: string, node?: string) => world.update(rollout, what, { node }) };
-}
-
-const inputOfWave = (world: UpgradeWorld, name: string) => inputOf(world.engine.run(waveID(name))) as WaveInput;
-const lastStatus = (world: UpgradeWorld) => world.script.inputs('reportRollout').at(-1)?.status;
-
-describe('nodes that are tried again', () => {
-  it('are those of the control plane first, by themselves and by its rules, then the workers', async () => {
-    const waves = [wave('control-plane', nodes(2, 'cp')), wave('workers', nodes(3), { budget: 3 })];
-    const { world, rollout, drains, ask } = await begin({ plan: { waves }, slow: 'w-3' });
-    await drains('cp-1');
-    await ask('skip', 'cp-2,w-1');
-    await drains('w-3');
-    await ask('retry', 'w-1');
-    await ask('retry', 'cp-2');
-    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 5 } });
-    expect(world.script.ends().slice(-2)).toEqual(['cp-2 Succeeded', 'w-1 Succeeded']);
-    expect(inputOfWave(world, 'retry.1')).toMatchObject({ place: { group: 'control-plane', budget: 1 } });
-    expect(inputOfWave(world, 'retry.2')).toMatchObject({ place: { group: 'worker', budget: 3 } });
+  it('in the wave that runs, comes after that wave, as another try', async () => {
+    const { world, rollout } = await begin({ ...FAILS, slow: { drainNode: [TWO.name, '1h'] } });
+    await world.until('the second drains', calledFor(world, 'drainNode', TWO));
+    expect(await world.update(rollout, 'retry', { node: 'w-1' })).toBe('tried again after wave workers: w-1');
+    expect(await world.update(rollout, 'retry', { node: 'w-1' })).toBe('to be tried again already: w-1');
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 3 } });
+    expect(world.script.ends()).toEqual(['w-1 RolledBack', 'w-2 Succeeded', 'w-3 Succeeded', 'w-1 Succeeded']);
+    const tries = world.script.inputs('checkGates').map(({ node, request }) => [node.name, request.try]);
+    expect(tries.at(-1)).toEqual(['w-1', 1]);
+    expect(lastStatus(world)).toMatchObject({ failed: [], total: 3 });
   });
 
-  it('may fail once more within the budget of their wave: the waves behind are begun as without the retry', async () => {
-    const waves = [wave('first', nodes(3, 'a'), { maxFailed: 2 }), wave('workers', nodes(2), { maxFailed: 0 })];
-    const { rollout, drains, ask } = await begin({ plan: { waves }, fallen: ['a-1', 'a-2'], slow: 'a-3' });
-    await drains('a-3');
-    await ask('retry');
-    expect(await rollout.result()).toMatchObject({
-      phase: 'Failed',
-      message: '2 of 5 nodes did not reach the target: a-1 (RolledBack), a-2 (RolledBack)',
-      verdicts: { RolledBack: 2, Succeeded: 3 },
-    });
-  });
-
-  it('may not fail where they had not: the first failure stops the rollout, as anywhere', async () => {
-    const waves = [wave('first', nodes(2, 'a'), { maxFailed: 0 }), wave('workers', nodes(2), { maxFailed: 0 })];
-    const { rollout, drains, ask } = await begin({ plan: { waves }, fallen: ['a-2'], slow: 'a-1' });
-    await drains('a-1');
-    await ask('skip', 'a-2');
-    await ask('retry', 'a-2');
-    expect(await rollout.result()).toMatchObject({
-      phase: 'Failed',
-      message: 'stopped: node a-2 ended as RolledBack: seen; 2 nodes were not touched',
-    });
-  });
-
-  it('and that the strategy had skipped take nothing from the failures that were counted', async () => {
-    const waves = [wave('first', nodes(2, 'a')), wave('workers', nodes(4))];
-    const { rollout, drains, ask, world } = await begin({
-      plan: { waves, maxFailed: 1 },
-      fallen: ['w-2', 'w-3'],
-      slow: 'w-1',
+  it('may fail again, and is counted once', async () => {
+    const { world, rollout } = await begin({
+      slow: { drainNode: [TWO.name, '1h'] },
       answers: {
-        drainNode: ({ node, request }) =>
-          node.name.startsWith('a') && request.try === undefined
-            ? { outcome: 'Skipped', message: 'held' }
-            : { outcome: 'Drained' },
+        verifyNode: ({ node }) => ({
+          verdict: node.name === 'w-1' ? 'RolledBack' : 'Succeeded',
+          message: 'as it is',
+          bootID: 'boot-2',
+        }),
       },
     });
-    await drains('w-1');
-    await ask('retry');
-    expect(await rollout.result()).toMatchObject({
-      phase: 'Failed',
-      message: expect.stringContaining(
-        '2 nodes have failed, and the failure budget of the rollout (maxFailed) allows 1',
-      ),
-    });
-    expect(world.script.nodes('markNode')).not.toContain('w-4');
+    await world.until('the second drains', calledFor(world, 'drainNode', TWO));
+    await world.update(rollout, 'retry', {});
+    expect(await rollout.result()).toMatchObject({ phase: 'Failed', verdicts: { Succeeded: 2, RolledBack: 1 } });
+    expect(lastStatus(world)?.failed?.map(({ name }) => name)).toEqual(['w-1']);
   });
 
-  it('and that a person had left out are left out where they are not tried again after all', async () => {
-    const { rollout, drains, ask, world } = await begin({ plan: { waves: [wave('workers', nodes(3))] }, slow: 'w-1' });
-    await drains('w-1');
-    await ask('skip', 'w-2');
-    await ask('retry', 'w-2');
-    expect(await ask('skip', 'w-2')).toBe('node w-2 is not tried again');
-    expect(await ask('skip', 'w-2')).toBe('node w-2 is left out already');
-    expect(await rollout.result()).toMatchObject({
-      phase: 'Completed',
-      message: '2 of 3 nodes run v2; left out: w-2',
-      verdicts: { Skipped: 1, Succeeded: 2 },
+  it('and was none that the failure budget counts changes nothing of what that allows', async () => {
+    const { world, rollout } = await begin({
+      plan: { ...planOf([wave('canary', [ONE]), wave('rest', [TWO, THREE, FOUR], { approval: true })]), maxFailed: 1 },
+      spec: { stopOnFailure: true, maxFailed: 1 },
+      answers: {
+        drainNode: ({ node }) =>
+          node.name === 'w-1' ? { outcome: 'Skipped', message: 'a budget holds it' } : { outcome: 'Drained' },
+        verifyNode: () => ({ verdict: 'RolledBack', message: 'it fell back', bootID: 'boot-2' }),
+      },
     });
+    await world.advance('1h');
+    await world.update(rollout, 'retry', { node: 'w-1' });
+    await world.advance('1h');
+    await world.update(rollout, 'approve', { wave: 'rest' });
+    expect(await rollout.result()).toMatchObject({
+      phase: 'Failed',
+      verdicts: { Skipped: 1, RolledBack: 2 },
+      message: expect.stringMatching(/^stopped: 2 nodes have failed, and the failure budget of the rollout/),
+    });
+  });
+
+  it('may be one that was left out', async () => {
+    const { world, rollout } = await begin({ slow: { drainNode: [ONE.name, '1h'] } });
+    await world.until('the first drains', calledFor(world, 'drainNode', ONE));
+    await world.update(rollout, 'skip', { node: 'w-2' });
+    await world.advance('1s');
+    expect(await world.update(rollout, 'retry', { node: 'w-2' })).toBe('tried again after wave workers: w-2');
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 3 } });
+    expect(lastStatus(world)?.skipped).toBeUndefined();
+  });
+
+  it('of the control plane is tried before workers that are named with it, as a node of the control plane', async () => {
+    const [CP1 = ONE, CP2 = ONE] = nodes(2, 'cp');
+    const plan = planOf([
+      wave('control-plane', [CP1, CP2], { group: 'control-plane' }),
+      wave('workers', [ONE, TWO], { budget: 2 }),
+    ]);
+    const { world, rollout } = await begin({ ...FAILS, plan, slow: { drainNode: [TWO.name, '1h'] } });
+    await world.update(rollout, 'skip', { node: 'cp-2' });
+    await world.until('the first worker has failed', () => world.script.ends().includes('w-1 RolledBack'));
+    await world.advance('1s');
+    await world.update(rollout, 'retry', { node: 'w-1,cp-2' });
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 4 } });
+    const again = world.script.inputs('checkGates').filter(({ request }) => request.try !== undefined);
+    expect(again.map(({ node, place }) => `${node.name} ${place.group}`)).toEqual(['cp-2 control-plane', 'w-1 worker']);
+  });
+
+  it('and was left out before is left out again when it is not tried after all', async () => {
+    const { world, rollout } = await begin({ slow: { drainNode: [ONE.name, '1h'] } });
+    await world.until('the first drains', calledFor(world, 'drainNode', ONE));
+    for (const what of ['skip', 'retry', 'skip']) {
+      await world.update(rollout, what, { node: 'w-2' });
+      await world.advance('1s');
+    }
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 2, Skipped: 1 } });
     expect(lastStatus(world)).toMatchObject({ failed: [], skipped: [{ name: 'w-2' }] });
   });
 
-  it('and were left out stay that where their wave stops before it comes to them', async () => {
-    const { rollout, drains, ask, world } = await begin({
-      plan: { waves: [wave('workers', nodes(3))] },
-      fallen: ['w-1'],
-      slow: 'w-3',
+  it('counts as failed again when it is not tried after all, and stops its wave where that is too many', async () => {
+    const { world, rollout } = await begin({
+      plan: planOf([wave('workers', ALL, { budget: 2, maxFailed: 1 })]),
+      ends: { 'w-1': 'RolledBack', 'w-2': 'RolledBack' },
+      slow: { drainNode: ['w-2', '1m'], writeImage: ['w-3', '1h'] },
       spec: { prePullAhead: 1 },
     });
-    await ask('skip', 'w-1,w-2');
-    await drains('w-3');
-    await ask('retry', 'w-1');
-    await ask('retry', 'w-2');
+    await world.until('the first has failed', () => world.script.ends().includes('w-1 RolledBack'));
+    await world.advance('1s');
+    await world.update(rollout, 'retry', { node: 'w-1' });
+    await world.until('the second, too', () => world.script.ends().includes('w-2 RolledBack'));
+    await world.advance('1s');
+    await world.update(rollout, 'skip', { node: 'w-1' });
     expect(await rollout.result()).toMatchObject({
       phase: 'Failed',
-      message: 'stopped: node w-1 ended as RolledBack: seen; left out: w-2',
-      verdicts: { Succeeded: 1, RolledBack: 1, Skipped: 1 },
-    });
-    expect(lastStatus(world)).toMatchObject({ failed: [{ name: 'w-1' }], skipped: [{ name: 'w-2' }] });
-  });
-
-  it('are what they were where a cancel comes before their wave starts', async () => {
-    const { rollout, drains, ask, world } = await begin({
-      plan: { waves: [wave('workers', nodes(3), { maxFailed: 1 })] },
-      fallen: ['w-1'],
-      slow: 'w-3',
-      answers: {
-        reportRollout: async ({ status }) => {
-          if (status.wave === 'retry.1') await Context.current().sleep('5s');
-        },
-      },
-    });
-    await drains('w-3');
-    await ask('retry', 'w-1');
-    await world.until('their wave is to start', () => lastStatus(world)?.wave === 'retry.1');
-    world.cancel(rollout);
-    await expect(rollout.result()).rejects.toThrow('Canceled');
-    expect(lastStatus(world)).toMatchObject({
-      phase: 'Cancelled',
-      failed: [{ name: 'w-1', verdict: 'RolledBack' }],
-      verdicts: { RolledBack: 1, Succeeded: 2 },
+      message: expect.stringMatching(/^stopped: 2 nodes have failed, and the failure budget of this wave/),
     });
   });
 
-  it('go on in parts where they are very many', async () => {
-    const members = nodes(SEGMENT_NODES + 1);
+  it.each([
+    ['in the wave that runs', TOGETHER],
+    ['after its wave', CANARY],
+  ])('may stay as it is after all, %s', async (_when, plan) => {
+    const { world, rollout } = await begin({ ...FAILS, plan, slow: { drainNode: [TWO.name, '1h'] } });
+    if (plan === CANARY) await world.update(rollout, 'approve', { wave: 'rest' });
+    await world.until('the second drains', calledFor(world, 'drainNode', TWO));
+    await world.update(rollout, 'retry', { node: 'w-1' });
+    expect(await world.update(rollout, 'skip', { node: 'w-1' })).toBe('node w-1 is not tried again');
+    expect(await rollout.result()).toMatchObject({ phase: 'Failed', verdicts: { Succeeded: 2, RolledBack: 1 } });
+    expect(lastStatus(world)?.skipped).toBeUndefined();
+  });
+
+  it.each([
+    [{ node: 'w-2' }, 'node w-2 has not ended: it is upgraded in its turn'],
+    [{ node: 'w-9' }, 'node w-9 is not part of this rollout: its nodes are w-1, w-2, w-3'],
+    [{ node: '' }, 'name the nodes, as in {"node": "w-1"}: w-1, w-2, w-3'],
+  ])('is refused where it cannot be: %j', async (message, words) => {
+    const { world, rollout } = await begin({ slow: { drainNode: [TWO.name, '1h'] } });
+    await world.until('the second drains', calledFor(world, 'drainNode', TWO));
+    expect(await refused(world.update(rollout, 'retry', message))).toBe(words);
+    expect(await refused(world.update(rollout, 'retry', {}))).toBe('no node of wave workers has failed so far');
+    await rollout.result();
+  });
+
+  it('is refused where it is past the point of no return, too', async () => {
+    const { world, rollout } = await begin({ slow: { writeImage: [ONE.name, '1h'] } });
+    await world.until('it is written', calledFor(world, 'writeImage', ONE));
+    expect(await refused(world.update(rollout, 'retry', { node: 'w-1' }))).toBe(
+      'node w-1 has not ended: it is upgraded in its turn',
+    );
+    await rollout.result();
+  });
+
+  it('is refused where the wave has stopped, with what that means', async () => {
     const { world, rollout } = await begin({
-      plan: { waves: [wave('workers', nodes(1))] },
-      answers: { prePullImage: () => ({ gone: true, message: 'not there any more' }) },
+      ...FAILS,
+      plan: planOf([wave('workers', ALL, { budget: 2 })]),
+      spec: { stopOnFailure: true },
+      slow: { writeImage: [TWO.name, '1h'] },
     });
-    world.signal(rollout, 'pause', {});
-    await world.settle();
-    const retries = members.map((node) => ({ node, group: 'worker' as const, budget: 3 }));
-    const input = inputOf(world.engine.run(rollout.id)) as Record<string, unknown>;
-    world.cancel(rollout);
-    await rollout.result().catch(() => undefined);
-    const again = world.start('rollout', `${rollout.id}-again`, { ...input, control: { ...NOTHING, retries } });
-    await again.result();
-    const parts = world.engine.runs.filter(({ id }) => id.includes('retry.1')).map(({ id }) => id.split('/').at(-1));
-    expect(parts).toEqual(['retry.1', 'retry.1.part-2']);
+    await world.until('the first has ended', () => world.script.ends().length === 1);
+    await world.advance('1m');
+    expect(await refused(world.update(rollout, 'retry', { node: 'w-1' }))).toMatch(
+      /^wave workers has stopped \(node w-1 ended as RolledBack.*\): the attempt ends when its nodes in hand have ended; the next one tries again, .*: kubectl annotate -n default nodeopupgrade request --overwrite kairos.io\/retry-node="w-1"$/,
+    );
+    // The watcher keeps it for that one.
+    await expect(world.update(rollout, 'retry', { node: 'w-1', by: 'kubectl' })).rejects.toMatchObject({
+      cause: { type: 'NextAttempt' },
+    });
+    expect(await rollout.result()).toMatchObject({ phase: 'Failed', verdicts: { RolledBack: 1, Succeeded: 1 } });
   });
 });
 
-const NOTHING = {
-  approvals: [],
-  skips: {},
-  skipped: [],
-  retries: [],
-  tries: 0,
-  ended: {},
-  waves: {},
-  answered: {},
-  requests: [],
-};
-
-describe('what is said of a node that failed', () => {
-  it('is cut to what the resource takes: the whole status would be refused for it', async () => {
-    const { rollout, world } = await begin({
-      plan: { waves: [wave('workers', nodes(1))] },
-      answers: { verifyNode: () => ({ verdict: 'Lost', message: 'x'.repeat(5_000), bootID: 'b' }) },
+describe('more failed nodes than the status names', () => {
+  it('are known all the same: each may be tried again, and all of them', async () => {
+    const many = nodes(110);
+    const { world, rollout } = await begin({
+      plan: planOf([
+        wave('canary', many, { budget: 50 }),
+        wave('rest', [{ name: 'last', uid: 'uid-last' }], { approval: true }),
+      ]),
+      ends: Object.fromEntries(many.map(({ name }) => [name, 'RolledBack'])),
     });
-    expect(await rollout.result()).toMatchObject({ phase: 'Failed' });
-    expect(lastStatus(world)?.failed?.[0]?.message?.length).toBe(900);
+    await world.advance('1h');
+    expect(await world.update(rollout, 'retry', { node: 'w-110' })).toBe(
+      'node w-110 is tried again before any further wave',
+    );
+    await world.advance('1h');
+    expect(await world.update(rollout, 'retry', {})).toContain('and 89 more');
+    await world.advance('1h');
+    await world.update(rollout, 'approve', { wave: 'rest' });
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 111 } });
   });
 });
