@@ -73,7 +73,9 @@ export async function planRollout(view: ClusterView, context: RolloutContext): P
     ...(maxFailed === undefined ? {} : { maxFailed }),
     ...(warning !== undefined && { warning }),
   };
-  return { ...plan, report: await waitInActivity(undefined, (signal) => reportPlan(view, context, plan, signal)) };
+  const report = await waitInActivity(undefined, (signal) => reportPlan(view, context, plan, signal));
+  // Its waves name the nodes: twice would be too much for one message where there are ten thousand.
+  return { ...plan, controlPlane: [], workers: [], report };
 }
 
 /** A drain that is to delete pods needs a right that the worker has only where it was given: asked before any node is touched. */

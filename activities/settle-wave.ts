@@ -4,6 +4,11 @@ import { sameAttempt, sameTry } from '../policy/recovery.ts';
 import { type ClusterView, assertCluster, sameNode, untilSeen } from './cluster-view.ts';
 import { waitInActivity } from './waiting.ts';
 
+/** Of so many nodes an answer says why they failed. */
+const LISTED = 100;
+/** Characters of that. */
+const LONGEST_MESSAGE = 1_000;
+
 /**
  * Waits until none of a wave's nodes is in a workflow's hand any more, and reads how they ended: for a wave that cannot
  * say so itself. Its nodes are being cancelled, or are recovered by the watcher, so this ends; it has no deadline of its
@@ -29,8 +34,9 @@ export async function settleWave(
       continue;
     }
     verdicts[last.verdict] = (verdicts[last.verdict] ?? 0) + 1;
-    if (isFailure(last.verdict) && failed.length < 100)
-      failed.push({ name, verdict: last.verdict, message: (last.message ?? '').slice(0, 1000) });
+    // Of thousands only the first say why: it is one message.
+    const message = failed.length < LISTED ? (last.message ?? '').slice(0, LONGEST_MESSAGE) : '';
+    if (isFailure(last.verdict)) failed.push({ name, verdict: last.verdict, message });
   }
   const ended = Object.values(verdicts).reduce((sum, count) => sum + count, 0);
   const untouched = nodes.length - ended;

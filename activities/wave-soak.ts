@@ -7,6 +7,7 @@ import { sameAttempt } from '../policy/recovery.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { askedAtMs, contactNeededMs, orNone } from './contact.ts';
 import { GateStatus } from './gate-status.ts';
+import { readSuperseded } from './gates.ts';
 import type { PlaceAnswer } from './place.ts';
 import { pause, waitInActivity } from './waiting.ts';
 
@@ -28,7 +29,8 @@ const ASKED_AT_ONCE = 10;
 
 /**
  * Waits until all nodes of a wave that were upgraded have been Ready for its soak without a break and without a reboot,
- * as this worker has seen it; whatever breaks lets the soak begin anew. A soak is over when the API server has been
+ * as this worker has seen it; whatever breaks lets the soak begin anew. A node that a newer NodeOpUpgrade wants is not
+ * looked at: what is done to it says nothing of this one. A soak is over when the API server has been
  * asked for each of them once more. Reads only, so it may be repeated: another attempt begins the soak anew.
  *
  * Not open when that has not come within the soak and `strategy.gateTimeout`; the reason names the node. Where this
@@ -97,7 +99,7 @@ class WaveSoak {
       const before = contactMs;
       contactMs = this.view.nodes.contactMs();
       if (contactMs < before || contactMs === 0) this.wasBlind();
-      const [broken] = this.notReady.values();
+      const broken = [...this.notReady.values()].find((one) => !this.isLeft(this.view.nodes.get(one.node.name)));
       if (broken === undefined) this.begun ??= this.begin();
       else this.breaks(broken);
       const { begun } = this;
@@ -152,13 +154,21 @@ class WaveSoak {
     this.wake();
   }
 
-  private brokenText({ name, uid, ready, bootID, notReadySince }: NodeView): string | undefined {
+  private brokenText(node: NodeView): string | undefined {
+    const { name, uid, ready, bootID, notReadySince } = node;
     // Another machine of that name is no part of the wave.
     if (this.uids.get(name) !== uid) return undefined;
+    const known = this.begun?.bootIDs.get(name);
+    if (ready && (known === undefined || known === bootID)) return undefined;
+    if (this.isLeft(node)) return undefined;
     if (!ready)
       return `node ${name} is not Ready${notReadySince === undefined ? '' : ` since ${notReadySince}`}: kubectl describe node ${name}`;
-    const known = this.begun?.bootIDs.get(name);
-    return known === undefined || known === bootID ? undefined : `node ${name} has rebooted: look at its console`;
+    return `node ${name} has rebooted: look at its console`;
+  }
+
+  /** Whether somebody else wants the node now. */
+  private isLeft(node: NodeView | undefined): boolean {
+    return node !== undefined && readSuperseded(this.view, this.input, node) !== undefined;
   }
 
   private breaks(broken: Broken): void {

@@ -82,6 +82,14 @@ export interface CarriedRollout {
   superseded?: SupersededNode[];
   targets: Record<string, Target>;
   wave?: string;
+  /** Where nodes that join later are upgraded, too: how far that has come. */
+  joined?: KnownNodes;
+}
+
+/** Which nodes a rollout has known, by UID, and in how many rounds it has upgraded those that joined. */
+export interface KnownNodes {
+  round: number;
+  uids: string[];
 }
 
 export interface RolloutResult {
@@ -137,6 +145,7 @@ export interface PrecedingPart {
 
 export interface WaveResult {
   verdicts: Record<string, number>;
+  /** All of them, the first hundred with their messages; in histories of earlier versions only these. */
   failed: FailedNode[];
   /** How many nodes count as failed; absent in histories of earlier versions. */
   counted?: number;
@@ -165,9 +174,12 @@ export interface SupersededNode {
 export interface FailedNode {
   name: string;
   verdict: Verdict;
+  /** Empty in results that name very many. */
   message: string;
-  /** It is not counted against the failure budget. Absent in histories of earlier versions. */
+  /** Ended as the strategy wants it: in no failure budget. */
   tolerated?: true;
+  /** Among the nodes that are to be tried again: a person had left it out, and it is no failure. */
+  skipped?: true;
 }
 
 /** The answer of a pre-pull to a node that was deleted or replaced meanwhile, or that is left to another NodeOpUpgrade. */

@@ -3,6 +3,7 @@ import type { NodeRef, Place } from './messages.ts';
 import type { RiskEffect, RiskReason } from './types.ts';
 
 export interface Plan {
+  /** Both groups are empty where the waves name their nodes. */
   controlPlane: NodeRef[];
   workers: NodeRef[];
   /** Nodes that were selected but are left alone, and why. */

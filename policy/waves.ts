@@ -13,6 +13,9 @@ import { STRATEGY_DEFAULTS } from './strategy.ts';
  */
 export const SEGMENT_NODES = 2_000;
 
+/** A server refuses messages of 2 MB: what one run of a rollout hands to the next must stay below, with what is around it. */
+export const MOST_CARRIED_CHARACTERS = 1_500_000;
+
 /** The wave of what no other takes; no other may have its name, unless it takes all that are left. */
 const REST = 'workers';
 

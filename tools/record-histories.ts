@@ -4,16 +4,18 @@ import { fileURLToPath } from 'node:url';
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { format } from 'prettier';
-import { nodeWorkflowID, type NodeInHand, type NodeUpgradeInput } from '../api/messages.ts';
-import type { Plan } from '../api/plan-messages.ts';
+import { nodeWorkflowID, type NodeInHand, type NodeRef, type NodeUpgradeInput } from '../api/messages.ts';
+import type { Plan, PlannedWave } from '../api/plan-messages.ts';
 import { nodes, startRig, until, type Rig } from '../test/workflows/rig.ts';
 import { Gate } from '../test/workflows/stubs.ts';
 
 /**
- * Records what the workflows of today write into Temporal: a rollout that succeeds, one that fails, one that is cancelled
- * and one of which a node is recovered, each with its wave and its nodes. test/workflows/replay.test.ts replays them, so that a change of the
- * workflows which would break a rollout that is under way is seen before it is released. Run it again only for
- * histories that no release has written; for the others the change goes behind `patched()`.
+ * Records what the workflows of today write into Temporal: how a rollout succeeds, fails, is cancelled, and what people
+ * ask of it, each with waves and nodes. test/workflows/replay.test.ts replays them, so that a change of the workflows
+ * which would break a rollout that is under way is seen before it is released.
+ *
+ * What is recorded stays: without arguments only scenarios that have no histories yet are played. Name one to record it
+ * again, which is right only where no release has written such histories; else the change goes behind `patched()`.
  */
 const FOLDER = fileURLToPath(new URL('../test/workflows/histories/', import.meta.url));
 
@@ -119,26 +121,184 @@ async function recovery(rig: Rig): Promise<Recorded> {
   return { rollout: started.handle, wave: rig.waveOf(started, 'workers'), node: rig.nodeOf(member(workers, 0)) };
 }
 
+const wave = (name: string, members: NodeRef[], more: Partial<PlannedWave> = {}): PlannedWave => ({
+  name,
+  group: 'worker',
+  nodes: members,
+  budget: 1,
+  ...more,
+});
+
+/**
+ * A wave is approved; of its nodes one is left out while it drains, and one that fell back is tried again. All are asked
+ * for by updates, and once more by signals, which changes nothing.
+ */
+async function requests(rig: Rig): Promise<Recorded> {
+  const [canary, rest] = [nodes(1, 'canary'), nodes(4)];
+  const [leaving, last] = [new Gate(), new Gate()];
+  const started = await rig.startRollout({
+    plan: { waves: [wave('canary', canary), wave('rest', rest, { approval: true })] },
+    spec: { prePullAhead: 1, stopOnFailure: false },
+    answers: {
+      drainNode: async ({ node }) => {
+        if (node.name === 'w-1') await leaving.wait();
+        if (node.name === 'w-4') await last.wait();
+        return { outcome: 'Drained' };
+      },
+      verifyNode: ({ node, request }) =>
+        node.name === 'w-2' && request.try === undefined
+          ? { verdict: 'RolledBack', message: 'fell back to v1', bootID: 'boot-2' }
+          : { verdict: 'Succeeded', message: 'runs v2', bootID: 'boot-2' },
+    },
+  });
+  const { handle, script } = started;
+  const ask = (name: string, message: object) => handle.executeUpdate(name, { args: [message] });
+  const isIn = (step: 'drainNode' | 'endNode', node: string) => () => script.nodes(step).includes(node);
+  await until('it waits', () => script.inputs('reportRollout').some(({ status }) => status.approval !== undefined));
+  await ask('approve', { wave: 'rest', reason: 'dashboards are green', who: 'ana' });
+  await until('w-1 drains', isIn('drainNode', 'w-1'));
+  await ask('skip', { node: 'w-1,w-3', reason: 'their disks are replaced' });
+  await until('w-4 drains', isIn('drainNode', 'w-4'));
+  await ask('retry', {});
+  for (const [name, message] of Object.entries({
+    approve: { wave: 'rest' },
+    skip: { node: 'w-3' },
+    retry: { node: 'w-2' },
+  }))
+    await handle.signal(name, message);
+  last.open();
+  await handle.result();
+  return { rollout: handle, wave: rig.waveOf(started, 'rest'), node: rig.nodeOf(member(rest, 0)) };
+}
+
+/** Aborted by an update while one node drains. */
+async function abort(rig: Rig): Promise<Recorded> {
+  const workers = nodes(2);
+  const draining = new Gate();
+  const started = await rig.startRollout({
+    plan: { waves: [wave('workers', workers)] },
+    spec: { prePullAhead: 1 },
+    answers: { drainNode: () => draining.wait().then(() => ({ outcome: 'Drained' })) },
+  });
+  await until('w-1 drains', () => started.script.nodes('drainNode').length === 1);
+  await started.handle.executeUpdate('abort', { args: [{ reason: 'customers complain' }] });
+  await started.handle.result();
+  return { rollout: started.handle };
+}
+
+/** A pause takes back a node that is marked; it is started again after it. */
+async function pause(rig: Rig): Promise<Recorded> {
+  const workers = nodes(2);
+  const marking = new Gate();
+  const started = await rig.startRollout({
+    plan: { waves: [wave('workers', workers)] },
+    spec: { prePullAhead: 1 },
+    answers: { markNode: () => marking.wait().then(() => ({ outcome: 'Marked' })) },
+  });
+  const { handle, script } = started;
+  await until('w-1 is marked', () => script.nodes('markNode').length === 1);
+  await handle.executeUpdate('pause', { args: [{ reason: 'lunch' }] });
+  const node = rig.client.workflow.getHandle(
+    rig.nodeOf(member(workers, 0)).workflowId,
+    (await rig.nodeOf(member(workers, 0)).describe()).runId,
+  );
+  await until('it has heard of that', async () =>
+    JSON.stringify(await node.fetchHistory()).includes('WORKFLOW_EXECUTION_SIGNALED'),
+  );
+  marking.open();
+  await until('w-1 is given back', () => script.ends().length === 1);
+  await handle.executeUpdate('resume', { args: [{}] });
+  await handle.result();
+  return { wave: rig.waveOf(started, 'workers'), node };
+}
+
+/** Control plane and two waves, with soaks and health gates, each in a run of its own; then nodes that joined. */
+async function continued(rig: Rig): Promise<Recorded> {
+  const [controlPlane, first, second, joined] = [nodes(1, 'cp'), nodes(1, 'a'), nodes(1, 'b'), nodes(1, 'x')];
+  const gate = { name: 'errors', prometheus: { url: 'http://prometheus', query: 'up' }, intervalMs: 1_000 };
+  const started = await rig.startRollout({
+    plan: {
+      waves: [
+        wave('control-plane', controlPlane, { group: 'control-plane' }),
+        wave('first', first, { soakMs: 1_000 }),
+        wave('second', second, { soakMs: 1_000 }),
+      ],
+      maxFailed: 1,
+    },
+    spec: { healthGates: [gate], newNodes: 'Upgrade' },
+    timing: { continueAfterEvents: 40 },
+    answers: { findJoined: () => ({ controlPlane: [], workers: joined }) },
+  });
+  const { handle } = started;
+  const begun = await handle.describe();
+  await handle.result();
+  const id = handle.workflowId;
+  return {
+    'rollout-begun': rig.client.workflow.getHandle(id, begun.runId),
+    rollout: rig.client.workflow.getHandle(id),
+  };
+}
+
+/** A wave in two parts, of which a node of the first carries the operator; one of the second is left out in its turn. */
+async function parts(rig: Rig): Promise<Recorded> {
+  const workers = nodes(4);
+  const draining = new Gate();
+  const started = await rig.startRollout({
+    plan: { waves: [wave('workers', workers, { segment: 2 })] },
+    spec: { prePullAhead: 1 },
+    answers: {
+      readHosting: ({ node }) => ({ pods: node.name === 'w-1' ? ['kairos-system/kairos-worker-0'] : [] }),
+      drainNode: async ({ node }) => {
+        if (node.name === 'w-3') await draining.wait();
+        return { outcome: 'Drained' };
+      },
+    },
+  });
+  const { handle, script } = started;
+  await until('w-3 drains', () => script.nodes('drainNode').includes('w-3'));
+  await handle.executeUpdate('skip', { args: [{ node: 'w-4' }] });
+  draining.open();
+  await handle.result();
+  return { wave: rig.waveOf(started, 'workers'), 'wave-behind': rig.waveOf(started, 'workers.part-2') };
+}
+
 function handOf({ timing: _timing, recover: _recover, ...context }: NodeUpgradeInput, bootID: string): NodeInHand {
   const workflowID = nodeWorkflowID(context.cluster, context.node);
   return { ...context, workflowID, bootID, startedAt: '2026-03-01T10:00:00Z' };
 }
 
-const UNUSED = new Set(['stackTrace', 'workerVersion', 'identity', 'requestId', 'header']);
+const UNUSED = new Set(['stackTrace', 'workerVersion', 'identity', 'requestId', 'header', 'taskId', 'userMetadata']);
+
+/** Of what was asked for, a replay compares the name and the id. */
+const COMPARED: Record<string, readonly string[]> = {
+  activityTaskScheduledEventAttributes: ['activityId', 'activityType', 'workflowTaskCompletedEventId'],
+  startChildWorkflowExecutionInitiatedEventAttributes: [
+    'workflowId',
+    'workflowType',
+    'workflowTaskCompletedEventId',
+    'namespace',
+  ],
+};
 
 /** Without what a replay does not look at: what steps were given, who ran them, and where an error came from. */
 function slim(key: string, value: unknown): unknown {
   if (UNUSED.has(key)) return undefined;
-  if (key === 'activityTaskScheduledEventAttributes' || key === 'startChildWorkflowExecutionInitiatedEventAttributes')
-    return { ...(value as object), input: undefined };
-  return value;
+  const compared = COMPARED[key];
+  if (compared === undefined) return value;
+  return Object.fromEntries(Object.entries(value as object).filter(([name]) => compared.includes(name)));
 }
+
+const SCENARIOS = { success, failure, cancel, recovery, requests, abort, pause, continued, parts };
 
 const rig = await startRig('recorder');
 try {
   await mkdir(FOLDER, { recursive: true });
-  for (const old of await readdir(FOLDER)) await rm(path.join(FOLDER, old));
-  for (const [scenario, record] of Object.entries({ success, failure, cancel, recovery })) {
+  const files = await readdir(FOLDER);
+  const named = process.argv.slice(2);
+  for (const [scenario, record] of Object.entries(SCENARIOS)) {
+    const own = files.filter((file) => file.startsWith(`${scenario}-`));
+    if (named.length === 0 ? own.length > 0 : !named.includes(scenario)) continue;
+    for (const old of own) await rm(path.join(FOLDER, old));
     for (const [name, handle] of Object.entries(await record(rig))) {
       const history = JSON.parse(historyToJSON(await handle.fetchHistory())) as { events: unknown[] };
       const json = await format(JSON.stringify(history, slim), { parser: 'json', printWidth: 120 });

@@ -2,6 +2,7 @@ import type { FailedNode, WaveResult } from '../api/messages.ts';
 import type { Asked, ControlAnswer, ControlState } from '../api/control-messages.ts';
 import type { PlannedWave } from '../api/plan-messages.ts';
 import { askedText } from '../policy/asked.ts';
+import { SEGMENT_NODES } from '../policy/waves.ts';
 import type { KnownWaves } from './known-waves.ts';
 import { retryNodesSignal, skipNodeSignal } from './messages.ts';
 import { later, listed, namesIn, no, textOf, unknownNode, yes } from './request-texts.ts';
@@ -17,6 +18,8 @@ export class NodeRequests {
   private readonly waves: KnownWaves;
   /** Why nothing can be asked any more, or undefined. */
   private readonly closed: (what: 'skip' | 'retry') => string | undefined;
+  /** Who had left out nodes of the wave that runs which are to be tried again. */
+  private readonly takenBack = new Map<string, Asked>();
   /** How the nodes of the wave of retries had ended before. */
   private before: { failed: FailedNode[]; leftOut: ControlState['skipped'] } = { failed: [], leftOut: [] };
 
@@ -35,14 +38,17 @@ export class NodeRequests {
 
   /**
    * A wave is over, with this result where it had one. What was to be left out of it was, or has ended. Nodes that it
-   * was to try again and did not are what they were.
+   * was to try again and did not are what they were; without a result that is all of them.
    */
-  over(planned: PlannedWave, { skipped, left, failed = [], again = [] }: Partial<WaveResult>): void {
+  over(planned: PlannedWave, result: WaveResult | undefined): void {
+    const { skipped, left, failed = [], again = [] } = result ?? { left: planned.nodes.map(({ name }) => name) };
     if (planned.try !== undefined) this.putBack(left ?? []);
-    for (const name of skipped ?? []) {
-      const asked = this.state.skips[name];
+    // One that was taken back, too: left out until it is tried again.
+    for (const name of [...(skipped ?? []), ...again.filter((one) => one.skipped).map((one) => one.name)]) {
+      const asked = this.state.skips[name] ?? this.takenBack.get(name);
       if (asked !== undefined) this.state.skipped.push({ name, ...asked });
     }
+    this.takenBack.clear();
     const retriable = new Set([...failed, ...again].map(({ name }) => name).concat(skipped ?? []));
     const { group, budget } = planned;
     for (const node of planned.nodes) {
@@ -83,6 +89,7 @@ export class NodeRequests {
     state.retries = state.retries.filter((one) => one.group !== group);
     // No wave that a person names has a dot in its name.
     const planned: PlannedWave = { name: `retry.${state.tries}`, group, nodes, budget, try: state.tries };
+    if (nodes.length > SEGMENT_NODES) planned.segment = SEGMENT_NODES;
     this.waves.joins(planned);
     return planned;
   }
@@ -178,6 +185,12 @@ export class NodeRequests {
     return yes(`node ${name} is tried again before any further wave`);
   }
 
+  private takeBack(name: string): void {
+    const asked = this.state.skips[name];
+    if (asked !== undefined) this.takenBack.set(name, asked);
+    delete this.state.skips[name];
+  }
+
   private async retryAll(): Promise<ControlAnswer> {
     const { record, waves } = this;
     const { running } = waves;
@@ -195,7 +208,7 @@ export class NodeRequests {
       handle.signal(retryNodesSignal, { token, ...(nodes === undefined ? {} : { nodes }) }),
     );
     // Who is tried again is to be left out no more; another skip is another word.
-    if (answer?.accepted === true) for (const name of nodes ?? []) delete this.state.skips[name];
+    if (answer?.accepted === true) for (const name of nodes ?? []) this.takeBack(name);
     if (answer !== undefined) return answer;
     // It ended meanwhile: what it has handed back is to be tried again, what it has not is looked up there.
     if (nodes?.every(this.isRetried) === true) return yes(`tried again before any further wave: ${listed(nodes)}`);

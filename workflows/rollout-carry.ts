@@ -6,8 +6,9 @@ import {
   makeContinueAsNewFunc,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { CarriedRollout, RolloutInput } from '../api/messages.ts';
+import type { CarriedRollout, KnownNodes, RolloutInput } from '../api/messages.ts';
 import type { Plan, PlannedWave } from '../api/plan-messages.ts';
+import { MOST_CARRIED_CHARACTERS } from '../policy/waves.ts';
 import type { RolloutControl } from './rollout-control.ts';
 import type { RolloutRecord } from './rollout-record.ts';
 import type { rollout } from './rollout.ts';
@@ -19,40 +20,47 @@ function isLong({ timing }: RolloutInput): boolean {
   return continueAsNewSuggested || historyLength >= timing.continueAfterEvents;
 }
 
+/** Where a rollout stands between two waves. */
+interface Between {
+  plan: Plan;
+  left: PlannedWave[];
+  /** Of the wave that ended last. */
+  group: PlannedWave['group'];
+  /** Where nodes that join later are upgraded, too. */
+  joined?: KnownNodes | undefined;
+}
+
 /**
  * Between two waves, with nothing in flight: goes on in another run of the workflow where the history is long. That run
  * has the id, the memo and the search attributes of this one. What people asked for until then goes along; a request
- * that comes while this run closes is told to it first.
+ * that comes while this run closes is told to it first. Where that is too much for one message, as after the failure of
+ * many thousand nodes, the rollout goes on in this run: a server bears fifty times as many events.
  */
 export async function goOnElsewhere(
   input: RolloutInput,
   record: RolloutRecord,
   control: RolloutControl,
-  { plan, left, group }: { plan: Plan; left: PlannedWave[]; group: PlannedWave['group'] },
+  between: Between,
 ): Promise<void> {
-  if (left.length === 0 || !isLong(input)) return;
+  if (between.left.length === 0 || !isLong(input)) return;
   await condition(allHandlersFinished);
   if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
   const { paused: _paused, pausedBy: _pausedBy, ...again } = input;
+  const next = { ...again, control: control.handOver(), carried: carry(record, between) };
+  if (JSON.stringify(next).length > MOST_CARRIED_CHARACTERS) return;
   const goOn = makeContinueAsNewFunc<typeof rollout>({ workflowTaskTimeout: input.timing.workflowTaskMs });
-  // Who was planned has to be known where nodes that joined later are looked for.
-  const known = input.spec.newNodes === 'Upgrade' ? {} : { controlPlane: [], workers: [] };
-  await goOn({
-    ...again,
-    control: control.handOver(),
-    carried: carry(record, { plan: { ...plan, ...known }, left, group }),
-  });
+  await goOn(next);
 }
 
 function carry(
   { state, total, failed, counted, gone, superseded, targets }: RolloutRecord,
-  { plan, left, group }: { plan: Plan; left: PlannedWave[]; group: PlannedWave['group'] },
+  { plan, left, group, joined }: Between,
 ): CarriedRollout {
   const { wave, verdicts } = state;
   // It was said with the first wave.
   const { warning: _warning, ...rest } = plan;
   return {
-    plan: { ...rest, waves: left },
+    plan: { ...rest, waves: left, controlPlane: [], workers: [] },
     group,
     total,
     verdicts,
@@ -62,6 +70,7 @@ function carry(
     ...(superseded.length === 0 ? {} : { superseded }),
     targets,
     ...(wave === undefined ? {} : { wave }),
+    ...(joined === undefined ? {} : { joined }),
   };
 }
 

@@ -65,7 +65,7 @@ export class RolloutControl {
   }
 
   /** A wave is over, with this result where it had one. */
-  over(planned: PlannedWave, result: Partial<WaveResult> = {}): void {
+  over(planned: PlannedWave, result: WaveResult | undefined): void {
     this.current = undefined;
     this.requests.over(planned, result);
   }

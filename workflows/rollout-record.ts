@@ -21,9 +21,10 @@ import { showPhase } from './search-attributes.ts';
 
 /** Characters of a reason that the resource holds. */
 const LONGEST_REASON = 900;
-
-/** How many failed nodes a rollout knows by name: a run that continues it is told of them, within what a message may hold. */
-const KNOWN_BY_NAME = 500;
+/** Characters of what is said of a node that failed: with more the API server refuses the whole status. */
+const LONGEST_MESSAGE = 900;
+/** Nodes that the resource names. */
+const LISTED = 100;
 
 const NOT_FAILED: ReadonlySet<string> = new Set(['Succeeded', 'AlreadyOnTarget', 'Superseded']);
 
@@ -74,11 +75,13 @@ export class RolloutRecord {
 
   add(result: WaveResult): void {
     for (const [verdict, count] of Object.entries(result.verdicts)) this.countUp(verdict, count);
-    this.name(result.failed);
+    this.failed.push(...result.failed);
     this.counted += result.counted ?? 0;
     this.superseded.push(...(result.superseded ?? []));
-    // Failed until they are tried again.
-    this.putBack(result.again ?? []);
+    // Failed until they are tried again, or left out.
+    const again = result.again ?? [];
+    this.putBack(again.filter(({ skipped }) => skipped !== true));
+    for (const { skipped, verdict } of again) if (skipped === true) this.countUp(verdict);
     this.gone.push(...(result.gone ?? []));
     this.total -= (result.gone?.length ?? 0) + (result.verdicts['Superseded'] ?? 0);
     this.targets = result.targets;
@@ -97,14 +100,10 @@ export class RolloutRecord {
   putBack(nodes: readonly FailedNode[]): void {
     for (const { verdict } of nodes) this.countUp(verdict);
     this.counted += nodes.filter(countsAsFailed).length;
-    this.name(nodes);
+    this.failed.push(...nodes);
   }
 
-  private name(nodes: readonly FailedNode[]): void {
-    this.failed.push(...nodes.slice(0, Math.max(0, KNOWN_BY_NAME - this.failed.length)));
-  }
-
-  /** How many nodes ended without reaching the target, but for those that people left out. Not all are known by name. */
+  /** How many nodes ended without reaching the target, but for those that people left out. Of results of earlier versions not all are known by name. */
   get failures(): number {
     const ended = Object.entries(this.state.verdicts).filter(([verdict]) => !NOT_FAILED.has(verdict));
     return Math.max(0, ended.reduce((sum, [, count]) => sum + count, 0) - this.asked.skipped.length);
@@ -224,8 +223,12 @@ export class RolloutRecord {
       image: context.spec.image,
       total: this.total,
       verdicts: state.verdicts,
-      failed: this.failed.slice(0, 100).map(({ name, verdict, message: why }) => ({ name, verdict, message: why })),
-      ...(this.superseded.length === 0 ? {} : { superseded: this.superseded.slice(0, 100) }),
+      failed: this.failed.slice(0, LISTED).map(({ name, verdict, message: why }) => ({
+        name,
+        verdict,
+        message: why.slice(0, LONGEST_MESSAGE),
+      })),
+      ...(this.superseded.length === 0 ? {} : { superseded: this.superseded.slice(0, LISTED) }),
       ...(retry === undefined ? {} : { retry }),
       ...(paused === undefined ? {} : { paused }),
       ...(state.wave === undefined ? {} : { wave: state.wave }),

@@ -95,10 +95,10 @@ export class RolloutRequests {
   }
 
   /** The wave is over, with this result where it had one. */
-  over(planned: PlannedWave, result: Partial<WaveResult>): void {
+  over(planned: PlannedWave, result: WaveResult | undefined): void {
     this.waves.over(planned);
     this.nodes.over(planned, result);
-    this.nodes.handedBack(planned, result.again?.map(({ name }) => name) ?? []);
+    this.nodes.handedBack(planned, result?.again?.map(({ name }) => name) ?? []);
   }
 
   isApproved({ name, approval }: PlannedWave): boolean {

@@ -1,6 +1,14 @@
 import { CancelledFailure, ChildWorkflowFailure } from '@temporalio/common';
 import { CancellationScope, ParentClosePolicy, startChild, type ChildWorkflowHandle } from '@temporalio/workflow';
-import { waveWorkflowID, type RolloutContext, type RolloutInput, type WaveResult } from '../api/messages.ts';
+import {
+  waveWorkflowID,
+  type FailedNode,
+  type RolloutContext,
+  type RolloutInput,
+  type WaveInput,
+  type WaveResult,
+} from '../api/messages.ts';
+import type { Asked } from '../api/control-messages.ts';
 import type { Plan, PlannedWave } from '../api/plan-messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
@@ -18,41 +26,75 @@ export function wavesOf(plan: Plan): PlannedWave[] {
   return (plan.waves ?? earlier).filter(({ nodes }) => nodes.length > 0);
 }
 
+interface Said {
+  maxFailed?: number | undefined;
+  retried?: number;
+  warning?: string | undefined;
+}
+
 /**
  * Runs one wave to its end, and adds what it did to the record. Throws CancelledFailure after a cancel, then too.
- * `maxFailed`: how many nodes of the whole rollout may fail, where the plan says it. `warning` is said with its beginning.
+ * `maxFailed`: how many nodes of the whole rollout may fail, where the plan says it. `retried`: how many of its nodes had
+ * failed before, and may fail again, where only waves say it. `warning` is said with its beginning.
  */
 export async function runWave(
   input: RolloutInput,
   record: RolloutRecord,
   control: RolloutControl,
   planned: PlannedWave,
-  { maxFailed, warning }: { maxFailed?: number | undefined; warning?: string | undefined } = {},
+  { maxFailed, retried, warning }: Said = {},
 ): Promise<WaveResult> {
-  const { name, nodes, group, budget, segment } = planned;
+  const { name, nodes, budget } = planned;
   record.state.wave = name;
   await record.report(
     'Running',
     `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once${warning === undefined ? '' : `; ${warning}`}`,
   );
-  const paused = record.state.paused?.reason;
   const skips = control.requests.begins(planned);
-  const context = contextOf(record, planned);
+  // What failed within its budget and fails once more is within it still.
+  const stopsFor = maxFailed === undefined && input.spec.stopOnFailure ? retried : undefined;
+  const ofWave = planned.maxFailed ?? stopsFor;
+  const failures: NonNullable<WaveInput['failures']> = {
+    before: record.counted,
+    ...(ofWave === undefined ? {} : { wave: ofWave }),
+    ...(maxFailed === undefined ? {} : { rollout: maxFailed }),
+  };
+  let result: WaveResult | undefined;
+  try {
+    const child = await begin(input, record, control, { planned, failures, skips });
+    result = await resultOf(child, input, record, control, planned);
+    record.add(result);
+    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
+    return result;
+  } finally {
+    // Also where it did not come to its start: nodes that were to be tried again are what they were.
+    control.over(planned, result);
+  }
+}
+
+interface Begun extends Required<Pick<WaveInput, 'failures' | 'skips'>> {
+  planned: PlannedWave;
+}
+
+async function begin(
+  input: RolloutInput,
+  record: RolloutRecord,
+  control: RolloutControl,
+  { planned, failures, skips }: Begun,
+): Promise<ChildWorkflowHandle<typeof wave>> {
+  const { name, nodes, group, budget, segment } = planned;
+  const paused = record.state.paused?.reason;
   const child = await startChild(wave, {
     workflowId: waveWorkflowID(record.context.rolloutID, input.request, name),
     args: [
       {
-        ...context,
+        ...contextOf(record, planned),
         timing: input.timing,
         name,
         nodes,
         place: { group, budget },
         targets: record.targets,
-        failures: {
-          before: record.counted,
-          ...(planned.maxFailed === undefined ? {} : { wave: planned.maxFailed }),
-          ...(maxFailed === undefined ? {} : { rollout: maxFailed }),
-        },
+        failures,
         ...(segment === undefined ? {} : { segment }),
         ...(paused === undefined ? {} : { paused }),
         ...(Object.keys(skips).length === 0 ? {} : { skips }),
@@ -66,15 +108,16 @@ export async function runWave(
   control.started(child);
   // What was asked for while the wave was being started.
   if (record.state.paused?.reason !== paused) void control.tell(child);
-  let result: WaveResult | undefined;
-  try {
-    result = await resultOf(child, input, record, planned);
-    record.add(result);
-    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('rollout cancelled');
-    return result;
-  } finally {
-    control.over(planned, result);
-  }
+  return child;
+}
+
+/** A wave that was settled does not know which of them a person had left out: they are no failures. */
+function withLeftOut(result: WaveResult, skips: Readonly<Record<string, Asked>>): WaveResult {
+  const isLeftOut = ({ name, verdict }: FailedNode) => verdict === 'Skipped' && skips[name] !== undefined;
+  const names = result.failed.filter(isLeftOut).map(({ name }) => name);
+  if (names.length === 0) return result;
+  const failed = result.failed.filter((node) => !isLeftOut(node));
+  return { ...result, failed, skipped: [...(result.skipped ?? []), ...names] };
 }
 
 /** What its activities are told: which try of its nodes this is, where they are tried again. */
@@ -115,6 +158,7 @@ async function resultOf(
   child: ChildWorkflowHandle<typeof wave>,
   input: RolloutInput,
   record: RolloutRecord,
+  { requests }: RolloutControl,
   planned: PlannedWave,
 ): Promise<WaveResult> {
   const { name, nodes } = planned;
@@ -129,6 +173,6 @@ async function resultOf(
     const settled = await CancellationScope.nonCancellable(() =>
       activitiesFor(input.timing).wait.settleWave({ context: contextOf(record, planned), nodes }),
     );
-    return { ...settled, targets: record.targets, stopped };
+    return withLeftOut({ ...settled, targets: record.targets, stopped }, requests.state.skips);
   }
 }

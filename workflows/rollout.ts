@@ -12,7 +12,7 @@ import type { Plan, PlannedWave } from '../api/plan-messages.ts';
 import type { PlaceAnswer } from '../activities/place.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
-import { JoinedLater, MOST_ROUNDS } from './joined-nodes.ts';
+import { JoinedLater } from './joined-nodes.ts';
 import { within } from './node-control.ts';
 import { askedText } from '../policy/asked.ts';
 import { goOnElsewhere, takeUp } from './rollout-carry.ts';
@@ -33,8 +33,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   try {
     const result = await within(run.scope, () => run.carryOut());
     await record.report(result.phase, result.message);
-    await condition(allHandlersFinished);
-    return result;
+    return await closeAs(result);
   } catch (error) {
     if (error instanceof ContinueAsNew) throw error;
     const cancelled = isCancellation(error);
@@ -49,11 +48,23 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   }
 }
 
+/** What has been said to be the end is the end: a cancel that comes while it is written changes nothing any more. */
+async function closeAs(result: RolloutResult): Promise<RolloutResult> {
+  try {
+    await condition(allHandlersFinished);
+  } catch (error) {
+    if (!isCancellation(error) || !patched('an-end-stays')) throw error;
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+  }
+  return result;
+}
+
 class Rollout {
   readonly record: RolloutRecord;
   private readonly input: RolloutInput;
   private readonly acts;
   private readonly control: RolloutControl;
+  private joined: JoinedLater | undefined;
 
   constructor(input: RolloutInput) {
     this.input = input;
@@ -113,6 +124,7 @@ class Rollout {
     const { requests } = this.control;
     const waves = wavesOf(plan);
     requests.knows(waves);
+    if (input.spec.newNodes === 'Upgrade') this.joined = new JoinedLater(plan, input.carried?.joined);
     showPhase(input.timing, 'Running');
     const end = (await this.runWaves(plan, waves)) ?? (await this.runJoined(plan));
     const again = end === undefined && requests.hasRetries ? await this.tryAgain(plan) : end;
@@ -141,7 +153,10 @@ class Rollout {
   private async tryAgain({ maxFailed }: Plan): Promise<RolloutResult | undefined> {
     const { requests } = this.control;
     while (requests.hasRetries) {
-      const result = await runWave(this.input, this.record, this.control, requests.nextRetry(), { maxFailed });
+      const before = this.record.counted;
+      const planned = requests.nextRetry();
+      const limits = { maxFailed, retried: before - this.record.counted };
+      const result = await runWave(this.input, this.record, this.control, planned, limits);
       if (result.stopped !== undefined) return this.stop(result.stopped);
     }
     return undefined;
@@ -184,7 +199,12 @@ class Rollout {
       const stopped =
         result.stopped ?? canaryFailure(planned, left, result.failed) ?? (await this.unwellAfter(planned));
       if (stopped !== undefined) return this.stop(stopped);
-      await goOnElsewhere(input, record, this.control, { plan, left, group: planned.group });
+      await goOnElsewhere(input, record, this.control, {
+        plan,
+        left,
+        group: planned.group,
+        joined: this.joined?.known,
+      });
     }
     return undefined;
   }
@@ -199,20 +219,18 @@ class Rollout {
 
   /** Nodes that joined since the plan, where the strategy wants them, until a look finds no further one. */
   private async runJoined(plan: Plan): Promise<RolloutResult | undefined> {
-    const { record } = this;
-    if (this.input.spec.newNodes !== 'Upgrade') return undefined;
-    const joined = new JoinedLater(plan);
-    for (let round = 1; round <= MOST_ROUNDS && record.failed.length === 0; round += 1) {
+    const { record, joined } = this;
+    if (joined === undefined) return undefined;
+    for (;;) {
       const version = record.version();
-      if (version === undefined) return undefined;
-      const waves = joined.waves(round, await this.acts.call.findJoined({ ...record.context, version }));
+      if (version === undefined || !joined.mayGoOn() || record.failed.length > 0) return undefined;
+      const waves = joined.waves(await this.acts.call.findJoined({ ...record.context, version }));
       if (waves.length === 0) return undefined;
       record.total += waves.reduce((total, { nodes }) => total + nodes.length, 0);
       this.control.requests.joins(waves);
       const end = await this.runWaves(plan, waves);
       if (end !== undefined) return end;
     }
-    return undefined;
   }
 
   private barrier(): Promise<PlaceAnswer> {

@@ -1,30 +1,26 @@
-import {
-  CancellationScope,
-  condition,
-  getExternalWorkflowHandle,
-  patched,
-  setHandler,
-  type ChildWorkflowHandle,
-} from '@temporalio/workflow';
+import { CancellationScope, condition, getExternalWorkflowHandle, patched, setHandler } from '@temporalio/workflow';
 import { nodeWorkflowID, type NodeRef, type NodeResult, type WaveInput } from '../api/messages.ts';
 import type { Asked, ControlAnswer } from '../api/control-messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { answerSignal, retryNodesSignal, skipNodeSignal, withdrawSignal } from './messages.ts';
+import { NextPart, quietly } from './next-part.ts';
 import { within } from './node-control.ts';
 import { later, listed, skippedText } from './request-texts.ts';
-import type { wave } from './wave.ts';
 import type { WaveState } from './wave-state.ts';
 
 /** Since when a pause takes back a node that is marked and not cordoned. */
 const PAUSE_REACHES_NODES = 'pause-reaches-nodes';
 
-/** So many nodes are handed back at once: the result of a wave names each of them, within what a message may hold. */
-const HANDED_BACK = 500;
+/** So many nodes are named in a command; for more of them there is a word. */
+const MOST_NAMED = 50;
+
+/** The token under which nobody waits for an answer. */
+const NOBODY = '';
 
 interface Skip {
   asked: Asked;
-  /** Under which the rollout waits for an answer; absent where it does not. */
-  token?: string;
+  /** Under which the rollout waits for answers. */
+  tokens: string[];
 }
 
 /** What a rollout asks of its wave while it runs, node by node. */
@@ -37,34 +33,19 @@ export class WaveControl {
   private readonly inHand = new Map<string, NodeRef>();
   /** Of those, whose workflows are there to be told something. */
   private readonly begun = new Set<string>();
-  /** The workflow in which a large wave goes on, once it has started; and what is to be left out there. */
-  private next: ChildWorkflowHandle<typeof wave> | undefined;
-  private readonly skipsLater = new Map<string, Asked>();
-  private handedOver = new Set<string>();
+  /** The workflow in which a large wave goes on. */
+  readonly next = new NextPart();
 
   constructor(input: WaveInput, state: WaveState) {
     this.input = input;
     this.state = state;
-    setHandler(skipNodeSignal, ({ token, node, asked }) => this.skip(node, { token, asked }));
+    setHandler(skipNodeSignal, ({ token, node, asked }) => this.skip(node, asked, token));
     setHandler(retryNodesSignal, ({ token, nodes }) => this.handBack(token, nodes));
   }
 
   /** Leaves out what was asked for before the wave began. */
   async begin(): Promise<void> {
-    for (const [node, asked] of Object.entries(this.input.skips ?? {})) await this.skip(node, { asked });
-  }
-
-  /** Nodes that are to be left out where the wave goes on. */
-  skipsForNext(): Record<string, Asked> {
-    this.handedOver = new Set(this.skipsLater.keys());
-    return Object.fromEntries(this.skipsLater);
-  }
-
-  /** The wave goes on there: what was asked while that was being started is handed on. */
-  goesOnIn(next: ChildWorkflowHandle<typeof wave>): void {
-    this.next = next;
-    for (const [node, asked] of this.skipsLater)
-      if (!this.handedOver.has(node)) void quietly(() => next.signal(skipNodeSignal, { token: '', node, asked }));
+    for (const [node, asked] of Object.entries(this.input.skips ?? {})) await this.skip(node, asked);
   }
 
   /** Whether a person wants this node left out. */
@@ -99,7 +80,7 @@ export class WaveControl {
     const message = result.skipped
       ? `node ${result.node} is left out, and back in service`
       : `node ${result.node} has ended as ${result.verdict ?? 'Unverified'}: ${result.message}`;
-    this.answer(skip.token, { accepted: result.skipped === true, message });
+    for (const token of skip.tokens) this.answer(token, { accepted: result.skipped === true, message });
   }
 
   /** A node in hand that is not cordoned goes back, and is started again after the pause. */
@@ -108,38 +89,56 @@ export class WaveControl {
     for (const node of this.inHand.values()) void this.withdraw(node, { pause: true });
   }
 
-  private async skip(name: string, skip: Skip): Promise<void> {
+  /** `token`: under which the rollout waits for the answer; without it nobody does. */
+  private async skip(name: string, asked: Asked, token?: string): Promise<void> {
     const { state } = this;
-    const ended = state.endOf(name);
+    if (this.isLater(name)) return this.skipLater(name, asked, token);
     const node = state.nodes.find((one) => one.name === name);
-    if (node === undefined && this.isLater(name)) return this.skipLater(name, skip);
-    const refuse = (message: string) => this.answer(skip.token, { accepted: false, message });
-    if (node === undefined) return refuse(`node ${name} is not part of wave ${this.input.name}`);
-    if (state.keepEnded(name))
-      return this.answer(skip.token, { accepted: true, message: `node ${name} is not tried again` });
+    const accept = (message: string) => this.answer(token, { accepted: true, message });
+    const refuse = (message: string) => this.answer(token, { accepted: false, message });
+    if (state.keepEnded(name)) return accept(`node ${name} is not tried again`);
+    const ended = state.endOf(name);
+    if (ended?.skipped === true) return accept(`node ${name} is left out already`);
     if (ended !== undefined) return refuse(`node ${name} has ended as ${ended.verdict}: ${ended.message}`);
-    if (state.stopped !== undefined && !this.inHand.has(name))
-      return refuse(`wave ${this.input.name} has stopped: node ${name} is not touched`);
+    if (node === undefined) return refuse(this.notHere(name));
+    if (state.stopped !== undefined && !this.inHand.has(name)) return refuse(this.stopText(name));
+    const skip = this.skips.get(name) ?? { asked, tokens: [] };
+    if (token !== undefined) skip.tokens.push(token);
     this.skips.set(name, skip);
     const taken = state.take(name);
     if (this.inHand.has(name)) {
-      if (skip.token !== undefined) await this.withdraw(node, { skip: { token: skip.token, asked: skip.asked } });
+      if (token !== undefined) await this.withdraw(node, { skip: { token, asked } });
       return;
     }
     this.places.get(name)?.cancel();
     if (taken) await this.leaveOut(node);
-    else this.answer(skip.token, { accepted: true, message: `node ${name} is left out: it was not touched` });
+    else accept(`node ${name} is left out: it was not touched`);
   }
 
-  /** Whether the wave comes to a node in another workflow only. */
-  private isLater = (name: string) => this.input.nodes.some((node) => node.name === name) && !this.isHere(name);
-  private isHere = (name: string) => this.state.nodes.some((node) => node.name === name);
+  private stopText = (name: string) => `wave ${this.input.name} has stopped: node ${name} is not touched`;
 
-  private async skipLater(name: string, { token, asked }: Skip): Promise<void> {
-    const { next } = this;
-    if (next !== undefined && token !== undefined)
-      return quietly(() => next.signal(skipNodeSignal, { token, node: name, asked }));
-    this.skipsLater.set(name, asked);
+  private isOfWave = (name: string) => this.input.nodes.some((node) => node.name === name);
+
+  /** Whether the wave comes to a node in another workflow only, which is not over. */
+  private isLater = (name: string) =>
+    !this.next.isOver && this.isOfWave(name) && !this.state.nodes.some((node) => node.name === name);
+
+  private notHere(name: string): string {
+    const { name: wave } = this.input;
+    return this.isOfWave(name)
+      ? `node ${name} has ended: its part of wave ${wave} is over`
+      : `node ${name} is not part of wave ${wave}`;
+  }
+
+  private skipLater(name: string, asked: Asked, token: string | undefined): void {
+    const { next, state } = this;
+    if (next.hasBegun)
+      return next.tell(
+        (part) => part.signal(skipNodeSignal, { token: token ?? NOBODY, node: name, asked }),
+        () => void this.skip(name, asked, token),
+      );
+    if (state.stopped !== undefined) return this.answer(token, { accepted: false, message: this.stopText(name) });
+    next.skips.set(name, asked);
     this.answer(token, { accepted: true, message: `node ${name} is left out: it is not touched when its turn comes` });
   }
 
@@ -160,23 +159,23 @@ export class WaveControl {
     } finally {
       state.running -= 1;
     }
-    this.answer(skip.token, { accepted: true, message: `node ${node.name} is left out: it was not touched` });
+    for (const token of skip.tokens)
+      this.answer(token, { accepted: true, message: `node ${node.name} is left out: it was not touched` });
   }
 
-  /** Takes nodes that have failed, or were left out, out of the counts: the rollout tries them again after this wave. */
+  /**
+   * Takes nodes that have failed, or were left out, out of the counts: the rollout tries them again after this wave.
+   * Without `names` all that have failed; what the parts behind this one say of theirs is then said by none.
+   */
   private handBack(token: string, names: string[] | undefined): void {
     const { state, next } = this;
-    const isThere = names?.every(this.isLater) ?? (state.failedNodes().length === 0 && next !== undefined);
-    if (isThere && next !== undefined)
-      return void quietly(() =>
-        next.signal(retryNodesSignal, { token, ...(names === undefined ? {} : { nodes: names }) }),
-      );
-    // The answer is that of this part: the other one has failed nodes of its own, or none.
-    if (names === undefined && next !== undefined)
-      void quietly(() => next.signal(retryNodesSignal, { token: `${token}+` }));
+    const [behind] = names?.filter(this.isLater) ?? [];
+    if (behind !== undefined && !next.hasBegun) return this.takeIn(token, behind);
+    const hasNone = names === undefined && state.failedNodes().length === 0;
+    if (behind !== undefined || (hasNone && next.isOpen)) return this.handBackLater(token, names);
+    if (names === undefined && next.isOpen) this.handBackLater(NOBODY, undefined);
     const { name } = this.input;
-    const failed = state.failedNodes();
-    const wanted = names?.filter((node) => !state.isHandedBack(node)) ?? failed.slice(0, HANDED_BACK);
+    const wanted = names?.filter((node) => !state.isHandedBack(node)) ?? state.failedNodes();
     if (names !== undefined && wanted.length === 0)
       return this.answer(token, { accepted: true, message: `to be tried again already: ${listed(names)}` });
     const why = wanted.map((node) => this.notRetried(node)).find((reason) => reason !== undefined);
@@ -187,23 +186,37 @@ export class WaveControl {
       return this.answer(token, later(this.stoppedText(wanted)));
     }
     for (const node of wanted) state.handBack(node);
-    const rest = names === undefined ? failed.length - wanted.length : 0;
-    const more = rest === 0 ? '' : `; ${rest} more have failed: ask again for them`;
-    this.answer(token, { accepted: true, message: `tried again after wave ${name}: ${listed(wanted)}${more}` });
+    this.answer(token, { accepted: true, message: `tried again after wave ${name}: ${listed(wanted)}` });
   }
 
   private stoppedText(nodes: readonly string[]): string {
     const { name, request } = this.input;
     const { kind, namespace, name: of } = request;
+    const names = nodes.length > MOST_NAMED ? '*' : nodes.join(',');
     const command =
       kind === 'NodeOpUpgrade'
-        ? `kubectl annotate -n ${namespace} nodeopupgrade ${of} --overwrite kairos.io/retry-node="${nodes.join(',')}"`
+        ? `kubectl annotate -n ${namespace} nodeopupgrade ${of} --overwrite kairos.io/retry-node="${names}"`
         : 'kubectl annotate kairosnode NAME --overwrite kairos.io/retry="$(date +%s)"';
     return `wave ${name} has stopped (${this.state.stopped?.slice(0, 300) ?? ''}): the attempt ends when its nodes in hand have ended; the next one tries again, and goes on with the rest: ${command}`;
   }
 
+  /** A node of a part that has not begun. */
+  private takeIn(token: string, node: string): void {
+    const accepted = this.next.skips.delete(node);
+    const now = accepted ? 'is not left out any more' : 'has not ended';
+    this.answer(token, { accepted, message: `node ${node} ${now}: it is upgraded in its turn` });
+  }
+
+  private handBackLater(token: string, nodes: string[] | undefined): void {
+    this.next.tell(
+      (part) => part.signal(retryNodesSignal, { token, ...(nodes === undefined ? {} : { nodes }) }),
+      () => this.handBack(token, nodes),
+    );
+  }
+
   private notRetried(node: string): string | undefined {
     const ended = this.state.endOf(node);
+    if (ended === undefined && this.state.nodes.every(({ name }) => name !== node)) return this.notHere(node);
     if (ended === undefined) return `node ${node} has not ended: it is upgraded in its turn`;
     return ended.again ? undefined : `node ${node} has ended as ${ended.verdict}: there is nothing to try again`;
   }
@@ -219,16 +232,7 @@ export class WaveControl {
   }
 
   private answer(token: string | undefined, answer: ControlAnswer): void {
-    if (token === undefined || token === '') return;
+    if (token === undefined || token === NOBODY) return;
     void quietly(() => getExternalWorkflowHandle(this.input.rolloutID).signal(answerSignal, { token, ...answer }));
-  }
-}
-
-/** Whoever it is for may have closed: then nobody waits for it. */
-async function quietly(send: () => Promise<void>): Promise<void> {
-  try {
-    await CancellationScope.nonCancellable(send);
-  } catch {
-    // Closed: what it was asked is answered by how it ended.
   }
 }

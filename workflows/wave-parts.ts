@@ -11,7 +11,7 @@ import {
   workflowInfo,
   type ChildWorkflowHandle,
 } from '@temporalio/workflow';
-import { waveWorkflowID, type NodeRef, type PrecedingPart, type WaveInput, type WaveResult } from '../api/messages.ts';
+import { waveWorkflowID, type NodeRef, type PrecedingPart, type WaveInput } from '../api/messages.ts';
 import { activitiesFor } from './activity-proxies.ts';
 import { errorText } from './error-text.ts';
 import { attributesFor } from './search-attributes.ts';
@@ -40,29 +40,25 @@ export function listenToParts(state: WaveState, control: WaveControl): void {
 /**
  * Runs the nodes behind this part's in a workflow of its own. It begins, with its pulls, when this part has nothing
  * left to pull, and gets the places as they become free: no barrier, and never more nodes out than the budget allows.
- * Answers undefined where it was not begun.
+ * What it did is part of the wave's state when it is over.
  */
-export async function runNextPart(
-  input: WaveInput,
-  state: WaveState,
-  control: WaveControl,
-): Promise<WaveResult | undefined> {
+export async function runNextPart(input: WaveInput, state: WaveState, control: WaveControl): Promise<void> {
   const rest = input.nodes.slice(state.nodes.length);
   try {
     await condition(() => state.waiting.length === 0 || state.stopped !== undefined);
-    if (state.stopped !== undefined) return undefined;
+    if (state.stopped !== undefined) return;
     const { child, told } = await startPart(input, state, control, rest);
-    control.goesOnIn(child);
+    control.next.started(child);
     let over = false;
-    const result = resultOf(child, input, state, rest).finally(() => {
+    const ended = untilOver(child, input, state, rest).finally(() => {
       over = true;
+      control.next.ended();
     });
     await tell(child, state, told, () => over);
-    return await result;
+    await ended;
   } catch (error) {
     if (!isCancellation(error)) throw error;
     state.stop('cancelled');
-    return undefined;
   }
 }
 
@@ -75,7 +71,7 @@ async function startPart(
   const part = (input.goesOn?.part ?? 1) + 1;
   const told = state.forNext();
   const { paused: _paused, skips: _skips, ...shared } = input;
-  const skips = control.skipsForNext();
+  const skips = control.next.starts();
   const child = await startChild<typeof wave>('wave', {
     workflowId: waveWorkflowID(input.rolloutID, input.request, `${input.name}.part-${part}`),
     args: [
@@ -113,11 +109,9 @@ async function tell(child: Part, state: WaveState, first: PrecedingPart, over: (
 }
 
 /** As a rollout does with its waves: one that cannot say what it did is settled, and what it belongs to stops. */
-async function resultOf(child: Part, input: WaveInput, state: WaveState, rest: NodeRef[]): Promise<WaveResult> {
+async function untilOver(child: Part, input: WaveInput, state: WaveState, rest: NodeRef[]): Promise<void> {
   try {
-    const result = await child.result();
-    if (result.stopped !== undefined) state.stop(result.stopped);
-    return result;
+    state.partsEnded(await child.result());
   } catch (error) {
     if (!(error instanceof ChildWorkflowFailure)) throw error;
     const stopped = `a part of wave ${input.name} did not end by itself (${errorText(error)})`;
@@ -125,7 +119,7 @@ async function resultOf(child: Part, input: WaveInput, state: WaveState, rest: N
     const settled = await CancellationScope.nonCancellable(() =>
       activitiesFor(input.timing).wait.settleWave({ context: state.context, nodes: rest }),
     );
-    return { ...settled, targets: {}, stopped };
+    state.partsEnded({ ...settled, targets: {}, stopped });
   }
 }
 

@@ -1,24 +1,16 @@
 import { CancellationScope, patched, setCurrentDetails } from '@temporalio/workflow';
-import type {
-  NodeRef,
-  NodeResult,
-  PrecedingPart,
-  SupersededNode,
-  Target,
-  WaveInput,
-  WaveResult,
-} from '../api/messages.ts';
-import type { Verdict } from '../api/types.ts';
-import { countsAsFailed, exceededBudget } from '../policy/failure-budget.ts';
+import type { NodeRef, NodeResult, PrecedingPart, Target, WaveInput, WaveResult } from '../api/messages.ts';
+import { exceededBudget } from '../policy/failure-budget.ts';
 import { isAnotherImage } from '../policy/image-identity.ts';
+import { WaveEnds, type End } from './wave-ends.ts';
 
 /** Since when an image that differs is pulled once more, from the registry, before it is called moved. */
 export const PULLED_AGAIN = 'image-pulled-again';
 
-/** How many failed nodes a result names. */
-const LISTED = 100;
-/** Characters of what it says of each. */
-const LONGEST_MESSAGE = 900;
+/** Since when nodes that carry the operator are the last of a wave, not only of their part of it. */
+const LAST_OF_ALL_PARTS = 'hosts-last-of-all-parts';
+/** Since when a failure that is not tried again after all stops the wave, where the failure budget is exceeded by it. */
+const KEPT_COUNTS = 'kept-failures-count';
 
 /** A node on which the image is, with what was read inside it. */
 export interface Pulled {
@@ -26,14 +18,6 @@ export interface Pulled {
   target: Target;
   /** It carries the operator, or what that runs on: it was set aside until nothing else is left. */
   host?: true;
-}
-
-/** How a node ended. `again`: it may be tried again when a person asks for that. `counts`: in the failure budget. */
-interface End {
-  verdict: Verdict;
-  message: string;
-  again: boolean;
-  counts: boolean;
 }
 
 /** What a wave knows while it runs; of a larger one, what this part of it does. */
@@ -55,23 +39,18 @@ export class WaveState {
   running = 0;
   stopped: string | undefined;
   private paused: string | undefined;
-  private readonly verdicts: Record<string, number> = {};
-  private readonly failures: WaveResult['failed'] = [];
-  private readonly gone: string[] = [];
-  private readonly superseded: SupersededNode[] = [];
-  private readonly skipped: string[] = [];
-  private readonly again: WaveResult['failed'] = [];
-  /** Of nodes that were handed back, those that a person had left out: no failures if they are not tried again. */
-  private readonly leftOutBefore = new Set<string>();
-  private readonly ends = new Map<string, End>();
+  private readonly own = new WaveEnds();
+  /** How the nodes of the parts behind this one ended, once these are over. */
+  private behind: { ends: WaveEnds; result: WaveResult } | undefined;
   private readonly targets: Record<string, Target>;
   private readonly input: WaveInput;
   private preceding: PrecedingPart | undefined;
-  private counted = 0;
+  private readonly lastOfAllParts: boolean;
 
   constructor(input: WaveInput) {
     this.input = input;
     this.nodes = input.nodes.slice(0, input.segment);
+    this.lastOfAllParts = (this.hasNext || input.goesOn !== undefined) && patched(LAST_OF_ALL_PARTS);
     this.waiting = [...this.nodes];
     this.targets = { ...input.targets };
     if (input.paused !== undefined) this.pause(input.paused);
@@ -103,6 +82,14 @@ export class WaveState {
     return this.pulled.shift() ?? this.hosts.shift();
   }
 
+  /**
+   * Whether a node is asked whether it carries the operator: one that is alone in its wave goes at once, whatever it
+   * carries. The last part of a wave may be one node, which is not alone.
+   */
+  get asksHosting(): boolean {
+    return this.input.nodes.length > 1 || this.lastOfAllParts;
+  }
+
   /** Keeps a node until nothing else is left to start, and nothing else is in hand. */
   setAside({ node, target }: Pulled): void {
     this.hosts.push({ node, target, host: true });
@@ -119,7 +106,12 @@ export class WaveState {
   }
 
   private isHostsTurn(): boolean {
-    return this.hosts.length > 0 && this.waiting.length + this.pulling + this.pulled.length + this.running === 0;
+    if (this.hosts.length === 0 || this.waiting.length + this.pulling + this.pulled.length + this.running > 0)
+      return false;
+    if (!this.lastOfAllParts) return true;
+    // The parts before this one have nothing left but such nodes when they need no place any more.
+    const first = this.preceding === undefined || this.preceding.lanes >= this.input.place.budget;
+    return first && (!this.hasNext || this.behind !== undefined);
   }
 
   /** Whether no node will become ready any more: nothing to pull, nothing pulled, nothing that may come back. */
@@ -167,24 +159,12 @@ export class WaveState {
   }
 
   end(result: NodeResult): void {
-    const verdict: Verdict = result.verdict ?? 'Unverified';
-    if (result.gone === true) {
-      // Nothing was done to it, so it is no failure of the image, and no reason to stop the others.
-      this.gone.push(result.node);
-      this.show();
-      return;
-    }
-    this.verdicts[verdict] = (this.verdicts[verdict] ?? 0) + 1;
-    if (result.skipped === true) this.skipped.push(result.node);
+    const cancelled = CancellationScope.current().consideredCancelled;
+    const withdrawn = result.cancelled === true && result.verdict === 'Cancelled';
+    const end = this.own.add(result, withdrawn);
     // A node that was cancelled by itself past the point of no return has its verdict: no reason to stop the others.
-    if (result.cancelled && CancellationScope.current().consideredCancelled) this.stop('cancelled');
-    const withdrawn = result.cancelled === true && verdict === 'Cancelled';
-    const superseded = result.supersededBy !== undefined;
-    const failed = !superseded && !withdrawn && verdict !== 'Succeeded' && verdict !== 'AlreadyOnTarget';
-    const counts = failed && result.skipped !== true && countsAsFailed(tolerance(result, verdict));
-    this.ends.set(result.node, { verdict, message: result.message.slice(0, 500), again: failed, counts });
-    if (result.supersededBy !== undefined) this.leave(result.node, result.supersededBy);
-    else if (failed && result.skipped !== true) this.fail(result, verdict, counts);
+    if (end !== undefined && result.cancelled && cancelled) this.stop('cancelled');
+    if (end?.again === true && end.skipped !== true) this.fail(result, end);
     this.show();
   }
 
@@ -195,9 +175,11 @@ export class WaveState {
 
   /** What the part behind this one must know. */
   forNext(): PrecedingPart {
+    // Such nodes take their place when the parts behind this one are over.
+    const later = this.lastOfAllParts && this.behind === undefined ? this.hosts.length : 0;
     return {
-      lanes: Math.max(0, this.lanes - this.open),
-      failed: (this.preceding?.failed ?? 0) + this.counted,
+      lanes: Math.max(0, this.lanes - (this.open - later)),
+      failed: (this.preceding?.failed ?? 0) + this.own.counted,
       ...(this.paused === undefined ? {} : { paused: this.paused }),
       ...(this.stopped === undefined ? {} : { stopped: this.stopped }),
     };
@@ -214,12 +196,18 @@ export class WaveState {
   }
 
   endOf(node: string): End | undefined {
-    return this.ends.get(node);
+    return this.all.map((ends) => ends.of(node)).find((end) => end !== undefined);
   }
 
   /** Nodes that failed in this wave, but for those that a person left out. */
   failedNodes(): string[] {
-    return [...this.ends].filter(([node, { again }]) => again && !this.skipped.includes(node)).map(([node]) => node);
+    return this.all.flatMap((ends) => ends.failedNodes());
+  }
+
+  /** The parts behind this one are over. */
+  partsEnded(result: WaveResult): void {
+    this.behind = { ends: new WaveEnds(result), result };
+    if (result.stopped !== undefined) this.stop(result.stopped);
   }
 
   /** Takes a node that was not begun out of the queue; false when it is not there. */
@@ -237,83 +225,49 @@ export class WaveState {
 
   /** A node that ended is to be tried again: it is in no count of this wave any more. */
   handBack(node: string): void {
-    const ended = this.ends.get(node);
-    if (ended === undefined) return;
-    this.ends.delete(node);
-    if (ended.counts) this.counted -= 1;
-    const left = (this.verdicts[ended.verdict] ?? 1) - 1;
-    if (left === 0) delete this.verdicts[ended.verdict];
-    else this.verdicts[ended.verdict] = left;
-    const failure = this.failures.findIndex(({ name }) => name === node);
-    if (failure >= 0) this.failures.splice(failure, 1);
-    const skipped = this.skipped.indexOf(node);
-    if (skipped >= 0) {
-      this.skipped.splice(skipped, 1);
-      this.leftOutBefore.add(node);
-    }
-    const { verdict, message, counts } = ended;
-    this.again.push({ name: node, verdict, message, ...(counts ? {} : { tolerated: true }) });
+    for (const ends of this.all) ends.handBack(node);
     this.show();
   }
 
   /** A node that was handed back stays ended as it was after all; false where it was not handed back. */
   keepEnded(node: string): boolean {
-    const index = this.again.findIndex(({ name }) => name === node);
-    const [ended] = index < 0 ? [] : this.again.splice(index, 1);
-    if (ended === undefined) return false;
-    const counts = countsAsFailed(ended);
-    this.ends.set(node, { ...ended, again: true, counts });
-    if (counts) this.counted += 1;
-    this.verdicts[ended.verdict] = (this.verdicts[ended.verdict] ?? 0) + 1;
-    if (this.leftOutBefore.has(node)) this.skipped.push(node);
-    else if (this.failures.length < LISTED) this.failures.push(ended);
-    const exceeded = counts ? this.exceeded() : undefined;
-    if (exceeded !== undefined) this.stop(exceeded);
-    return true;
+    const kept = this.all.some((ends) => ends.keepEnded(node));
+    const exceeded = kept ? this.exceeded() : undefined;
+    if (exceeded !== undefined && patched(KEPT_COUNTS)) this.stop(exceeded);
+    this.show();
+    return kept;
   }
 
   isHandedBack(node: string): boolean {
-    return this.again.some(({ name }) => name === node);
+    return this.all.some((ends) => ends.isHandedBack(node));
+  }
+
+  private get all(): WaveEnds[] {
+    return this.behind === undefined ? [this.own] : [this.own, this.behind.ends];
   }
 
   /**
    * A node that somebody took out of the rollout by itself is no reason to stop, nor one that the strategy skips, but
    * for the control plane.
    */
-  private fail(result: NodeResult, verdict: Verdict, counts: boolean): void {
-    const { node: name, message } = result;
-    if (this.failures.length < LISTED)
-      this.failures.push({
-        name,
-        verdict,
-        message: message.slice(0, LONGEST_MESSAGE),
-        ...(counts ? {} : { tolerated: true }),
-      });
-    if (counts) this.counted += 1;
-    const said = `node ${name} ended as ${verdict}: ${message}`;
+  private fail({ node, message }: NodeResult, { verdict, counts }: End): void {
+    const said = `node ${node} ended as ${verdict}: ${message}`;
     if (this.input.place.group === 'control-plane') return this.stop(said);
     const exceeded = counts ? this.exceeded() : undefined;
     if (exceeded === undefined) return;
-    const first = (this.input.failures?.before ?? 0) + this.forNext().failed === 1;
+    const first = (this.input.failures?.before ?? 0) + this.failed === 1;
     this.stop(first ? said : `${exceeded}; the last: ${said}`);
   }
 
-  /** Which nodes were not started. */
-  private left(): string[] {
-    return this.nodes
-      .map(({ name }) => name)
-      .filter((name) => !this.ends.has(name) && !this.gone.includes(name) && !this.isHandedBack(name));
-  }
-
-  /** A node that a newer NodeOpUpgrade wants: no failure, of the control plane neither. */
-  private leave(name: string, by: string): void {
-    if (this.superseded.length < LISTED) this.superseded.push({ name, by });
+  /** How many nodes count as failed, in all parts of the wave that this one hears of. */
+  private get failed(): number {
+    return this.forNext().failed + (this.behind?.ends.counted ?? 0);
   }
 
   /** Which failure budget is exceeded, or undefined. */
   private exceeded(): string | undefined {
     const { failures, spec } = this.input;
-    const inWave = this.forNext().failed;
+    const inWave = this.failed;
     if (failures?.wave === undefined && failures?.rollout === undefined)
       return spec.stopOnFailure ? exceededBudget({ wave: 0 }, { wave: inWave, rollout: inWave }) : undefined;
     return exceededBudget(failures, { wave: inWave, rollout: failures.before + inWave });
@@ -329,56 +283,41 @@ export class WaveState {
     return this.preceding?.stopped !== undefined;
   }
 
+  /** Whether the wave goes on in another workflow. */
+  get hasNext(): boolean {
+    return this.nodes.length < this.input.nodes.length;
+  }
+
   /** How many nodes have no end yet. */
   private get open(): number {
-    return this.nodes.length - this.ended - this.gone.length - this.again.length;
+    return this.nodes.length - this.own.total;
   }
 
-  private get ended(): number {
-    return Object.values(this.verdicts).reduce((sum, count) => sum + count, 0);
+  /** Which nodes were not started. */
+  private left(): string[] {
+    const behind = this.input.nodes.slice(this.nodes.length).map(({ name }) => name);
+    return [
+      ...this.nodes.map(({ name }) => name).filter((name) => !this.own.knows(name)),
+      ...(this.behind === undefined ? behind : (this.behind.result.left ?? [])),
+    ];
   }
 
-  /** What the wave did; `next`: what the part behind this one did. */
-  result(next?: WaveResult): WaveResult {
-    const stopped = this.stopped ?? next?.stopped;
+  /** What the wave did, with what the parts behind this one did. */
+  result(): WaveResult {
+    const { behind, stopped } = this;
     return {
-      verdicts: sumOf(this.verdicts, next?.verdicts),
-      failed: [...this.failures, ...(next?.failed ?? [])].slice(0, LISTED),
-      counted: this.counted + (next?.counted ?? 0),
-      untouched: this.open + (next?.untouched ?? this.input.nodes.length - this.nodes.length),
-      ...listed('gone', this.gone, next?.gone),
-      ...listed('superseded', this.superseded, next?.superseded?.slice(0, LISTED - this.superseded.length)),
-      ...listed('skipped', this.skipped, next?.skipped),
-      ...listed('again', this.again, next?.again),
+      ...this.own.result(behind?.ends),
+      untouched: this.open + (behind?.result.untouched ?? this.input.nodes.length - this.nodes.length),
       ...(this.input.request.try === undefined ? {} : { left: this.left() }),
-      targets: { ...next?.targets, ...this.targets },
+      targets: { ...behind?.result.targets, ...this.targets },
       ...(stopped === undefined ? {} : { stopped }),
     };
   }
 
   private show(): void {
-    const done = Object.entries(this.verdicts).map(([verdict, count]) => `${verdict}: ${count}`);
-    if (this.gone.length > 0) done.push(`gone: ${this.gone.length}`);
     const part = this.input.goesOn === undefined ? '' : `, part ${this.input.goesOn.part}`;
     setCurrentDetails(
-      `wave **${this.input.name}**${part}, ${this.nodes.length} nodes\n\n${done.join(', ')}${this.paused === undefined ? '' : `\n\npaused: ${this.paused}`}`,
+      `wave **${this.input.name}**${part}, ${this.nodes.length} nodes\n\n${this.own.text()}${this.paused === undefined ? '' : `\n\npaused: ${this.paused}`}`,
     );
   }
-}
-
-const tolerance = ({ tolerated }: NodeResult, verdict: Verdict) => ({
-  verdict,
-  ...(tolerated === undefined ? {} : { tolerated }),
-});
-
-function sumOf(own: Readonly<Record<string, number>>, next: Readonly<Record<string, number>> = {}) {
-  const sum = { ...own };
-  for (const [verdict, count] of Object.entries(next)) sum[verdict] = (sum[verdict] ?? 0) + count;
-  return sum;
-}
-
-/** A list of a result, which is absent where it is empty. */
-function listed<K extends string, T>(name: K, own: readonly T[], next: readonly T[] = []): { [key in K]?: T[] } {
-  const all = [...own, ...next];
-  return (all.length === 0 ? {} : { [name]: all }) as { [key in K]?: T[] };
 }

@@ -58,7 +58,7 @@ export async function wave(input: WaveInput): Promise<WaveResult> {
   const most = Math.min(input.place.budget, state.nodes.length);
   const lanes = Array.from({ length: Math.min(state.lanes, most) }, () => runLane(input, state, control));
   const later: Promise<void>[] = [];
-  const next = state.nodes.length < input.nodes.length ? runNextPart(input, state, control) : undefined;
+  const next = state.hasNext ? runNextPart(input, state, control) : undefined;
   const ended = await Promise.allSettled([
     pullAhead(input, state, control),
     ...lanes,
@@ -71,7 +71,7 @@ export async function wave(input: WaveInput): Promise<WaveResult> {
   const failed = ended.find((lane) => lane.status === 'rejected' && !isCancellation(lane.reason));
   if (failed?.status === 'rejected') throw failed.reason;
   // Cancelled or not: a workflow that closes as cancelled has no result, and what was done would be lost with it.
-  return state.result(await next);
+  return state.result();
 }
 
 /**
@@ -181,7 +181,7 @@ async function runLane(input: WaveInput, state: WaveState, control: WaveControl)
     try {
       if (next.host === true) await state.alone(() => upgradeOrQueue(input, state, control, next));
       // Where nothing is asked nothing is waited for either: earlier histories have their commands in that order.
-      else if (!asksHosting(input) || !(await setAside(input, state, control, next)))
+      else if (!asksHosting(state) || !(await setAside(input, state, control, next)))
         await upgradeOrQueue(input, state, control, next);
     } finally {
       state.running -= 1;
@@ -189,7 +189,7 @@ async function runLane(input: WaveInput, state: WaveState, control: WaveControl)
   }
 }
 
-const asksHosting = (input: WaveInput) => input.nodes.length > 1 && patched('hosts-last');
+const asksHosting = (state: WaveState) => state.asksHosting && patched('hosts-last');
 
 /**
  * Whether a node is not to be started now: it carries the operator, or what that runs on, and others are left; or the

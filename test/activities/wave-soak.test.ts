@@ -2,7 +2,7 @@ import { Context, asyncLocalStorage, type Info } from '@temporalio/activity';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { ClusterView } from '../../activities/cluster-view.ts';
 import { soakWave } from '../../activities/wave-soak.ts';
-import type { KairosNodeStatus } from '../../api/types.ts';
+import type { KairosNodeStatus, NodeOpUpgrade } from '../../api/types.ts';
 import { KubeError } from '../../kube/errors.ts';
 import type { NodeView } from '../../kube/nodes.ts';
 import type { Reflector } from '../../kube/reflector.ts';
@@ -34,8 +34,8 @@ const viewOf = (name: string, change: Partial<NodeView> = {}): NodeView => ({
 });
 
 /** The Node as the API server holds it. */
-const objectOf = ({ name, uid, ready, bootID }: NodeView) => ({
-  metadata: { name, uid, resourceVersion: '1' },
+const objectOf = ({ name, uid, labels, ready, bootID }: NodeView) => ({
+  metadata: { name, uid, labels, resourceVersion: '1' },
   spec: {},
   status: { nodeInfo: { bootID }, conditions: [{ type: 'Ready', status: ready ? 'True' : 'Unknown' }] },
 });
@@ -48,6 +48,8 @@ class Soaking {
   readonly asked: string[] = [];
   readonly statuses = new Map<string, KairosNodeStatus>();
   readonly beats: unknown[] = [];
+  /** The NodeOpUpgrades of the cluster. */
+  readonly upgrades = new Map<string, NodeOpUpgrade>();
   answer: unknown;
   error: unknown;
   away = false;
@@ -75,6 +77,7 @@ class Soaking {
       client: { request: (request: Request) => this.#request(request) },
       nodes,
       kairosNodes,
+      upgrades: this.upgrades,
     } as unknown as ClusterView;
   }
 
@@ -260,6 +263,32 @@ describe('the soak of a wave', () => {
     await elapse(SOAK_MS);
     expect(soaking.answer).toEqual(HELD);
     expect(soaking.asked).toEqual(['b', 'c']);
+  });
+
+  it('does not look at a node that a newer NodeOpUpgrade wants: it is rebooted for another image', async () => {
+    const soaking = new Soaking(names).start();
+    const { uid, name, namespace } = HAND.request;
+    const upgrade = (of: object, image: string, labels: Record<string, string>) =>
+      ({
+        metadata: { namespace, generation: 1, ...of },
+        spec: { image, nodeSelector: { matchLabels: labels } },
+      }) as NodeOpUpgrade;
+    soaking.upgrades.set('own', upgrade({ uid, name, creationTimestamp: '2026-03-01T10:00:00Z' }, 'v2', {}));
+    await elapse(MINUTE);
+    soaking.now('b', { ready: false });
+    await elapse(MINUTE);
+    expect(soaking.statuses.get('b')?.step).toBe('Gate');
+    // Nothing is heard of the node when somebody else begins to want it.
+    soaking.now('b', { ready: false, labels: { rack: '4' } });
+    soaking.upgrades.set(
+      'new',
+      upgrade({ uid: 'n', name: 'n', creationTimestamp: '2026-03-01T11:00:00Z' }, 'v3', { rack: '4' }),
+    );
+    await elapse(4 * MINUTE);
+    soaking.now('b', { labels: { rack: '4' }, bootID: 'boot-3' });
+    await elapse(MINUTE + 5 * SECOND);
+    expect(soaking.answer).toEqual(HELD);
+    expect(soaking.statuses.get('b')?.step).toBeUndefined();
   });
 
   it('of no node is over at once', async () => {

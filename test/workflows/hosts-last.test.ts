@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import { describe, expect, it, jest } from '@jest/globals';
 import * as fc from 'fast-check';
 import { startDriver, type UpgradeWorld } from './driver/driver.ts';
@@ -30,11 +31,15 @@ interface Fleet {
   hosts: (node: string, begun: readonly string[]) => boolean;
   workers?: number;
   budget?: number;
+  /** After so many nodes the wave goes on in another workflow. */
+  segment?: number;
   answers?: Answers;
 }
 
-async function play({ hosts, workers = 5, budget = 2, answers = {} }: Fleet) {
-  const plan = { controlPlane: [], workers: nodes(workers), leftAlone: [], maxUnavailable: budget };
+async function play({ hosts, workers = 5, budget = 2, segment = workers, answers = {} }: Fleet) {
+  const members = nodes(workers);
+  const wave = { name: 'workers', group: 'worker' as const, nodes: members, budget, segment };
+  const plan = { controlPlane: [], workers: members, leftAlone: [], maxUnavailable: budget, waves: [wave] };
   const { all, begins } = watched({
     planRollout: () => plan,
     readHosting: ({ node }) => {
@@ -98,6 +103,27 @@ describe('a node that carries the operator', () => {
     await close(all.world);
   });
 
+  it('is the last of all parts of a large wave, and alone there, too', async () => {
+    // Each workflow has two of the nodes. w-1 and w-4 carry it from the beginning, w-5 from when w-2 is drained.
+    const { begins, result, world } = await play({
+      hosts: (node, begun) => node === 'w-1' || node === 'w-4' || (node === 'w-5' && begun.includes('w-2')),
+      workers: 7,
+      segment: 2,
+      answers: {
+        rebootNode: async ({ node }) => {
+          await Context.current().sleep(node.name === 'w-2' ? '3h' : '10m');
+          return { outcome: 'BootChanged' };
+        },
+      },
+    });
+    expect(await result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 7 } });
+    const order = begins.map(({ node }) => node);
+    expect(order.slice(0, 4)).toEqual(['w-2', 'w-3', 'w-6', 'w-7']);
+    expect(order.slice(4).sort()).toEqual(['w-1', 'w-4', 'w-5']);
+    expect(begins.slice(4).map(({ beside }) => beside)).toEqual([[], [], []]);
+    await close(world);
+  });
+
   it('stays untouched where another one fails before it', async () => {
     const { result, world, begins } = await play({
       budget: 1,
@@ -122,12 +148,13 @@ describe('a node that carries the operator', () => {
       workers: fc.integer({ min: 2, max: 7 }),
       budget: fc.integer({ min: 1, max: 4 }),
       hosts: fc.uniqueArray(fc.integer({ min: 1, max: 7 })),
+      segment: fc.integer({ min: 1, max: 7 }),
       pausesAfter: fc.option(fc.nat(60), { nil: undefined }),
     });
     await fc.assert(
-      fc.asyncProperty(drawn, async ({ workers, budget, hosts, pausesAfter }) => {
+      fc.asyncProperty(drawn, async ({ workers, budget, hosts, segment, pausesAfter }) => {
         const names = new Set(hosts.map((n) => `w-${n}`));
-        const { world, rollout, begins } = await play({ workers, budget, hosts: (node) => names.has(node) });
+        const { world, rollout, begins } = await play({ workers, budget, segment, hosts: (node) => names.has(node) });
         if (pausesAfter !== undefined) {
           for (let step = 0; step < pausesAfter && rollout.status === 'Running'; step += 1) await world.step();
           if (rollout.status === 'Running') {

@@ -1,12 +1,16 @@
 import { describe, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { WorkflowFailedError } from '@temporalio/client';
-import type { WaveInput, WaveResult } from '../../api/messages.ts';
+import type { NodeRef, WaveInput, WaveResult } from '../../api/messages.ts';
 import type { Plan } from '../../api/plan-messages.ts';
+import type { HealthGateSpec, RolloutSpec } from '../../api/rollout-spec.ts';
+import { rolloutStatus } from '../../api/schemas/node-op-upgrade.ts';
 import type { RolloutStatus } from '../../api/types.ts';
 import { ClusterModel } from './driver/cluster-model.ts';
 import { startDriver, type UpgradeWorld } from './driver/driver.ts';
-import { inputOf } from './driver/run.ts';
+import { encode } from './driver/protocol.ts';
+import { inputOf, type Run } from './driver/run.ts';
+import type { UpdateState } from './driver/updates.ts';
 import { nodeInput, nodes } from './driver/inputs.ts';
 import type { Handle } from './driver/world.ts';
 
@@ -32,7 +36,9 @@ const intervention = fc.record({
     'approve',
     'abort',
   ),
-  node: fc.nat(6),
+  /** Whether it is asked by an update, which must be answered. */
+  answered: fc.boolean(),
+  node: fc.nat(8),
 });
 const fault = fc.oneof(
   { weight: 5, arbitrary: fc.constant(0) },
@@ -45,6 +51,20 @@ const scenario = fc.record({
   budget: fc.integer({ min: 1, max: 3 }),
   /** Whether the workers wait until somebody approves them. */
   approval: fc.boolean(),
+  /** How many of the workers are a wave of their own, before the others. */
+  canary: fc.nat(2),
+  /** After so many nodes a wave goes on in another workflow. */
+  segment: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
+  /** After so many events the rollout goes on in another run. */
+  continueAfterEvents: fc.option(fc.integer({ min: 10, max: 60 }), { nil: undefined }),
+  /** Whether each wave soaks. */
+  soaks: fc.boolean(),
+  maxFailed: fc.option(fc.nat(2), { nil: undefined }),
+  /** Nodes that carry the operator. */
+  hosts: fc.uniqueArray(fc.integer({ min: 1, max: 5 }), { maxLength: 2 }),
+  /** Workers that join meanwhile, and are wanted. */
+  joined: fc.nat(2),
+  healthGates: fc.boolean(),
   spec: fc.record({
     prePullAhead: fc.integer({ min: 1, max: 3 }),
     stopOnFailure: fc.boolean(),
@@ -56,21 +76,42 @@ const scenario = fc.record({
   faults: fc.array(fault, { maxLength: 60 }),
   interventions: fc.array(intervention, { maxLength: 5 }),
 });
+type Intervention = typeof intervention extends fc.Arbitrary<infer I> ? I : never;
 type Scenario = typeof scenario extends fc.Arbitrary<infer S> ? S : never;
 
-/** More steps than this, and a rollout of seven nodes turns in circles. */
+/** A gate that is asked after each wave. What it asks is answered by the model. */
+const HEALTH: HealthGateSpec = {
+  name: 'errors',
+  prometheus: { url: 'http://prometheus', query: 'up' },
+  intervalMs: 1_000,
+};
+
+/** More steps than this, and a rollout of nine nodes turns in circles. */
 const ENDLESS = 20_000;
 
 class Play {
   readonly drawn: Scenario;
   readonly plan: Plan;
   readonly model: ClusterModel;
+  readonly spec: Partial<RolloutSpec>;
+  readonly #joined: NodeRef[];
+  /** What was asked by an update, with what was answered by then. */
+  readonly #asked: { what: string; run: Run; state: UpdateState }[] = [];
 
   constructor(drawn: Scenario) {
     this.drawn = drawn;
     const controlPlane = nodes(drawn.controlPlane, 'cp');
     const workers = nodes(drawn.workers);
     const approval = drawn.approval ? ({ approval: true } as const) : {};
+    const soak = drawn.soaks ? { soakMs: 60_000 } : {};
+    const segment = drawn.segment === undefined ? {} : { segment: drawn.segment };
+    const { budget } = drawn;
+    this.#joined = nodes(drawn.joined, 'x');
+    this.spec = {
+      ...drawn.spec,
+      ...(drawn.healthGates ? { healthGates: [HEALTH] } : {}),
+      ...(drawn.joined > 0 ? { newNodes: 'Upgrade' } : {}),
+    };
     this.plan = {
       controlPlane,
       workers,
@@ -78,19 +119,34 @@ class Play {
       maxUnavailable: drawn.budget,
       waves: [
         { name: 'control-plane', group: 'control-plane', nodes: controlPlane, budget: 1 },
-        { name: 'workers', group: 'worker', nodes: workers, budget: drawn.budget, ...approval },
+        { name: 'canary', group: 'worker', nodes: workers.slice(0, drawn.canary), budget, ...soak },
+        {
+          name: 'workers',
+          group: 'worker',
+          nodes: workers.slice(drawn.canary),
+          budget,
+          ...approval,
+          ...soak,
+          ...segment,
+        },
       ],
+      ...(drawn.maxFailed === undefined ? {} : { maxFailed: drawn.maxFailed }),
     };
-    this.model = new ClusterModel(this.plan, drawn.faults, drawn.delaysMs);
+    this.model = new ClusterModel(this.plan, drawn.faults, drawn.delaysMs, {
+      joined: { controlPlane: [], workers: this.#joined },
+      hosts: drawn.hosts.map((number) => `w-${number}`),
+    });
   }
 
   async perform(): Promise<void> {
     const { model, drawn } = this;
     const world = await startDriver({ answers: model.answers, before: model.before, latency: model.delayMs });
-    const rollout = world.rollout({ kind: drawn.kind, spec: drawn.spec });
-    for (const { after, does, node } of drawn.interventions) {
+    const { continueAfterEvents } = drawn;
+    const timing = continueAfterEvents === undefined ? {} : { continueAfterEvents };
+    const rollout = world.rollout({ kind: drawn.kind, spec: this.spec, timing });
+    for (const { after, does, node, answered } of drawn.interventions) {
       for (let step = 0; step < after && rollout.status === 'Running'; step += 1) if (!(await world.step())) break;
-      if (rollout.status === 'Running') this.#act(world, rollout, does, node);
+      if (rollout.status === 'Running') this.#act(world, rollout, { does, node, answered });
     }
     // A pause is somebody's to end, and so is a wait for approval.
     if (rollout.status === 'Running') world.signal(rollout, 'resume', {});
@@ -102,21 +158,32 @@ class Play {
     }
     const outcome = await rollout.result().catch((error: unknown) => error);
     await world.advance('7 days');
+    // An attempt that a terminated workflow has left may mark its node after that was given back.
+    if (this.#did('terminate node', 'terminate wave')) this.#repair(world);
+    await world.advance('1 day');
     const problems = [...model.problems, ...this.#atTheEnd(world, outcome), ...(await this.#counts(world))];
     if (problems.length === 0) return world.close();
     await world.abandon();
     throw new Error(problems.join('\n'));
   }
 
-  #act(world: UpgradeWorld, rollout: Handle, does: Scenario['interventions'][number]['does'], index: number): void {
+  get #members(): NodeRef[] {
+    return [...this.plan.controlPlane, ...this.plan.workers, ...this.#joined];
+  }
+
+  #act(world: UpgradeWorld, rollout: Handle, { does, node: index, answered }: Omit<Intervention, 'after'>): void {
+    const ask = (what: string, message: object) => {
+      if (!answered) return world.signal(rollout, what, message);
+      const run = world.engine.run(rollout.id);
+      this.#asked.push({ what, run, state: world.engine.update(run, what, [encode(message)]) });
+    };
     if (does === 'pause' || does === 'resume') return world.signal(rollout, does, {});
     if (does === 'cancel') return world.cancel(rollout);
-    const members = [...this.plan.controlPlane, ...this.plan.workers];
-    const { name = 'w-1' } = members[index % Math.max(1, members.length)] ?? {};
-    if (does === 'skip' || does === 'retry') return world.signal(rollout, does, { node: name });
-    if (does === 'retry all') return world.signal(rollout, 'retry', {});
-    if (does === 'approve') return world.signal(rollout, 'approve', { wave: 'workers' });
-    if (does === 'abort') return world.signal(rollout, 'abort', { reason: 'enough' });
+    const { name = 'w-1' } = this.#members[index % Math.max(1, this.#members.length)] ?? {};
+    if (does === 'skip' || does === 'retry') return ask(does, { node: name });
+    if (does === 'retry all') return ask('retry', {});
+    if (does === 'approve') return ask('approve', { wave: 'workers' });
+    if (does === 'abort') return ask('abort', { reason: 'enough' });
     const type = does.endsWith('wave') ? 'wave' : 'nodeUpgrade';
     const open = world.engine.openRuns().filter((run) => run.identity.type === type);
     const run = open[index % Math.max(1, open.length)];
@@ -128,8 +195,8 @@ class Play {
   /** As the watcher does with marks whose workflow is gone, and which no wave looks after. */
   #repair(world: UpgradeWorld): void {
     if (world.engine.openRuns().some(({ identity }) => identity.type === 'wave')) return;
-    for (const node of [...this.plan.controlPlane, ...this.plan.workers]) {
-      const { id, input } = nodeInput({ nodes: [node], kind: this.drawn.kind, spec: this.drawn.spec });
+    for (const node of this.#members) {
+      const { id, input } = nodeInput({ nodes: [node], kind: this.drawn.kind, spec: this.spec });
       if (this.model.out().includes(node.name) && !world.engine.isOpen(id))
         world.start('nodeUpgrade', id, { ...input, recover: true });
     }
@@ -149,6 +216,10 @@ class Play {
       ...(outcome instanceof Error && !expected ? [`${outcome.message}: ${String(outcome.cause)}`] : []),
       ...(reports.at(-1)?.final === true ? [] : [`the last report is ${reports.at(-1)?.status.phase}`]),
       ...this.#phases(reports),
+      ...reports.flatMap(({ status }) => rolloutStatus.safeParse(status).error?.message ?? []),
+      ...this.#asked.flatMap(({ what, state: { accepted, rejected, completed } }) =>
+        accepted && rejected === undefined && completed === undefined ? [`${what} was never answered`] : [],
+      ),
     ];
   }
 
@@ -171,9 +242,11 @@ class Play {
   async #counts(world: UpgradeWorld): Promise<string[]> {
     const problems: string[] = [];
     let counted = 0;
-    for (const run of world.engine.runs.filter(({ identity }) => identity.type === 'wave')) {
-      // It cannot say what it did: the rollout has read that from the nodes.
-      if (run.status === 'Terminated') return [];
+    const all = world.engine.runs.filter(({ identity }) => identity.type === 'wave');
+    // It cannot say what it did: the rollout has read that from the nodes.
+    if (all.some(({ status }) => status === 'Terminated')) return [];
+    // What the parts of one did is in its result.
+    for (const run of all.filter(({ parent }) => parent?.run.identity.type !== 'wave')) {
       const { name, nodes: members } = inputOf(run) as WaveInput;
       const result = await world.workflow<WaveResult>(run.id).result();
       const again = result.again?.length ?? 0;

@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import { describe, expect, it, jest } from '@jest/globals';
 import type { JoinedNodes, Plan, PlannedWave } from '../../api/plan-messages.ts';
 import type { RolloutSpec } from '../../api/rollout-spec.ts';
@@ -74,6 +75,50 @@ describe('nodes that join while a rollout runs', () => {
       findJoined: () => ({ controlPlane: [], workers: [{ name: `x-${(joined += 1)}`, uid: `uid-x-${joined}` }] }),
     });
     expect(result).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 23 } });
+  });
+});
+
+describe('nodes that join a rollout which goes on in other runs', () => {
+  const timing = { continueAfterEvents: 10 };
+  const looks = (all: JoinedNodes[]) => {
+    let look = 0;
+    return () => all[look++] ?? none;
+  };
+
+  it('are known to all of them: the rounds are counted on, and who was left out stays so', async () => {
+    const controlPlane = nodes(1, 'cpx');
+    const world = await startDriver({
+      before: ({ activity, node }) =>
+        activity === 'drainNode' && node === 'cpx-1' ? Context.current().sleep('1h') : undefined,
+      answers: {
+        planRollout: () => plan,
+        // Who is left out is on no target: each look finds it again.
+        findJoined: looks([
+          { controlPlane, workers: nodes(1, 'x') },
+          { controlPlane: [], workers: nodes(2, 'x') },
+          { controlPlane: [], workers: nodes(1, 'x') },
+        ]),
+      },
+    });
+    const rollout = world.rollout({ spec: { newNodes: 'Upgrade' }, timing });
+    await world.until('cpx-1 drains', () => world.script.nodes('drainNode').includes('cpx-1'));
+    await world.update(rollout, 'skip', { node: 'x-1' });
+    const result = await rollout.result();
+    const waves = [...new Set(world.script.inputs('reportRollout').flatMap(({ status }) => status.wave ?? []))];
+    expect(waves).toEqual(['control-plane', 'workers', 'joined-1-control-plane', 'joined-1', 'joined-2']);
+    expect(world.script.nodes('writeImage')).toEqual(['cp-1', 'w-1', 'w-2', 'cpx-1', 'x-2']);
+    expect(result).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 5, Skipped: 1 } });
+    expect(world.engine.runs.filter(({ id }) => id === rollout.id).length).toBeGreaterThan(2);
+  });
+
+  it('are none that were planned in waves only', async () => {
+    const waves: PlannedWave[] = [{ name: 'workers', group: 'worker', nodes: nodes(2), budget: 1 }];
+    const { waves: run } = await rolloutOf(
+      { findJoined: () => ({ controlPlane: [], workers: nodes(2) }) },
+      { newNodes: 'Upgrade' },
+      { ...plan, controlPlane: [], workers: [], waves },
+    );
+    expect(run).toEqual(['workers']);
   });
 });
 

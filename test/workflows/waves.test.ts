@@ -283,6 +283,17 @@ describe('a rollout whose history is long', () => {
     expect(world.engine.runs.filter(({ id }) => id === rollout.id)).toHaveLength(2);
   });
 
+  it('stays in one run where what it would hand over is more than a message may hold', async () => {
+    const leftAlone = Array.from({ length: 20_000 }, (_, index) => ({
+      name: `ip-10-0-${index}.eu-central-1.compute.internal`,
+      reason: 'NotKairos: its agent has found nothing to report',
+    }));
+    const plan = planOf([wave('first', nodes(1)), wave('second', nodes(1, 'b'))], { leftAlone });
+    const { world, rollout } = await rolloutOf(plan, [], {}, { timing });
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 2 } });
+    expect(world.engine.runs.filter(({ id }) => id === rollout.id)).toHaveLength(1);
+  });
+
   it('stays in one run where its history is short', async () => {
     const { world, rollout } = await slowly({});
     expect(await rollout.result()).toMatchObject({ phase: 'Completed' });

@@ -1,7 +1,7 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Leftover, NodeInHand, NodeRef, NodeUpgradeInput, RolloutContext } from '../../../api/messages.ts';
-import type { Plan } from '../../../api/plan-messages.ts';
+import type { JoinedNodes, Plan } from '../../../api/plan-messages.ts';
 import type { Verdict } from '../../../api/types.ts';
 import { targetOf, type Answers, type Call } from '../stubs.ts';
 
@@ -10,6 +10,8 @@ interface ModelNode {
   boot: number;
   /** Whose hand is on it. */
   hand?: NodeInHand;
+  /** The run that finishes what another one left; an attempt that is left may end the node under its hands. */
+  recoveredBy?: string | undefined;
   /** In which boot its image was written. */
   writtenIn?: number;
   writes: number;
@@ -47,6 +49,11 @@ const FAULTS: { [S in Step]?: Fault[] } = {
     answer({ open: false, reason: 'left to ns/newer', supersededBy: 'ns/newer' }),
   ],
   waitForControlPlane: [passing, answer({ open: false, reason: 'cp-9 is out' })],
+  waitForHealth: [passing, answer({ open: false, reason: 'the health gate errors is closed' })],
+  soakWave: [passing, answer({ open: false, reason: 'w-1 is not Ready' })],
+  findJoined: [passing],
+  readHosting: [passing],
+  readLateVerdicts: [passing],
   checkGates: [
     answer({ answer: 'Wait', reason: 'not Ready' }),
     passing,
@@ -77,6 +84,14 @@ const FAULTS: { [S in Step]?: Fault[] } = {
   settleNode: [passing],
 };
 
+/** What else a cluster has. */
+interface More {
+  /** Nodes that have joined since the plan. */
+  joined?: JoinedNodes;
+  /** Names of nodes that carry the operator. */
+  hosts?: readonly string[];
+}
+
 /**
  * A cluster for property tests: answers every step as the real one would that has done what it was told, with faults
  * and delays drawn by the test, and notes what must never happen in `problems`.
@@ -89,10 +104,14 @@ export class ClusterModel {
   readonly #nodes = new Map<string, ModelNode>();
   readonly #faults: number[];
   readonly #delaysMs: number[];
+  readonly #joined: JoinedNodes;
+  readonly #hosts: ReadonlySet<string>;
   #delayed = 0;
 
-  /** Both are used up in the order of the calls: when there is no fault left everything goes well. */
-  constructor(plan: Plan, faults: readonly number[], delaysMs: readonly number[]) {
+  /** Faults and delays are used up in the order of the calls: when there is no fault left everything goes well. */
+  constructor(plan: Plan, faults: readonly number[], delaysMs: readonly number[], more: More = {}) {
+    this.#joined = more.joined ?? { controlPlane: [], workers: [] };
+    this.#hosts = new Set(more.hosts);
     this.#faults = [...faults];
     this.#delaysMs = [...delaysMs];
     const well = Object.entries({ planRollout: () => plan, ...this.#goesWell() });
@@ -108,11 +127,11 @@ export class ClusterModel {
     if (name === undefined || OUTSIDE.has(activity)) return this.#take();
     const node = this.node(name);
     const { hand = call.input as NodeInHand } = call.input as { hand?: NodeInHand };
-    if (activity === 'markNode') node.hand ??= hand;
-    else if (node.hand === undefined && DISRUPTS.has(activity))
-      this.problems.push(`${activity} of ${name}, which is in nobody's hand`);
     // A workflow that was terminated leaves attempts behind which hear of it late, or not at all.
     const { runId } = Context.current().info.workflowExecution ?? {};
+    if (activity === 'markNode') node.hand ??= hand;
+    else if (node.hand === undefined && DISRUPTS.has(activity) && node.recoveredBy !== runId)
+      this.problems.push(`${activity} of ${name}, which is in nobody's hand`);
     const beside = node.running.filter((other) => other.runId === runId).map((other) => other.activity);
     if (beside.length > 0) this.problems.push(`${activity} of ${name} while ${beside.join(', ')} runs`);
     if (activity === 'writeImage' && (call.input as { step: string }).step === 'upgrade') this.#writes(name, node);
@@ -160,9 +179,16 @@ export class ClusterModel {
       prePullImage: ({ spec }: RolloutContext) => targetOf(spec.image),
       waitForPlace: () => ({ open: true }),
       waitForControlPlane: () => ({ open: true }),
+      waitForHealth: () => ({ open: true }),
+      soakWave: ({ waveSoakMs }: { waveSoakMs: number }) => this.#soaked(waveSoakMs),
+      findJoined: () => this.#joined,
+      readHosting: ({ node }: NodeInHand) => ({ pods: this.#hosts.has(node.name) ? ['kairos-system/worker-0'] : [] }),
+      readLateVerdicts: () => [],
       checkGates: (input: NodeUpgradeInput) => this.#gates(input),
       markNode: ({ node }: NodeInHand) => this.#marked(node),
       cordonNode: ({ node }: NodeInHand) => {
+        // An attempt that a terminated workflow has left cordons nothing that was given back meanwhile.
+        if (this.node(node.name).hand === undefined) throw ApplicationFailure.nonRetryable('freed', 'MarkLost');
         this.node(node.name).cordoned = true;
         return { notReadyBefore: [] };
       },
@@ -179,6 +205,11 @@ export class ClusterModel {
       settleNode: () => undefined,
       settleWave: ({ nodes }: { nodes: NodeRef[] }) => this.#settled(nodes),
     };
+  }
+
+  async #soaked(ms: number) {
+    await Context.current().sleep(ms);
+    return { open: true };
   }
 
   /** Waits until none of a wave's nodes is in a hand, and reads how they ended. */
@@ -213,6 +244,7 @@ export class ClusterModel {
   #gates(input: NodeUpgradeInput) {
     const node = this.node(input.node.name);
     if (node.hand !== undefined) {
+      node.recoveredBy = Context.current().info.workflowExecution?.runId;
       const leftover: Leftover = { resume: resumeOf(node), hand: node.hand, sameAttempt: true };
       return { answer: 'Recover', leftover } as const;
     }
@@ -223,6 +255,9 @@ export class ClusterModel {
   #marked({ name }: NodeRef) {
     this.peak = Math.max(this.peak, [...this.#nodes.values()].filter((node) => node.hand !== undefined).length);
     if (this.node(name).hand === undefined) this.problems.push(`${name} is marked, and nobody's`);
+    const beside = this.out().filter((other) => other !== name);
+    if (this.#hosts.has(name) && beside.length > 0)
+      this.problems.push(`${name} carries the operator, and is taken out beside ${beside.join(', ')}`);
     return { outcome: 'Marked' } as const;
   }
 }
