@@ -86,3 +86,12 @@ it('a node whose message is longer than the resource holds does not keep its rol
   expect(rolloutStatus.pick({ failed: true, message: true }).safeParse(written).error).toBeUndefined();
   expect(written.failed).toEqual([{ ...failed[0], message: drained.slice(0, 1024) }, failed[1]]);
 });
+
+it('counts take the place of those before: a node that is tried again is no failure any more', async () => {
+  const { view, patches } = resource({ rollout: rollout({ verdicts: { Lost: 1 } }) });
+  const status = rollout({ verdicts: { Succeeded: 1 }, verdictsBefore: {} });
+  await reportRollout(view, { context: contextOf(1), status, final: false });
+  expect(patches[0]).toMatchObject({
+    rollout: { verdicts: { Succeeded: 1, Lost: null, RolledBack: null }, verdictsBefore: { Lost: null } },
+  });
+});
