@@ -137,10 +137,10 @@ describe('the watcher, about a NodeOpUpgrade', () => {
       NOTHING,
     ],
     [
-      'whose workflow has ended and is about to say so waits',
+      'whose workflow has written its end, of which a backup knows nothing, is ended so that it can be retried',
       upgrade(status('Running', 2)),
       { state: 'Completed', memo: memo() },
-      NOTHING,
+      ended('Failed'),
     ],
     [
       'whose id is taken by a workflow that nobody knows cancels that first',
