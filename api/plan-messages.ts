@@ -3,6 +3,7 @@ import type { NodeRef, Place } from './messages.ts';
 import type { RiskEffect, RiskReason } from './types.ts';
 
 export interface Plan {
+  /** The nodes, where there are no waves: empty since the waves have them. */
   controlPlane: NodeRef[];
   workers: NodeRef[];
   /** Nodes that were selected but are left alone, and why. */

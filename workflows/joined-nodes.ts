@@ -14,7 +14,9 @@ export class JoinedLater {
 
   constructor(plan: Plan) {
     this.plan = plan;
-    this.uids = new Set([...plan.controlPlane, ...plan.workers].map(({ uid }) => uid));
+    const { controlPlane, workers, waves = [] } = plan;
+    const planned = [...controlPlane, ...workers, ...waves.flatMap(({ nodes }) => nodes)];
+    this.uids = new Set(planned.map(({ uid }) => uid));
     // What was selected and left alone did not join later, whatever it has reported since.
     this.names = new Set(plan.leftAlone.map(({ name }) => name));
   }

@@ -36,12 +36,21 @@ export async function goOnElsewhere(
   const { paused: _paused, pausedBy: _pausedBy, ...again } = input;
   const goOn = makeContinueAsNewFunc<typeof rollout>({ workflowTaskTimeout: input.timing.workflowTaskMs });
   // Who was planned has to be known where nodes that joined later are looked for.
-  const known = input.spec.newNodes === 'Upgrade' ? {} : { controlPlane: [], workers: [] };
+  const known = input.spec.newNodes === 'Upgrade' ? knownOf(plan, left) : { controlPlane: [], workers: [] };
   await goOn({
     ...again,
     control: control.handOver(),
     carried: carry(record, { plan: { ...plan, ...known }, left, group }),
   });
+}
+
+/** The nodes of a plan that no wave has which is left. */
+function knownOf({ controlPlane, workers, waves = [] }: Plan, left: readonly PlannedWave[]) {
+  const listed = new Set([...controlPlane, ...workers].map(({ uid }) => uid));
+  const over = waves.filter((wave) => !left.includes(wave));
+  const of = (group: PlannedWave['group']) =>
+    over.flatMap((wave) => (wave.group === group ? wave.nodes.filter(({ uid }) => !listed.has(uid)) : []));
+  return { controlPlane: [...controlPlane, ...of('control-plane')], workers: [...workers, ...of('worker')] };
 }
 
 function carry(
