@@ -112,7 +112,7 @@ async function settleRest(view: ClusterView, context: RolloutContext, status: Ro
 async function writeRollout(
   view: ClusterView,
   { namespace, name, uid }: { namespace: string; name: string; uid: string },
-  status: WrittenStatus,
+  status: Changing & { nextWindow: string | null },
   final: boolean,
 ): Promise<void> {
   const now = new Date().toISOString();
