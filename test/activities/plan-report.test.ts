@@ -1,102 +1,9 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import type { ClusterView } from '../../activities/cluster-view.ts';
-import { reportPlan } from '../../activities/plan-report.ts';
-import type { PlanContext, RolloutContext } from '../../api/messages.ts';
-import type { Plan } from '../../api/plan-messages.ts';
-import type { KairosNodeStatus, NodeOpUpgrade, NodeOpUpgradeSpec } from '../../api/types.ts';
-import type { KairosNodeView } from '../../kube/kairos-nodes.ts';
-import { errorFromAnswer } from '../../kube/errors.ts';
+import type { NodeOpUpgradeSpec } from '../../api/types.ts';
 import type { NodeView } from '../../kube/nodes.ts';
-import type { OutNode } from '../../policy/budget.ts';
-import { resolveSpec } from '../../policy/strategy.ts';
 import { status } from '../kube/fake-api-server.ts';
+import { IMAGE, NEW, PlanWorld } from './plan-world.ts';
 
-const IMAGE = 'quay.io/kairos/hadron:v4.0.3';
-const OLD = {
-  KAIROS_VERSION: 'v4.0.2',
-  KAIROS_SOFTWARE_VERSION: 'v1.33.9+k3s1',
-  KAIROS_SOFTWARE_VERSION_PREFIX: 'k3s',
-};
-const NEW = { ...OLD, KAIROS_VERSION: 'v4.0.3' };
-const signal = new AbortController().signal;
-
-interface Request {
-  verb: string;
-  path: string;
-  body?: { deleteOptions?: { dryRun?: string[] }; status?: { plan?: Record<string, unknown> } };
-}
-
-/** An API server of a few answers, and the watches of a worker. */
-class World {
-  readonly requests: Request[] = [];
-  pods: object[] = [];
-  volumes: object[] = [];
-  evictionOf: (pod: string) => { code: number; body: unknown } | undefined = () => undefined;
-  refuses: (path: string) => { code: number; body: unknown } | undefined = () => undefined;
-  readonly nodes = new Map<string, NodeView>();
-  readonly kairosNodes = new Map<string, KairosNodeView>();
-  readonly upgrades = new Map<string, NodeOpUpgrade>();
-  /** Nodes that are out, by name. */
-  readonly outages = new Map<string, OutNode>();
-
-  node(name: string, more: Partial<NodeView> = {}, report: KairosNodeStatus = {}): this {
-    const controlPlane = name.startsWith('cp');
-    const known = { uid: `uid-${name}`, bootID: 'b', ready: true, unschedulable: false, labels: {}, pressures: [] };
-    const machine = { architecture: 'amd64', kubeletVersion: 'v1.33.9+k3s1', controlPlane };
-    this.nodes.set(name, { name, ...known, ...machine, ...more } as NodeView);
-    const status = { bootID: 'b', bootState: 'active' as const, release: OLD, ...report };
-    this.kairosNodes.set(name, { name, spec: {}, status } as unknown as KairosNodeView);
-    return this;
-  }
-
-  pod(name: string, nodeName: string, owner: string, more: object = {}): this {
-    const ownerReferences = [{ kind: 'ReplicaSet', name: owner, uid: owner, controller: true }];
-    const metadata = { name, namespace: 'shop', uid: name, ...(owner === '' ? {} : { ownerReferences }) };
-    const conditions = [{ type: 'Ready', status: 'True' }];
-    this.pods.push({ metadata, spec: { nodeName, ...more }, status: { phase: 'Running', conditions } });
-    return this;
-  }
-
-  report(spec: Partial<NodeOpUpgradeSpec> = {}, nodes = [...this.nodes.values()], context: Partial<PlanContext> = {}) {
-    const client = { request: (request: Request) => this.#answer(request) };
-    const { kairosNodes, outages, upgrades } = this;
-    const empty = new Map<string, never>();
-    const parts = { client, nodes: this.nodes, kairosNodes, pods: empty, outages, etcdPods: empty, upgrades };
-    const view = parts as unknown as ClusterView;
-    const of = (controlPlane: boolean) =>
-      nodes.filter((node) => node.controlPlane === controlPlane).map(({ name, uid }) => ({ name, uid }));
-    const plan: Plan = { controlPlane: of(true), workers: of(false), leftAlone: [], maxUnavailable: 1 };
-    return reportPlan(view, { ...contextOf(spec), ...context }, plan, signal);
-  }
-
-  get evictions(): string[] {
-    return this.requests
-      .filter(({ path }) => path.endsWith('/eviction'))
-      .map(({ path }) => path.split('/').at(-2) ?? '');
-  }
-
-  async #answer(request: Request): Promise<unknown> {
-    await Promise.resolve();
-    const { verb, path } = request;
-    this.requests.push(request);
-    const refused = path.endsWith('/eviction') ? this.evictionOf(path.split('/').at(-2) ?? '') : this.refuses(path);
-    if (refused !== undefined) throw errorFromAnswer({ verb, path }, refused);
-    const list = (items: object[]) => ({ metadata: { resourceVersion: '1' }, items });
-    if (path === '/api/v1/pods') return list(this.pods);
-    if (path === '/api/v1/persistentvolumes') return list(this.volumes);
-    if (path === '/version') return { gitVersion: 'v1.33.9+k3s1' };
-    if (path.includes('poddisruptionbudgets'))
-      return { status: { disruptionsAllowed: 0, currentHealthy: 1, desiredHealthy: 1, expectedPods: 1 } };
-    return { metadata: {} };
-  }
-}
-
-const contextOf = (spec: Partial<NodeOpUpgradeSpec>): RolloutContext => ({
-  cluster: { uid: 'c', id: 'kairos-c' },
-  rolloutID: 'rollout/kairos-c/ns/v4',
-  request: { kind: 'NodeOpUpgrade', namespace: 'ns', name: 'v4', uid: 'u', generation: 1, attempt: 1 },
-  spec: resolveSpec({ image: IMAGE, ...spec }),
-});
 const held = {
   code: 429,
   body: status(429, 'TooManyRequests', 'Cannot evict pod', {
@@ -104,9 +11,9 @@ const held = {
   }),
 };
 
-let world: World;
+let world: PlanWorld;
 beforeEach(() => {
-  world = new World().node('cp-1').node('worker-1').node('worker-2').node('worker-3');
+  world = new PlanWorld().node('cp-1').node('worker-1').node('worker-2').node('worker-3');
 });
 const reasons = async (spec?: Partial<NodeOpUpgradeSpec>, nodes?: NodeView[]) =>
   (await world.report(spec, nodes)).risks.map(({ reason }) => reason).filter((reason) => reason !== 'ControlPlane');
@@ -180,7 +87,7 @@ describe('the evictions that a plan tries', () => {
     expect(await reasons({ upgradeActive: false, upgradeRecovery: true })).toEqual([]);
     expect(world.evictions).toEqual([]);
     // One node alone: its pods go down with it.
-    const alone = new World().node('worker-1').pod('web-1', 'worker-1', 'a');
+    const alone = new PlanWorld().node('worker-1').pod('web-1', 'worker-1', 'a');
     expect((await alone.report()).risks.map(({ reason }) => reason)).toEqual(['NowhereToGo']);
     expect(alone.evictions).toEqual([]);
   });
@@ -212,109 +119,6 @@ describe('a plan', () => {
       path.endsWith('persistentvolumes') ? { code: 403, body: status(403, 'Forbidden', 'no right') } : undefined;
     world.pod('web-1', 'worker-1', 'a').pod('web-2', 'worker-2', 'a');
     expect(await reasons()).toEqual(['NotTried']);
-  });
-
-  it('names gates that are closed now, but not the image and the budget, which come with the turn of a node', async () => {
-    world.node('worker-2', { ready: false, notReadySince: '2026-03-01T09:00:00Z' });
-    world.node('worker-3', { unschedulable: true });
-    const { risks, nodes } = await world.report();
-    expect(risks.filter(({ reason }) => reason === 'GateClosed').map(({ message }) => message)).toEqual([
-      expect.stringMatching(/^worker-2 would wait, as it is now: node worker-2 is not Ready since/),
-      expect.stringMatching(/^worker-3 would wait, as it is now: node worker-3 is cordoned by somebody else/),
-    ]);
-    expect(nodes.map(({ name, note }) => `${name}${note === undefined ? '' : ' waits'}`)).toEqual([
-      'cp-1',
-      'worker-1',
-      'worker-2 waits',
-      'worker-3 waits',
-    ]);
-  });
-
-  it('says once, of all nodes, that no window is open or a health gate is closed', async () => {
-    const windows = [{ cron: '0 3 1 1 *', duration: '1m', timeZone: 'UTC' }];
-    world.node('worker-3', { ready: false });
-    const healthGates = [{ name: 'racks', nodes: { matchLabels: {} } }] as never;
-    const { risks } = await world.report({ strategy: { windows, healthGates } });
-    expect(risks.filter(({ reason }) => reason === 'GateClosed').map(({ count, message }) => [count, message])).toEqual(
-      [
-        [4, expect.stringMatching(/^every node would wait, as it is now: .*window/)],
-        [4, expect.stringMatching(/^every node would wait, as it is now: health gate racks: /)],
-        [1, expect.stringMatching(/^worker-3 would wait, as it is now: node worker-3 is not Ready/)],
-      ],
-    );
-  });
-
-  it('says that strangers take the budget, but not nodes that it may start itself', async () => {
-    const taken = async () =>
-      (await world.report()).risks.filter(({ reason }) => reason === 'BudgetTaken').map(({ message }) => message);
-    const out = (name: string) => world.outages.set(name, { name, controlPlane: false, marked: false, order: 0 });
-    // Held since an earlier attempt: this one takes it over.
-    world.node('worker-1', { owner: 'held:UpgradeFailed', unschedulable: true });
-    out('worker-1');
-    expect(await taken()).toEqual([]);
-    out('other-9');
-    expect(await taken()).toEqual([
-      expect.stringMatching(/^wave workers: out already are other-9, and 1 may be out at once: none of its nodes/),
-    ]);
-  });
-
-  it('leaves out what another NodeOpUpgrade wants, and says which', async () => {
-    const of = (name: string, creationTimestamp: string, image: string, labels = {}) =>
-      world.upgrades.set(`ns/${name}`, {
-        apiVersion: 'operator.kairos.io/v1alpha1',
-        kind: 'NodeOpUpgrade',
-        metadata: { namespace: 'ns', name, uid: name === 'v4' ? 'u' : name, generation: 1, creationTimestamp },
-        spec: { image, nodeSelector: { matchLabels: labels } },
-      });
-    of('v4', '2026-03-01T10:00:00Z', IMAGE);
-    of('newer', '2026-03-01T11:00:00Z', 'quay.io/kairos/hadron:v4.0.4', { rack: 'a' });
-    world.node('worker-2', { labels: { rack: 'a' } }).pod('web-1', 'worker-2', 'a');
-    const { risks, nodes } = await world.report();
-    const why = 'NodeOpUpgrade ns/newer, which was created later, wants quay.io/kairos/hadron:v4.0.4 there';
-    expect(risks.filter(({ reason }) => reason !== 'ControlPlane')).toEqual([
-      { effect: 'Notes', reason: 'Superseded', count: 1, message: `worker-2 would not be touched: ${why}` },
-    ]);
-    expect(nodes.find(({ name }) => name === 'worker-2')?.note).toBe(`not touched: ${why}`.slice(0, 200));
-    expect(world.evictions).toEqual([]);
-  });
-
-  it('refuses what the trusted boot of a node forbids', async () => {
-    world.node('worker-1', {}, { trustedBoot: true, bootState: 'passive' });
-    const [risk] = (await world.report()).risks;
-    expect(risk).toMatchObject({ effect: 'Refuses', reason: 'NodeRefused', count: 1 });
-    expect(risk?.message).toMatch(
-      /^worker-1 would end as Failed, untouched: it has trusted boot and runs from its passive/,
-    );
-  });
-
-  it('of a rollout that runs says what it has in hand and what has ended, and tries no drain of these', async () => {
-    const request = {
-      kind: 'NodeOpUpgrade',
-      namespace: 'ns',
-      name: 'v4',
-      uid: 'u',
-      generation: 1,
-      attempt: 1,
-    } as const;
-    const rollout = 'rollout/kairos-c/ns/v4';
-    const inHand = { rollout, request, image: IMAGE, version: 'v', bootID: 'b', startedAt: '2026-03-01T10:00:00Z' };
-    world.node('worker-1', { owner: 'node/x', unschedulable: true }, { inHand, step: 'Drain' });
-    world.outages.set('worker-1', { name: 'worker-1', controlPlane: false, marked: true, order: 1 });
-    const [image, finishedAt] = [IMAGE, '2026-03-01T10:00:00Z'];
-    const lastAttempt = { rollout, request, specGeneration: 1, image, verdict: 'RolledBack' as const, finishedAt };
-    world.node('worker-2', {}, { lastAttempt }).pod('web-1', 'worker-1', 'a').pod('web-2', 'worker-2', 'b');
-    const asked = { rolloutID: 'plan/kairos-c/ns/v4', asked: 'now' };
-    const { nodes, risks } = await world.report({}, undefined, asked);
-    expect(nodes.map(({ name, note = '' }) => `${name}: ${note}`)).toEqual([
-      'cp-1: ',
-      'worker-1: in hand: Drain',
-      'worker-2: ended in this attempt: RolledBack',
-      'worker-3: ',
-    ]);
-    expect(risks.map(({ reason }) => reason)).toEqual(['ControlPlane']);
-    expect(world.evictions).toEqual([]);
-    const { body } = world.requests.find(({ verb }) => verb === 'merge-patch') ?? {};
-    expect(body?.status?.plan).toMatchObject({ asked: 'now', attempt: 1 });
   });
 
   it('takes the version from a node that was upgraded to the image, and leaves that one alone', async () => {
