@@ -69,15 +69,15 @@ export async function reportPlan(
   const apart = leftAsTheyAre(view, context, planned);
   const refusedWrites = trustedBootRefusals(view, context, planned);
 
-  // Refused nodes and those on the target are not touched, and a recovery system is written without a drain.
+  // Refused nodes are not touched, nor are those on the target, but for their recovery system, which is written without a drain.
   const touched = planned.filter(
     ({ ref }) =>
       !verdicts.refused.has(ref.name) &&
-      !verdicts.onTarget.has(ref.name) &&
+      (spec.upgradeRecovery || !verdicts.onTarget.has(ref.name)) &&
       !refusedWrites.has(ref.name) &&
       !apart.notes.has(ref.name),
   );
-  const drained = spec.upgradeActive ? touched : [];
+  const drained = spec.upgradeActive ? touched.filter(({ ref }) => !verdicts.onTarget.has(ref.name)) : [];
   const moved = drained.filter(({ ref }) => canMoveElsewhere(view, ref));
   const pods = await lookAtPods(view, context, new Set(moved.map(({ ref }) => ref.name)), signal);
   const options = { ...drainOf(spec), timeoutMs: spec.drainTimeoutMs };
@@ -118,7 +118,7 @@ export async function reportPlan(
       cluster.flatMap(({ name, status }) => (status?.release === undefined ? [] : versionsOf(name, status.release))),
     ),
     notes,
-    touched: new Set(touched.map(({ ref }) => ref.name)),
+    touched: new Set(touched.flatMap(({ ref }) => (refusals.has(ref.name) ? [] : [ref.name]))),
     measured: spec.upgradeActive ? measured(view) : [],
   });
   if (request.kind === 'NodeOpUpgrade') await writePlan(view, context, report);

@@ -25,7 +25,7 @@ export interface PlanFindings {
   from: ReadonlyMap<string, string>;
   /** What is to be said beside a node, the most important first. */
   notes: ReadonlyMap<string, readonly string[]>;
-  /** Those that will be out: what is refused, or on the target, takes no time. */
+  /** Those to which anything is done: what is refused, or on the target, takes no time. */
   touched: ReadonlySet<string>;
   measured: readonly Measured[];
 }
@@ -71,6 +71,7 @@ export function planReport(plan: Plan, found: PlanFindings): PlanReport {
     versionFrom: found.versionFrom.slice(0, LONGEST),
     ...(found.refused === undefined ? {} : { refused: found.refused.slice(0, 950) }),
     total: rows.length,
+    touched: timed.reduce((sum, { nodes }) => sum + nodes, 0),
     waves: waves.slice(0, WAVES),
     nodes: rows.slice(0, ROWS),
     leftAlone: plan.leftAlone.slice(0, LEFT_ALONE),

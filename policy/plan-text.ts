@@ -21,10 +21,11 @@ const cut = (text: string, characters: number) => {
 
 /** The plan in one line. */
 export function planSummary(report: PlanReport): string {
-  const { total, waves, riskCount, leftAloneCount, refused } = report;
+  const { total, touched = total, waves, riskCount, leftAloneCount, refused } = report;
   const parts = [
     `${many(total, 'node')} in ${many(waves.length, 'wave')} to ${report.version ?? report.image}`,
-    durationText(report),
+    ...(touched === total || touched === 0 ? [] : [`${total - touched} of them not touched`]),
+    touched === 0 ? 'nothing to do' : durationText(report),
     ...(leftAloneCount === 0 ? [] : [`${leftAloneCount} left alone`]),
     riskCount === 0 ? 'no risks seen' : risksText(report),
   ];

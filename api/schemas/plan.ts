@@ -82,6 +82,13 @@ export const planStatus = z
       .describe('Why the rollout would be refused as a whole. Absent: nothing was seen that refuses it.')
       .optional(),
     total: z.int().min(0).describe('How many nodes are planned.'),
+    touched: z
+      .int()
+      .min(0)
+      .describe(
+        'To how many of them anything would be done: the others run the image, are refused, or are left to others.',
+      )
+      .optional(),
     waves: plannedWaves.describe('The first 50 waves, in their order.').optional(),
     leftAlone: z
       .array(

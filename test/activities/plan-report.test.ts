@@ -141,7 +141,9 @@ describe('a plan', () => {
       note: 'runs it already: not touched',
     });
     expect(report.duration).toEqual({ typicalMs: 900_000, longMs: 900_000, upgrades: 1 });
+    expect(report).toMatchObject({ total: 4, touched: 3 });
     const both = await world.report({ upgradeRecovery: true });
+    expect(both).toMatchObject({ total: 4, touched: 4 });
     expect(both.nodes.find(({ name }) => name === 'worker-1')?.note).toMatch(/only its recovery system is written/);
   });
 

@@ -297,5 +297,6 @@ describe('a plan that is carried out', () => {
     const status = await stage.ended(NAME, 4);
     expect(status.plan?.duration).toMatchObject({ upgrades: 4 });
     expect(status.plan?.table).toMatch(/^worker-1 .*runs it already: not touched/m);
+    expect(status.plan).toMatchObject({ total: 4, touched: 0, summary: expect.stringContaining('; nothing to do; ') });
   }, 90_000);
 });

@@ -96,6 +96,13 @@ describe('a plan in words', () => {
     expect(text).toContain('no risks seen');
   });
 
+  it('says how many nodes will not be touched, and where there is nothing to do', () => {
+    const summary = (...names: string[]) =>
+      planTable(planReport(plan, found(plan, { touched: new Set(names) }))).split('\n')[0];
+    expect(summary('cp-1', 'worker-1')).toContain('2 waves to quay.io/kairos/hadron:v4.0.3; 2 of them not touched; ');
+    expect(summary()).toMatch(/: 4 nodes in 2 waves to \S+; nothing to do; 1 left alone; no risks seen$/);
+  });
+
   it('counts no time for nodes that will not be touched', () => {
     const one = { measured: [{ controlPlane: false, ms: 60_000 }], touched: new Set(['worker-1']) };
     expect(planReport(plan, found(plan, one)).duration?.typicalMs).toBe(60_000);
