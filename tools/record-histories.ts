@@ -5,15 +5,16 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { format } from 'prettier';
 import { nodeWorkflowID, type NodeInHand, type NodeUpgradeInput } from '../api/messages.ts';
-import type { Plan } from '../api/plan-messages.ts';
+import type { Plan, PlanReport } from '../api/plan-messages.ts';
 import { nodes, startRig, until, type Rig } from '../test/workflows/rig.ts';
 import { Gate } from '../test/workflows/stubs.ts';
 
 /**
  * Records what the workflows of today write into Temporal: a rollout that succeeds, one that fails, one that is cancelled
- * and one of which a node is recovered, each with its wave and its nodes. test/workflows/replay.test.ts replays them, so that a change of the
- * workflows which would break a rollout that is under way is seen before it is released. Run it again only for
- * histories that no release has written; for the others the change goes behind `patched()`.
+ * and one of which a node is recovered, each with its wave and its nodes, and a plan that is asked for.
+ * test/workflows/replay.test.ts replays them, so that a change of the workflows which would break a rollout that is under
+ * way is seen before it is released. Run it again only for histories that no release has written; for the others the
+ * change goes behind `patched()`. `record-histories.ts planned` records these again and leaves the others as they are.
  */
 const FOLDER = fileURLToPath(new URL('../test/workflows/histories/', import.meta.url));
 
@@ -119,6 +120,27 @@ async function recovery(rig: Rig): Promise<Recorded> {
   return { rollout: started.handle, wave: rig.waveOf(started, 'workers'), node: rig.nodeOf(member(workers, 0)) };
 }
 
+/** A plan that a person asks for. */
+async function planned(rig: Rig): Promise<Recorded> {
+  const report: PlanReport = {
+    plannedAt: '2026-03-01T10:00:00.000Z',
+    image: 'i',
+    versionFrom: 'read on w-1',
+    total: 0,
+    waves: [],
+    nodes: [],
+    leftAlone: [],
+    leftAloneCount: 0,
+    risks: [],
+    riskCount: 0,
+  };
+  const handle = await rig.startPlan({
+    answers: { planRollout: () => ({ controlPlane: [], workers: [], leftAlone: [], maxUnavailable: 1, report }) },
+  });
+  await handle.result();
+  return { plan: handle };
+}
+
 function handOf({ timing: _timing, recover: _recover, ...context }: NodeUpgradeInput, bootID: string): NodeInHand {
   const workflowID = nodeWorkflowID(context.cluster, context.node);
   return { ...context, workflowID, bootID, startedAt: '2026-03-01T10:00:00Z' };
@@ -137,8 +159,12 @@ function slim(key: string, value: unknown): unknown {
 const rig = await startRig('recorder');
 try {
   await mkdir(FOLDER, { recursive: true });
-  for (const old of await readdir(FOLDER)) await rm(path.join(FOLDER, old));
-  for (const [scenario, record] of Object.entries({ success, failure, cancel, recovery })) {
+  const scenarios = { success, failure, cancel, recovery, planned };
+  const wanted = process.argv.slice(2);
+  for (const [scenario, record] of Object.entries(scenarios)) {
+    if (wanted.length > 0 && !wanted.includes(scenario)) continue;
+    const earlier = (await readdir(FOLDER)).filter((file) => file.startsWith(`${scenario}-`));
+    for (const file of earlier) await rm(path.join(FOLDER, file));
     for (const [name, handle] of Object.entries(await record(rig))) {
       const history = JSON.parse(historyToJSON(await handle.fetchHistory())) as { events: unknown[] };
       const json = await format(JSON.stringify(history, slim), { parser: 'json', printWidth: 120 });
