@@ -210,6 +210,16 @@ export class RolloutRecord {
     return this.written;
   }
 
+  /** What tells how far the waves are: the plan in the resource may be a newer one. */
+  private ofWaves(): Pick<RolloutStatus, 'waves' | 'verdictsBefore' | 'soakUntil'> {
+    const { plan, verdictsBefore, soakUntil } = this;
+    return {
+      ...(plan === undefined ? {} : { waves: shownWaves(plan) }),
+      ...(verdictsBefore === undefined ? {} : { verdictsBefore }),
+      ...(soakUntil === undefined ? {} : { soakUntil }),
+    };
+  }
+
   private async writeNow(): Promise<void> {
     const { state, message, context } = this;
     const { paused } = state;
@@ -242,9 +252,7 @@ export class RolloutRecord {
       ...(this.endedBy !== undefined && (shown === 'Cancelling' || shown === 'Cancelled')
         ? { endedBy: this.endedBy }
         : {}),
-      ...(this.plan === undefined ? {} : { waves: shownWaves(this.plan) }),
-      ...(this.verdictsBefore === undefined ? {} : { verdictsBefore: this.verdictsBefore }),
-      ...(this.soakUntil === undefined ? {} : { soakUntil: this.soakUntil }),
+      ...this.ofWaves(),
       ...filled(this.asked),
     };
     const final = FINAL.has(shown);
