@@ -15,7 +15,7 @@ import { waitForControlPlane, waitForPlace } from './place.ts';
 import { planRollout } from './plan.ts';
 import { prePullImage } from './pre-pull.ts';
 import { rebootNode } from './reboot.ts';
-import { confirmRequest, reportRollout } from './report.ts';
+import { confirmRequest, removePulls, reportRollout } from './report.ts';
 import { settleWave } from './settle-wave.ts';
 import { soakNode } from './soak.ts';
 import { verifyNode } from './verify.ts';
@@ -44,6 +44,7 @@ export function createActivities(view: ClusterView) {
     planRollout: step(planRollout),
     findJoined: step(findJoined),
     reportRollout: step(reportRollout, true),
+    removePulls: step(removePulls),
     prePullImage: step(prePullImage),
     waitForPlace: step(waitForPlace),
     waitForControlPlane: step(waitForControlPlane),

@@ -3,7 +3,7 @@ import { readBudget } from '../kube/budgets.ts';
 import { KubeError } from '../kube/errors.ts';
 import { type PodView, readAllPods, tryEviction } from '../kube/pods.ts';
 import { listLocalClaims } from '../kube/volumes.ts';
-import { drainOf } from '../policy/drain.ts';
+import { decideDrain, drainOf } from '../policy/drain.ts';
 import { type PlannedPod, type PodsOfPlan, type TriedEviction, evictedOf, worthTrying } from '../policy/plan-risks.ts';
 import type { ClusterView } from './cluster-view.ts';
 
@@ -19,8 +19,8 @@ export interface PodFindings extends PodsOfPlan {
 
 /**
  * What is known of the pods on these nodes, which are to be drained. One paged read of all pods of the cluster: a read for each node
- * would be more requests, and would not tell how many pods a controller has elsewhere. Only pods of planned nodes are
- * kept. Then one eviction of each controller is tried, without carrying it out.
+ * would be more requests, and would not tell how many pods a controller has elsewhere. Only pods of planned nodes that
+ * a drain would evict or refuse are kept. Then one eviction of each controller is tried, without carrying it out.
  * Rejects where the API server did not decide on the lists, so that the plan is made again.
  */
 export async function lookAtPods(
@@ -33,12 +33,16 @@ export async function lookAtPods(
   const pods: PlannedPod[] = [];
   const replicas = new Map<string, number>();
   const notTried: string[] = [];
+  const options = drainOf(context.spec);
+  const atMs = Date.now();
   await readAllPods(
     view.client,
     (pod) => {
       const uid = pod.owner?.uid;
       if (uid !== undefined && !pod.deleting) replicas.set(uid, (replicas.get(uid) ?? 0) + 1);
-      if (nodes.has(pod.nodeName)) pods.push(plannedPod(pod));
+      if (!nodes.has(pod.nodeName)) return;
+      const planned = plannedPod(pod);
+      if (decideDrain(planned, options, atMs).action !== 'leave') pods.push(planned);
     },
     signal,
   );
@@ -47,7 +51,7 @@ export async function lookAtPods(
     notTried.push(`which volumes are of one node only could not be read: ${error.message}`);
     return undefined;
   });
-  const worth = worthTrying(evictedOf(pods, drainOf(context.spec), Date.now()));
+  const worth = worthTrying(evictedOf(pods, options, atMs));
   if (worth.length > TRIED)
     notTried.push(`the evictions of ${worth.length - TRIED} of ${worth.length} workloads were not tried: too many`);
   const tried = await tryAll(view, worth.slice(0, TRIED), notTried, signal);

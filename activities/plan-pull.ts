@@ -22,7 +22,9 @@ export async function pullForPlan(
   const byArchitecture = Map.groupBy(nodes, ({ architecture }) => architecture);
   await Promise.all(
     [...byArchitecture].map(async ([architecture, alike]) => {
-      const node = alike.find(({ ready }) => ready);
+      const ready = alike.filter((one) => one.ready);
+      // The end of a node that is in hand removes all pods of ours from it.
+      const node = ready.find(({ owner }) => owner === undefined) ?? ready[0];
       if (node === undefined) {
         const text = `no node of the architecture ${architecture} is Ready: the image was pulled on none of them`;
         risks.push(risk('Notes', 'NotTried', alike.length, text));

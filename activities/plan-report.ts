@@ -1,5 +1,5 @@
 import { ROLLOUT_FIELD_MANAGER } from '../api/names.ts';
-import type { RolloutContext } from '../api/messages.ts';
+import type { PlanContext } from '../api/messages.ts';
 import type { Plan, PlanReport, PlanRisk } from '../api/plan-messages.ts';
 import { isReason } from '../kube/errors.ts';
 import type { NodeView } from '../kube/nodes.ts';
@@ -22,7 +22,14 @@ import { versionOf } from '../policy/release.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { closedByQuorum, readDatastore } from './control-plane.ts';
 import { canMoveElsewhere } from './drain-refusal.ts';
-import { closedGate } from './gates.ts';
+import {
+  closedForAll,
+  closedNodes,
+  leftAsTheyAre,
+  type PlannedNode,
+  takenBudgets,
+  trustedBootRefusals,
+} from './plan-gates.ts';
 import { pullForPlan } from './plan-pull.ts';
 import { lookAtPods } from './plan-pods.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
@@ -34,14 +41,14 @@ import { goesWithItsNamespace } from './served-namespace.ts';
  */
 export async function reportPlan(
   view: ClusterView,
-  context: RolloutContext,
+  context: PlanContext,
   plan: Plan,
   signal: AbortSignal,
 ): Promise<PlanReport> {
   const { spec, request } = context;
   const waves = plannedWaves(plan);
   const planned = waves.flatMap(({ nodes, group, budget }) =>
-    nodes.flatMap((ref) => {
+    nodes.flatMap((ref): PlannedNode[] => {
       const node = view.nodes.get(ref.name);
       return node === undefined ? [] : [{ ref, node, place: { group, budget } }];
     }),
@@ -59,25 +66,33 @@ export async function reportPlan(
   const targets = withKnown(pulled.targets, knownTargets(spec.image, cluster));
   const verdicts = judgeTarget(targets, cluster, names, spec, await apiServerVersion(view));
 
-  // Refused nodes and those on the target are not touched, and a recovery system is written without a drain.
-  const touched = planned.filter(({ ref }) => !verdicts.refused.has(ref.name) && !verdicts.onTarget.has(ref.name));
-  const drained = spec.upgradeActive ? touched : [];
+  const apart = leftAsTheyAre(view, context, planned);
+  const refusedWrites = trustedBootRefusals(view, context, planned);
+
+  // Refused nodes are not touched, nor are those on the target, but for their recovery system, which is written without a drain.
+  const touched = planned.filter(
+    ({ ref }) =>
+      !verdicts.refused.has(ref.name) &&
+      (spec.upgradeRecovery || !verdicts.onTarget.has(ref.name)) &&
+      !refusedWrites.has(ref.name) &&
+      !apart.notes.has(ref.name),
+  );
+  const drained = spec.upgradeActive ? touched.filter(({ ref }) => !verdicts.onTarget.has(ref.name)) : [];
   const moved = drained.filter(({ ref }) => canMoveElsewhere(view, ref));
   const pods = await lookAtPods(view, context, new Set(moved.map(({ ref }) => ref.name)), signal);
   const options = { ...drainOf(spec), timeoutMs: spec.drainTimeoutMs };
   const atMs = Date.now();
   const refusals = refusalsByNode(pods.pods, options, atMs);
-  const closed = touched.flatMap(({ ref, node, place }): [string, string][] => {
-    const gate = closedGate(view, { ...context, node: ref, place }, node, view.kairosNodes.get(ref.name));
-    // The image is brought before a node's turn, and the budget is taken by those before it.
-    if (gate === undefined || gate.gate === 'Image' || gate.gate === 'Budget') return [];
-    return [[ref.name, gate.reason]];
-  });
-  const notes = new Map<string, string[]>();
-  const note = (name: string, text: string) => notes.set(name, [...(notes.get(name) ?? []), text]);
-  for (const [name, why] of [...verdicts.refused, ...refusals]) note(name, `refused: ${why}`);
-  for (const name of verdicts.onTarget) note(name, 'runs it already: not touched');
-  for (const [name, why] of closed) note(name, `waits: ${why}`);
+  const closed = closedNodes(view, context, touched);
+  const shut = new Set(closed.map(([name]) => name));
+  const startable = new Set(touched.flatMap(({ ref }) => (shut.has(ref.name) ? [] : [ref.name])));
+  const onTarget = spec.upgradeRecovery ? ONLY_RECOVERY : 'runs it already: not touched';
+  const notes = grouped([
+    ...[...verdicts.refused, ...refusedWrites, ...refusals].map(([name, why]) => [name, `refused: ${why}`] as const),
+    ...[...verdicts.onTarget].map((name) => [name, onTarget] as const),
+    ...apart.notes,
+    ...closed.map(([name, why]) => [name, `waits: ${why}`] as const),
+  ]);
 
   const { version, from: versionFrom } = targetText(targets);
   const report = planReport(plan, {
@@ -89,8 +104,12 @@ export async function reportPlan(
     risks: [
       ...pulled.risks,
       ...targetRisks(verdicts),
+      ...eachNode('Refuses', 'NodeRefused', [...refusedWrites], 'would end as Failed, untouched'),
       ...podRisks(pods, pods.tried, options, atMs),
+      ...(await closedForAll(view, context, touched.length)),
       ...eachNode('Waits', 'GateClosed', closed, 'would wait, as it is now'),
+      ...takenBudgets(view, context, waves, startable),
+      ...eachNode('Notes', 'Superseded', apart.superseded, 'would not be touched'),
       ...controlPlane(view, new Set(drained.map(({ ref }) => ref.name))),
       ...nowhereToGo(drained.length - moved.length),
       ...pods.notTried.map((text) => risk('Notes', 'NotTried', 1, text)),
@@ -99,12 +118,18 @@ export async function reportPlan(
       cluster.flatMap(({ name, status }) => (status?.release === undefined ? [] : versionsOf(name, status.release))),
     ),
     notes,
-    touched: new Set(touched.map(({ ref }) => ref.name)),
+    touched: new Set(touched.flatMap(({ ref }) => (refusals.has(ref.name) ? [] : [ref.name]))),
     measured: spec.upgradeActive ? measured(view) : [],
   });
   if (request.kind === 'NodeOpUpgrade') await writePlan(view, context, report);
   return report;
 }
+
+const ONLY_RECOVERY = 'runs it already: only its recovery system is written, unless that holds the image';
+
+/** What is to be said beside each node, by its name. */
+const grouped = (said: readonly (readonly [name: string, text: string])[]): Map<string, string[]> =>
+  new Map([...Map.groupBy(said, ([name]) => name)].map(([name, of]) => [name, of.map(([, text]) => text)]));
 
 const judged = (view: ClusterView, { name, controlPlane, architecture, kubeletVersion }: NodeView): JudgedNode => ({
   name,
@@ -170,9 +195,9 @@ const nowhereToGo = (nodes: number): PlanRisk[] =>
 /** A merge patch keeps what it does not name, of a plan that was made before in this attempt. */
 const NOTHING = { version: null, refused: null, waves: null, leftAlone: null, risks: null, duration: null };
 
-async function writePlan(view: ClusterView, { request }: RolloutContext, report: PlanReport): Promise<void> {
+async function writePlan(view: ClusterView, { request, asked }: PlanContext, report: PlanReport): Promise<void> {
   const { namespace, name, uid } = request;
-  const plan = { ...NOTHING, ...planStatusOf(report, request) };
+  const plan = { ...NOTHING, ...planStatusOf(report, request), asked: asked ?? null };
   try {
     await patchNodeOpUpgradeStatus(
       view.client,

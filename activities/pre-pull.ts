@@ -26,7 +26,7 @@ import { closedForPulls } from './window-gate.ts';
 
 /** How often it is looked whether a window is open; at the moment it opens in any case. */
 const LOOK_MS = 30_000;
-/** How often a pod that keeps an image is made again, should that be refused. */
+/** How often a pod that pulls an image, or keeps it, is made again, where it is refused or deleted. */
 const REMAKE_EVERY_MS = 5_000;
 
 /** `again`: what is on the node differs from what other nodes got. The registry is asked, whatever the node has. */
@@ -57,9 +57,12 @@ export async function prePullImage(view: ClusterView, input: PrePull): Promise<T
       }
       for (;;) {
         await createPod(view.client, namespace, manifest);
+        let seen = false;
         const pod = await view.pods.waitFor(
           `${namespace}/${name}`,
           (now) => {
+            seen ||= now !== undefined;
+            if (now === undefined && seen) return 'Deleted';
             const words = now === undefined ? undefined : waitingFor(now);
             if (words !== undefined && saysMore(words, lastWords)) {
               lastWords = words;
@@ -69,6 +72,12 @@ export async function prePullImage(view: ClusterView, input: PrePull): Promise<T
           },
           signal,
         );
+        // By a person, or by the end of a node that another rollout had in hand: it is made again.
+        if (pod === 'Deleted') {
+          lastWords = 'its pod was deleted, and is made again';
+          await pause(REMAKE_EVERY_MS, signal);
+          continue;
+        }
         const trouble = troubleOf(pod);
         if (trouble !== undefined) throw failure(input, trouble);
         if (pod.containers.some((container) => container.terminated !== undefined))

@@ -1,5 +1,6 @@
 import { ROLLOUT_FIELD_MANAGER, STEP_LABEL, WORKFLOW_ANNOTATION } from '../api/names.ts';
 import type { RolloutContext } from '../api/messages.ts';
+import { VERDICTS } from '../api/schemas/kairos-node.ts';
 import type { RolloutStatus } from '../api/types.ts';
 import { isReason } from '../kube/errors.ts';
 import { readKairosNode } from '../kube/kairos-nodes.ts';
@@ -14,7 +15,7 @@ import { removePod, settleNode } from './end.ts';
 import { withClosedWindow } from './rollout-waits.ts';
 import { goesWithItsNamespace } from './served-namespace.ts';
 
-type Changing = Pick<RolloutStatus, 'message' | 'failed' | 'paused' | 'approval' | 'skipped' | 'leavingOut'>;
+type Changing = Omit<RolloutStatus, 'nextWindow'>;
 type FailedInStatus = NonNullable<RolloutStatus['failed']>[number];
 
 /**
@@ -74,12 +75,19 @@ export async function reportRollout(
   const { kind } = context.request;
   if (kind === 'KairosNode' && final) await settleRest(view, context, status);
   if (kind === 'NodeOpUpgrade') await writeRollout(view, context, withClosedWindow(view, context, status), final);
-  if (final) {
-    const pulls = [...view.pods.values()].filter(
-      (pod) => pod.annotations[WORKFLOW_ANNOTATION] === context.rolloutID && pod.labels[STEP_LABEL] === 'pre-pull',
-    );
-    for (const pod of pulls) await removePod(view, pod);
-  }
+  if (final) await removePulls(view, context);
+}
+
+/** Removes the pods with which a rollout, or a plan, has pulled. Repeating it finds fewer. */
+export async function removePulls(
+  view: ClusterView,
+  { cluster, rolloutID }: Pick<RolloutContext, 'cluster' | 'rolloutID'>,
+): Promise<void> {
+  assertCluster(view, cluster);
+  const pulls = [...view.pods.values()].filter(
+    (pod) => pod.annotations[WORKFLOW_ANNOTATION] === rolloutID && pod.labels[STEP_LABEL] === 'pre-pull',
+  );
+  for (const pod of pulls) await removePod(view, pod);
 }
 
 /**
@@ -116,7 +124,7 @@ const beginningOf = (
 async function writeRollout(
   view: ClusterView,
   { request: { namespace, name, uid }, spec }: RolloutContext,
-  status: Omit<RolloutStatus, 'nextWindow'> & { nextWindow: string | null },
+  status: Changing & { nextWindow: string | null },
   final: boolean,
 ): Promise<void> {
   const now = new Date().toISOString();
@@ -146,14 +154,25 @@ async function writeRollout(
   }
 }
 
-/** What is not there any more is cleared, and what is too long is cut. */
-const asWritten = ({ message, failed, paused, approval, skipped, leavingOut }: Changing) => ({
+/**
+ * What is not there any more is cleared, since a merge patch keeps what it does not name, and what is too long is cut.
+ */
+const asWritten = ({ message, failed, paused, approval, skipped, leavingOut, ...status }: Changing) => ({
   message: message?.slice(0, 4000),
   ...(failed === undefined ? {} : { failed: failed.map(shortened) }),
   paused: paused ?? null,
   approval: approval ?? null,
   skipped: skipped ?? null,
   leavingOut: leavingOut ?? null,
+  soakUntil: status.soakUntil ?? null,
+  ...(status.verdicts === undefined ? {} : { verdicts: counted(status.verdicts) }),
+  ...(status.verdictsBefore === undefined ? {} : { verdictsBefore: counted(status.verdictsBefore) }),
+});
+
+/** The same for counts, such as that of a failed node which was tried again. */
+const counted = (verdicts: Record<string, number>): Record<string, number | null> => ({
+  ...Object.fromEntries(VERDICTS.map((verdict) => [verdict, null])),
+  ...verdicts,
 });
 
 const shortened = ({ message, ...node }: FailedInStatus): FailedInStatus => ({

@@ -7,7 +7,7 @@ import { sameAttempt } from '../policy/recovery.ts';
 import { type ClusterView, assertCluster, sameNode } from './cluster-view.ts';
 import { askedAtMs, contactNeededMs, orNone } from './contact.ts';
 import { GateStatus } from './gate-status.ts';
-import { readSuperseded } from './gates.ts';
+import { readSuperseded } from './superseded.ts';
 import type { PlaceAnswer } from './place.ts';
 import { pause, waitInActivity } from './waiting.ts';
 

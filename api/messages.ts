@@ -106,6 +106,11 @@ export interface RolloutContext {
   spec: RolloutSpec;
 }
 
+/** Of a plan; `asked`: the value of the annotation with which a person asks for it, and no rollout carries it out. */
+export interface PlanContext extends RolloutContext {
+  asked?: string;
+}
+
 /** How many nodes of a group may be out at once. */
 export interface Place {
   group: 'control-plane' | 'worker';
@@ -285,6 +290,21 @@ export interface NodeResult {
   writes?: WriteRecord[];
 }
 
+/** A plan that a person asks for. Its workflow touches nothing, and knows nothing of the rollout beside it. */
+export interface PlanInput {
+  cluster: ClusterRef;
+  request: RolloutRequest;
+  spec: RolloutSpec;
+  timing: Timing;
+  /** The value of the annotation that asks for it. */
+  asked: string;
+}
+
+/** What a person is answered who asked for a plan; the whole of it is in `status.plan`. */
+export interface PlanAnswer {
+  message: string;
+}
+
 /** The question whether a worker is at work. */
 export interface CheckInput {
   cluster: ClusterRef;
@@ -299,11 +319,20 @@ export interface CheckAnswer {
 }
 
 /** Names under which people and programs reach the workflows. */
-export const WORKFLOW_NAMES = { rollout: 'rollout', wave: 'wave', nodeUpgrade: 'nodeUpgrade', check: 'check' } as const;
+export const WORKFLOW_NAMES = {
+  rollout: 'rollout',
+  wave: 'wave',
+  nodeUpgrade: 'nodeUpgrade',
+  plan: 'plan',
+  check: 'check',
+} as const;
 
 export const nodeWorkflowID = (cluster: ClusterRef, node: NodeRef) => `node/${cluster.id}/${node.uid}`;
 export const waveWorkflowID = (rolloutID: string, request: RolloutRequest, wave: string) =>
   `wave/${rolloutID.slice('rollout/'.length)}/${request.attempt}/${wave}`;
+/** The workflow of the plans that people ask for, beside the rollout of the same resource; and the other way round. */
+export const planWorkflowID = (rolloutID: string) => `plan/${rolloutID.slice('rollout/'.length)}`;
+export const rolloutOfPlan = (workflowID: string) => workflowID.replace(/^plan\//, 'rollout/');
 export const taskQueue = (cluster: ClusterRef) => `kairos-${cluster.id}`;
 
 /** Type of the failure of an update whose request is for the next attempt: in this one nothing is started any more. */
@@ -315,6 +344,8 @@ export interface RolloutMemo {
   generation: number;
   attempt: number;
   retry?: string;
+  /** Of a plan that a person asked for: which request. */
+  asked?: string;
   /** For hand-edited KairosNodes: which edit of each node's KairosNode the rollout is for. */
   nodes?: Record<string, string>;
 }

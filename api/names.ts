@@ -16,6 +16,8 @@ export const SKIP_ANNOTATION = 'kairos.io/skip';
 export const RETRY_NODE_ANNOTATION = 'kairos.io/retry-node';
 /** The annotation on a NodeOpUpgrade that ends its rollout; its value is the reason. */
 export const ABORT_ANNOTATION = 'kairos.io/abort';
+/** The annotation on a NodeOpUpgrade that asks for a plan, once for each new value. */
+export const PLAN_ANNOTATION = 'kairos.io/plan';
 /** The Lease in the operator's namespace that the uninstall program holds: while it does, no rollout is started. */
 export const UNINSTALL_LEASE = 'kairos-uninstall';
 /** Who we are in the Leases on Nodes that tools for the maintenance of nodes share. */

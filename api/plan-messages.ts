@@ -54,6 +54,8 @@ export interface PlanReport {
   versionFrom: string;
   refused?: string;
   total: number;
+  /** How many of them anything would be done to. Absent in histories of earlier versions. */
+  touched?: number;
   waves: {
     name: string;
     group: Place['group'];

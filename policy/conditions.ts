@@ -4,6 +4,7 @@ import { type Correction, correctionsText } from './corrections.ts';
 import { isFinal } from './engine.ts';
 import { resumeCommand } from './events.ts';
 import { lastRequest } from './requests.ts';
+import { waitIn } from './rollout-wait.ts';
 
 /** How long nothing may be in hand before that is worth a word: between two nodes it is for a moment. */
 const STILL_MS = 60_000;
@@ -88,9 +89,12 @@ function progress(
   if (phase === 'Paused' && inHand === 0) return no('Paused', message);
   if (phase !== 'Running' || inHand > 0) return yes(phase, message);
   if (rollout.approval !== undefined) return no('ApprovalNeeded', message);
+  // A soak is no standstill: the message has its end.
+  if (rollout.soakUntil !== undefined && around.atMs - Date.parse(rollout.soakUntil) < STILL_MS)
+    return yes(phase, message);
   const since = stillSince(upgrade, rollout, around);
   if (since === undefined || around.atMs - Date.parse(since) < STILL_MS) return yes(phase, message);
-  return no('Waiting', `no node is in hand since ${since}: ${around.inTheWay()}`);
+  return no('Waiting', `no node is in hand since ${since}: ${waitIn(message) ?? around.inTheWay()}`);
 }
 
 /** Since when nodes could have been started and none is in hand; undefined: only now. */

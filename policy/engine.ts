@@ -5,7 +5,11 @@ import type { NodeOpUpgrade, RolloutPhase, RolloutStatus } from '../api/types.ts
 /** How Temporal describes the workflow of a rollout. */
 export type EngineState =
   | { state: 'NotFound' }
-  | { state: 'Open' | 'Completed' | 'Failed' | 'Canceled' | 'Terminated' | 'TimedOut'; memo?: RolloutMemo };
+  | {
+      state: 'Open' | 'Completed' | 'Failed' | 'Canceled' | 'Terminated' | 'TimedOut';
+      memo?: RolloutMemo;
+      startedAtMs?: number;
+    };
 
 export type EngineDecision =
   | { action: 'nothing' }
@@ -114,8 +118,11 @@ function closedWorkflow(engine: EngineState, { metadata }: NodeOpUpgrade): Engin
   switch (engine.state) {
     case 'NotFound':
     case 'Open':
-    case 'Completed':
       return { action: 'nothing' };
+    case 'Completed': {
+      const message = `Completed: its workflow has closed, and the resource does not say how it ended: was it restored from a backup? See the workflow in the Temporal UI. Start again with kubectl annotate -n ${metadata.namespace} nodeopupgrade ${metadata.name} --overwrite ${RETRY_ANNOTATION}="$(date +%s)"`;
+      return { action: 'recordEnd', phase: 'Failed', message, ...about };
+    }
     case 'Canceled':
       return { action: 'recordEnd', phase: 'Cancelled', message: 'its workflow was cancelled', ...about };
     case 'Failed':

@@ -1,7 +1,7 @@
 import type { KairosNodeStatus, NodeStatusEntry, Step } from '../api/types.ts';
 import { waitsAtGate } from './gates.ts';
 import { byName } from './order.ts';
-import { isFailure } from './placement.ts';
+import { isDone, isFailure } from './placement.ts';
 
 /** How many nodes the resource has room for. */
 const LISTED = 100;
@@ -16,14 +16,16 @@ interface Named {
  * The nodes of an attempt in the words of the Go operator's `status.nodeStatuses`, bounded: those that failed, then those
  * in hand and those that wait, then the rest, each by name.
  * @param ended the nodes whose last attempt is of this attempt of the rollout
+ * @param leftOut names of those that people left out: they are no failures
  */
 export function nodeStatuses(
   nodes: readonly Named[],
   ended: readonly Named[],
+  leftOut: ReadonlySet<string> = new Set(),
 ): { entries: Record<string, NodeStatusEntry>; leftOut: number } {
   const over = new Set(ended);
   const shown = nodes.flatMap((node) => {
-    const entry = over.has(node) ? endedEntry(node.status) : openEntry(node.status);
+    const entry = over.has(node) ? endedEntry(node.status, leftOut.has(node.name)) : openEntry(node.status);
     return entry === undefined ? [] : [{ name: node.name, entry }];
   });
   const rank = ({ entry }: { entry: NodeStatusEntry }) => ORDER.indexOf(entry.phase);
@@ -46,10 +48,10 @@ function openEntry(status: KairosNodeStatus): NodeStatusEntry | undefined {
   return entryOf(inHand ? 'Running' : 'Pending', status.message, rebootStatus(steps), status.stepSince);
 }
 
-function endedEntry({ lastAttempt }: KairosNodeStatus): NodeStatusEntry | undefined {
+function endedEntry({ lastAttempt }: KairosNodeStatus, leftOut: boolean): NodeStatusEntry | undefined {
   if (lastAttempt === undefined) return undefined;
   const { verdict, message, steps = [], finishedAt } = lastAttempt;
-  const phase = verdict === 'Cancelled' ? 'Pending' : isFailure(verdict) ? 'Failed' : 'Completed';
+  const phase = isFailure(verdict) && !leftOut ? 'Failed' : isDone(verdict) ? 'Completed' : 'Pending';
   const text = message === undefined ? verdict : `${verdict}: ${message}`;
   return entryOf(phase, text, rebootStatus(steps.map(({ step }) => step)), finishedAt);
 }

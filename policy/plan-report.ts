@@ -1,6 +1,6 @@
 import type { RolloutRequest } from '../api/messages.ts';
 import type { Plan, PlanReport, PlanRisk, PlanRow, PlannedWave } from '../api/plan-messages.ts';
-import type { PlanStatus } from '../api/types.ts';
+import type { PlanStatus, RolloutStatus } from '../api/types.ts';
 import { formatDuration } from './duration.ts';
 import { estimate, type Measured, type TimedWave } from './estimate.ts';
 import { sortRisks } from './plan-risks.ts';
@@ -25,7 +25,7 @@ export interface PlanFindings {
   from: ReadonlyMap<string, string>;
   /** What is to be said beside a node, the most important first. */
   notes: ReadonlyMap<string, readonly string[]>;
-  /** Those that will be out: what is refused, or on the target, takes no time. */
+  /** Those to which anything is done: what is refused, or on the target, takes no time. */
   touched: ReadonlySet<string>;
   measured: readonly Measured[];
 }
@@ -57,12 +57,12 @@ export function planReport(plan: Plan, found: PlanFindings): PlanReport {
       return { name, wave, ...(from === undefined ? {} : { from }), ...(note === undefined ? {} : { note }) };
     }),
   );
-  const timed: TimedWave[] = planned.map(({ group, nodes, budget, soakMs }) => ({
-    group,
-    nodes: nodes.filter(({ name }) => found.touched.has(name)).length,
-    maxUnavailable: budget,
-    ...(soakMs === undefined ? {} : { soakMs }),
-  }));
+  const timed = planned.map(({ group, nodes, budget, soakMs }): TimedWave => {
+    const touched = nodes.filter(({ name }) => found.touched.has(name)).length;
+    // Only nodes that were upgraded soak.
+    const soak = soakMs === undefined || touched === 0 ? {} : { soakMs };
+    return { group, nodes: touched, maxUnavailable: budget, ...soak };
+  });
   const duration = estimate(timed, found.measured);
   return {
     plannedAt: new Date(found.atMs).toISOString(),
@@ -71,6 +71,7 @@ export function planReport(plan: Plan, found: PlanFindings): PlanReport {
     versionFrom: found.versionFrom.slice(0, LONGEST),
     ...(found.refused === undefined ? {} : { refused: found.refused.slice(0, 950) }),
     total: rows.length,
+    touched: timed.reduce((sum, { nodes }) => sum + nodes, 0),
     waves: waves.slice(0, WAVES),
     nodes: rows.slice(0, ROWS),
     leftAlone: plan.leftAlone.slice(0, LEFT_ALONE),
@@ -81,9 +82,19 @@ export function planReport(plan: Plan, found: PlanFindings): PlanReport {
   };
 }
 
-/** The report as the resource shows it: all but the nodes one by one, of which its table has the first. */
+/** The waves of a report as the resource shows them. */
+export const shownWaves = ({ waves }: PlanReport): NonNullable<RolloutStatus['waves']> =>
+  waves.map(({ soakMs, ...wave }) => ({
+    ...wave,
+    ...(soakMs === undefined ? {} : { soakSeconds: Math.round(soakMs / 1000) }),
+  }));
+
+/**
+ * The report as the resource shows it: all but the nodes one by one, of which its table has the first. At most 85,000
+ * characters, whatever the size of the cluster.
+ */
 export function planStatusOf(report: PlanReport, { generation, attempt }: RolloutRequest): PlanStatus {
-  const { waves, leftAlone, duration, nodes: _, refused, version, ...rest } = report;
+  const { waves: _waves, leftAlone, duration, nodes: _nodes, refused, version, ...rest } = report;
   return {
     ...rest,
     generation,
@@ -91,10 +102,7 @@ export function planStatusOf(report: PlanReport, { generation, attempt }: Rollou
     summary: planSummary(report),
     ...(version === undefined ? {} : { version }),
     ...(refused === undefined ? {} : { refused }),
-    waves: waves.map(({ soakMs, ...wave }) => ({
-      ...wave,
-      ...(soakMs === undefined ? {} : { soakSeconds: Math.round(soakMs / 1000) }),
-    })),
+    waves: shownWaves(report),
     leftAlone: leftAlone.map(({ name, reason }) => ({ name, reason: reason.slice(0, LONGEST) })),
     ...(duration === undefined
       ? {}

@@ -4,7 +4,7 @@ import { misfit } from './fit.ts';
 import { runsTarget } from './on-target.ts';
 import { eachNode, risk } from './plan-risks.ts';
 import { sameVersion, versionOf } from './release.ts';
-import { skewRefusal } from './skew.ts';
+import { canaryRefusal, skewRefusal } from './skew.ts';
 
 /** A node of the cluster, as far as it decides what an image means for it. */
 export interface JudgedNode {
@@ -60,7 +60,7 @@ export function targetText(targets: readonly KnownTarget[]): { version?: string;
 export interface TargetVerdicts {
   refused: ReadonlyMap<string, string>;
   onTarget: ReadonlySet<string>;
-  /** Why no worker may have it: then the rollout is refused as a whole, before any worker is touched. */
+  /** Why no worker may have it: then the rollout is refused as a whole, before a worker is touched. */
   whole?: string;
 }
 
@@ -68,6 +68,7 @@ export interface ImageUse {
   force: boolean;
   upgradeActive: boolean;
   allowMisfit?: readonly Misfit[];
+  canaryWorkerFirst?: true;
 }
 
 /**
@@ -80,7 +81,7 @@ export function judgeTarget(
   targets: readonly KnownTarget[],
   cluster: readonly JudgedNode[],
   planned: ReadonlySet<string>,
-  { force, upgradeActive, allowMisfit = [] }: ImageUse,
+  { force, upgradeActive, allowMisfit = [], canaryWorkerFirst }: ImageUse,
   apiServer?: string,
 ): TargetVerdicts {
   const targetOf = (node: JudgedNode) => targets.find(({ architecture }) => architecture === node.architecture);
@@ -91,6 +92,12 @@ export function judgeTarget(
   const afterwards = members.map((node) =>
     planned.has(node.name) ? (kubernetesOf(targetOf(node)) ?? node.kubeletVersion) : node.kubeletVersion,
   );
+  const goesFirst = canaryWorkerFirst === true && members.some(({ name }) => planned.has(name));
+  const skewOf = ({ controlPlane, kubeletVersion }: JudgedNode, kubernetes: string | undefined) => {
+    if (controlPlane) return skewRefusal('control-plane', visible(now), kubeletVersion, kubernetes);
+    const early = goesFirst ? canaryRefusal(now, kubernetes) : undefined;
+    return early ?? skewRefusal('worker', visible(afterwards), kubeletVersion, kubernetes);
+  };
   const refused = new Map<string, string>();
   const onTarget = new Set<string>();
   let whole: string | undefined;
@@ -103,10 +110,8 @@ export function judgeTarget(
     }
     const release = node.status?.release;
     const fit = release === undefined ? undefined : misfit(release, { ...target.fields }, allowMisfit);
-    const role = node.controlPlane ? 'control-plane' : 'worker';
-    const versions = visible(node.controlPlane ? now : afterwards);
-    const skew = skewRefusal(role, versions, node.kubeletVersion, kubernetesOf(target));
-    if (skew !== undefined && role === 'worker') whole ??= skew;
+    const skew = skewOf(node, kubernetesOf(target));
+    if (skew !== undefined && !node.controlPlane) whole ??= skew;
     const why = fit ?? skew;
     if (why !== undefined) refused.set(node.name, why);
   }

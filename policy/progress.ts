@@ -7,24 +7,37 @@ export interface Ended {
   failed: number;
 }
 
+type Waves = NonNullable<PlanStatus['waves']>;
+
 /**
- * The wave that is running. Its rollout counts verdicts at the end of each wave; what the KairosNodes say beyond that is
- * of the one that runs.
+ * The waves that the attempt carries out. Rollouts of earlier versions do not say them: they are those of the plan, as
+ * long as nobody has asked for another one since.
+ */
+function wavesOf(rollout: RolloutStatus, plan: PlanStatus | undefined): Waves {
+  if (rollout.waves !== undefined) return rollout.waves;
+  return plan?.attempt === rollout.attempt && plan.asked === undefined ? (plan.waves ?? []) : [];
+}
+
+/**
+ * The wave that is running. Its rollout counts verdicts at the end of each wave, the KairosNodes say them at once: what
+ * has ended since the wave began is of this one, also when it is over and soaks, or the next one waits for approval.
  * @param ended what ended in the whole attempt, by the KairosNodes @param counted the same, as the rollout has written it
+ * @param before what had ended when the wave began; undefined where its rollout does not say it
  */
 export function currentWave(
   rollout: RolloutStatus | undefined,
   plan: PlanStatus | undefined,
   ended: Ended,
   counted: Ended,
+  before: Ended = counted,
 ): CurrentWave | undefined {
   const name = rollout?.wave;
   if (name === undefined || (rollout?.phase !== 'Running' && rollout?.phase !== 'Paused')) return undefined;
-  const waves = plan?.waves ?? [];
+  const waves = wavesOf(rollout, plan);
   const index = waves.findIndex((wave) => wave.name === name);
   const nodes = waves[index]?.nodes;
-  const done = Math.max(0, ended.done - counted.done);
-  const failed = Math.max(0, ended.failed - counted.failed);
+  const done = Math.max(0, ended.done - before.done, counted.done - before.done);
+  const failed = Math.max(0, ended.failed - before.failed, counted.failed - before.failed);
   const summary = nodes === undefined ? name : `${name} ${done + failed}/${nodes} (${index + 1} of ${waves.length})`;
   return {
     name,
@@ -35,15 +48,24 @@ export function currentWave(
   };
 }
 
-/** The waves that are left, the one that runs first, as far as their duration depends on them. */
-function wavesLeft({ waves = [] }: PlanStatus, name: string): TimedWave[] {
-  const index = waves.findIndex((wave) => wave.name === name);
-  return (index < 0 ? [] : waves.slice(index)).map(({ group, nodes, maxUnavailable, soakSeconds }) => ({
-    group,
-    nodes,
-    maxUnavailable,
-    ...(soakSeconds === undefined ? {} : { soakMs: soakSeconds * 1000 }),
-  }));
+/**
+ * The waves that are left, the one that runs first, as far as their duration depends on them. Of one that soaks only
+ * the rest of that is left; of one behind which a wave waits for approval nothing.
+ */
+function wavesLeft(rollout: RolloutStatus, waves: Waves, name: string, atMs: number): TimedWave[] {
+  const first = rollout.approval?.wave ?? name;
+  const index = waves.findIndex((wave) => wave.name === first);
+  const left = (index < 0 ? [] : waves.slice(index)).map(
+    ({ group, nodes, maxUnavailable, soakSeconds }): TimedWave => ({
+      group,
+      nodes,
+      maxUnavailable,
+      ...(soakSeconds === undefined ? {} : { soakMs: soakSeconds * 1000 }),
+    }),
+  );
+  const [running, ...others] = left;
+  if (running === undefined || rollout.soakUntil === undefined) return left;
+  return [{ ...running, nodes: 0, soakMs: Math.max(0, Date.parse(rollout.soakUntil) - atMs) }, ...others];
 }
 
 export interface EtaOf {
@@ -60,14 +82,17 @@ export interface EtaOf {
   atMs: number;
 }
 
-/** When the rollout will have ended, or undefined where that is not known: nothing measured, not planned, paused. */
+/**
+ * When the rollout will have ended, or undefined where that is not known: nothing measured, not planned, paused, or
+ * nodes are tried again, which no plan has.
+ */
 export function etaOf({ rollout, plan, wave, inHand, measured, before, known, atMs }: EtaOf): Eta | undefined {
-  if (rollout?.phase !== 'Running' || plan?.attempt !== rollout.attempt || wave === undefined) return undefined;
+  if (rollout?.phase !== 'Running' || wave === undefined) return undefined;
   const own = measured.length > 0;
-  const left = wavesLeft(plan, wave.name);
+  const left = wavesLeft(rollout, wavesOf(rollout, plan), wave.name, atMs);
   if (left.length === 0) return undefined;
   const begun = {
-    ended: wave.done + wave.failed,
+    ended: rollout.approval === undefined ? wave.done + wave.failed : 0,
     inHand: inHand.map(({ status }) => ({
       ageMs: Math.max(0, atMs - Date.parse(status.inHand?.startedAt ?? '') || 0),
     })),

@@ -1,13 +1,20 @@
-import { ABORT_ANNOTATION, APPROVE_ANNOTATION, RETRY_NODE_ANNOTATION, SKIP_ANNOTATION } from '../api/names.ts';
+import {
+  ABORT_ANNOTATION,
+  APPROVE_ANNOTATION,
+  PLAN_ANNOTATION,
+  RETRY_NODE_ANNOTATION,
+  SKIP_ANNOTATION,
+} from '../api/names.ts';
 import type { Condition, NodeOpUpgrade, NodeOpUpgradeStatus } from '../api/types.ts';
 import { isFinal, type EngineState } from './engine.ts';
 
-/** What a person asks of a rollout with an annotation, beside a pause and another attempt. */
+/** What a person asks with an annotation, beside a pause and another attempt: all but a plan of the rollout. */
 const REQUESTS = {
   approve: { annotation: APPROVE_ANNOTATION, update: 'approve', names: 'wave' },
   skip: { annotation: SKIP_ANNOTATION, update: 'skip', names: 'node' },
   retryNode: { annotation: RETRY_NODE_ANNOTATION, update: 'retry', names: 'node' },
   abort: { annotation: ABORT_ANNOTATION, update: 'abort', names: undefined },
+  plan: { annotation: PLAN_ANNOTATION, update: undefined, names: undefined },
 } as const;
 
 type Kind = keyof typeof REQUESTS;
@@ -29,15 +36,19 @@ interface Answer {
 }
 
 /** A value of an annotation that has not been answered. */
-export interface OpenRequest {
+export interface OpenPlanRequest {
   kind: Kind;
   annotation: string;
   value: string;
-  update: 'approve' | 'skip' | 'retry' | 'abort';
-  message: { by: 'kubectl'; wave?: string; node?: string; reason?: string };
   /** The attempt that is asked, and the number of this value of the annotation: with the value they are the request. */
   attempt: number;
   number: number;
+}
+
+/** One that a rollout answers. */
+export interface OpenRequest extends OpenPlanRequest {
+  update: 'approve' | 'skip' | 'retry' | 'abort';
+  message: { by: 'kubectl'; wave?: string; node?: string; reason?: string };
   /** The earlier attempt of which this was asked, and that has not answered. */
   earlier?: number;
 }
@@ -47,21 +58,49 @@ export interface OpenRequest {
  * two at once means both. A value asks once, over the life of the resource, however many attempts there are; the same
  * value asks anew when the annotation was taken away in between.
  */
-export function openRequests({ metadata, status }: NodeOpUpgrade, engine?: EngineState): OpenRequest[] {
+export function openRequests(upgrade: NodeOpUpgrade, engine?: EngineState): OpenRequest[] {
   const memo = engine === undefined || engine.state === 'NotFound' ? undefined : engine.memo;
   // That of the workflow: its first status may not be written yet.
-  const attempt = memo?.attempt ?? status?.rollout?.attempt ?? 0;
+  const attempt = memo?.attempt ?? upgrade.status?.rollout?.attempt ?? 0;
   return kinds().flatMap((kind) => {
     const { annotation, update, names } = REQUESTS[kind];
-    const value = metadata.annotations?.[annotation]?.trim();
-    const before = status?.requests?.[kind];
-    if (value === undefined || (kind === 'abort' && value === 'false')) return [];
-    const isKnown = before !== undefined && before.gone !== true && before.value === value.slice(0, LONGEST_REQUEST);
-    if (isKnown && before.accepted !== undefined) return [];
-    const number = isKnown ? before.number : (before?.number ?? 0) + 1;
-    const earlier = isKnown && before.attempt > 0 && before.attempt < attempt ? { earlier: before.attempt } : {};
-    return [{ kind, annotation, value, update, message: messageOf(names, value), attempt, number, ...earlier }];
+    const open = openValue(upgrade, kind);
+    if (open === undefined || update === undefined || (kind === 'abort' && open.value === 'false')) return [];
+    const { askedOf: before = 0, ...asked } = open;
+    const earlier = before > 0 && before < attempt ? { earlier: before } : {};
+    return [{ kind, annotation, ...asked, update, message: messageOf(names, asked.value), attempt, ...earlier }];
   });
+}
+
+/** The annotation that asks for a plan, where it was not answered yet; a value asks once, as those for the rollout. */
+export function openPlanRequest(upgrade: NodeOpUpgrade): OpenPlanRequest | undefined {
+  const { attempt = 0, phase } = upgrade.status?.rollout ?? {};
+  const open = openValue(upgrade, 'plan');
+  if (open === undefined) return undefined;
+  const { value, number } = open;
+  // Of a rollout that has ended it is the next attempt that is planned.
+  return { kind: 'plan', annotation: PLAN_ANNOTATION, value, number, attempt: isFinal(phase) ? attempt + 1 : attempt };
+}
+
+/** Whether a plan is made that is asked for: not where the attempt of this spec is about to make one for itself. */
+export function plansNow({ metadata, status }: NodeOpUpgrade): boolean {
+  const { generation, phase } = status?.rollout ?? {};
+  return generation === metadata.generation && phase !== 'Pending' && phase !== 'Planning';
+}
+
+/** The value of an annotation that was not answered yet, its number, and of which attempt it was asked before. */
+function openValue(
+  { metadata, status }: NodeOpUpgrade,
+  kind: Kind,
+): { value: string; number: number; askedOf?: number } | undefined {
+  const value = metadata.annotations?.[REQUESTS[kind].annotation]?.trim();
+  const before = status?.requests?.[kind];
+  if (value === undefined) return undefined;
+  const isKnown = before !== undefined && before.gone !== true && before.value === value.slice(0, LONGEST_REQUEST);
+  if (isKnown && before.accepted !== undefined) return undefined;
+  return isKnown
+    ? { value, number: before.number, askedOf: before.attempt }
+    : { value, number: (before?.number ?? 0) + 1 };
 }
 
 /** Annotations that were answered and are not there any more: the same value asks anew. */

@@ -20,6 +20,9 @@ export function rolloutWait(closed: ClosedGate | undefined): RolloutWait | undef
   return { reason, ...(opensAtMs === undefined ? {} : { nextWindow: timeText(opensAtMs) }) };
 }
 
+/** What such a message says that the whole rollout waits for; undefined: nothing. */
+export const waitIn = (message: string): string | undefined => message.split(BETWEEN)[1];
+
 /** The message of a rollout with what it waits for, in the place of what it waited for before. */
 export function withWait(message: string, reason: string | undefined): string {
   const [before = ''] = message.split(BETWEEN);

@@ -5,6 +5,7 @@ import type {
   NodeOpUpgradeStatus,
   RolloutPhase,
   RolloutStatus,
+  Verdict,
 } from '../api/types.ts';
 import { blockerText } from './drain-blockers.ts';
 import { conditionsOf, type Around, type EngineHealth } from './conditions.ts';
@@ -15,7 +16,7 @@ import { waitsAtGate } from './gates.ts';
 import { nodeStatuses } from './node-statuses.ts';
 import { byName } from './order.ts';
 import { isDone, isFailure } from './placement.ts';
-import { currentWave, etaOf } from './progress.ts';
+import { type Ended, currentWave, etaOf } from './progress.ts';
 
 const LISTED = 100;
 
@@ -51,12 +52,7 @@ export function summarize(
   );
   const byNameOf = new Map(nodes.map(({ name, status }) => [name, status.lastAttempt]));
   const corrections = correctionsOf(upgrade, rollout, (name) => byNameOf.get(name));
-  const written = Object.entries(correctedCounts(rollout?.verdicts ?? {}, corrections)) as [
-    Parameters<typeof isFailure>[0],
-    number,
-  ][];
-  const sum = (failure: boolean) =>
-    written.reduce((all, [verdict, n]) => ((failure ? isFailure(verdict) : isDone(verdict)) ? all + n : all), 0);
+  const { done: countedDone, failed: countedFailed } = sumOf(correctedCounts(rollout?.verdicts ?? {}, corrections));
   const count = (failure: boolean) =>
     ended.filter(
       ({ status }) =>
@@ -65,12 +61,10 @@ export function summarize(
     ).length;
   const total = rollout?.total ?? 0;
   // Nodes that people left out are no failures.
-  const leftOut = rollout?.skipped?.length ?? 0;
+  const leftOut = new Set(rollout?.skipped?.map(({ name }) => name));
   const leftOutByNode = ended.filter(
-    ({ name, status }) =>
-      status.lastAttempt?.verdict === 'Skipped' && rollout?.skipped?.some((one) => one.name === name),
+    ({ name, status }) => status.lastAttempt?.verdict === 'Skipped' && leftOut.has(name),
   ).length;
-  const [countedDone, countedFailed] = [sum(false), sum(true)];
   const [endedDone, endedFailed] = [count(false), count(true)];
   const done = Math.max(countedDone, endedDone);
   const counted = {
@@ -79,7 +73,7 @@ export function summarize(
       total,
       done,
       inFlight: inFlight.length,
-      failed: Math.max(countedFailed - leftOut, endedFailed - leftOutByNode, 0),
+      failed: Math.max(countedFailed - leftOut.size, endedFailed - leftOutByNode, 0),
       summary: `${done}/${total}`,
     },
   };
@@ -94,6 +88,7 @@ export function summarize(
     plan,
     { done: endedDone, failed: endedFailed },
     { done: countedDone, failed: countedFailed },
+    rollout?.verdictsBefore === undefined ? undefined : sumOf(rollout.verdictsBefore),
   );
   const measured = ended.flatMap(({ name, status }) => {
     const ms = measuredMs(status.lastAttempt);
@@ -101,7 +96,7 @@ export function summarize(
   });
   const before = measured.length > 0 ? [] : (around.measuredBefore?.() ?? []);
   const eta = etaOf({ rollout, plan, wave, inHand: inFlight, measured, before, known, atMs: around.atMs });
-  const { entries, leftOut: unlisted } = nodeStatuses(nodes, ended);
+  const { entries, leftOut: unlisted } = nodeStatuses(nodes, ended, leftOut);
   return {
     ...counted,
     wave,
@@ -118,6 +113,14 @@ export function summarize(
     })),
     conditions: conditionsOf(upgrade, rollout, counted, engine, { ...around, lastEndedAt, corrections }),
   };
+}
+
+/** How many nodes with these verdicts are done, and how many have failed. */
+function sumOf(verdicts: Readonly<Record<string, number>>): Ended {
+  const counts = Object.entries(verdicts) as [Verdict, number][];
+  const sum = (is: (verdict: Verdict) => boolean) =>
+    counts.reduce((all, [verdict, n]) => (is(verdict) ? all + n : all), 0);
+  return { done: sum(isDone), failed: sum(isFailure) };
 }
 
 /** What keeps a node's drain: the first of its blockers, and how many pods have not left. */

@@ -5,13 +5,13 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { format } from 'prettier';
 import { nodeWorkflowID, type NodeInHand, type NodeRef, type NodeUpgradeInput } from '../api/messages.ts';
-import type { Plan, PlannedWave } from '../api/plan-messages.ts';
+import type { Plan, PlanReport, PlannedWave } from '../api/plan-messages.ts';
 import { nodes, startRig, until, type Rig } from '../test/workflows/rig.ts';
 import { Gate } from '../test/workflows/stubs.ts';
 
 /**
  * Records what the workflows of today write into Temporal: how a rollout succeeds, fails, is cancelled, and what people
- * ask of it, each with waves and nodes. test/workflows/replay.test.ts replays them, so that a change of the workflows
+ * ask of it, each with waves and nodes, and a plan that is asked for. test/workflows/replay.test.ts replays them, so that a change of the workflows
  * which would break a rollout that is under way is seen before it is released.
  *
  * What is recorded stays: without arguments only scenarios that have no histories yet are played. Name one to record it
@@ -262,6 +262,27 @@ async function parts(rig: Rig): Promise<Recorded> {
   return { wave: rig.waveOf(started, 'workers'), 'wave-behind': rig.waveOf(started, 'workers.part-2') };
 }
 
+/** A plan that a person asks for. */
+async function planned(rig: Rig): Promise<Recorded> {
+  const report: PlanReport = {
+    plannedAt: '2026-03-01T10:00:00.000Z',
+    image: 'i',
+    versionFrom: 'read on w-1',
+    total: 0,
+    waves: [],
+    nodes: [],
+    leftAlone: [],
+    leftAloneCount: 0,
+    risks: [],
+    riskCount: 0,
+  };
+  const handle = await rig.startPlan({
+    answers: { planRollout: () => ({ controlPlane: [], workers: [], leftAlone: [], maxUnavailable: 1, report }) },
+  });
+  await handle.result();
+  return { plan: handle };
+}
+
 function handOf({ timing: _timing, recover: _recover, ...context }: NodeUpgradeInput, bootID: string): NodeInHand {
   const workflowID = nodeWorkflowID(context.cluster, context.node);
   return { ...context, workflowID, bootID, startedAt: '2026-03-01T10:00:00Z' };
@@ -288,7 +309,7 @@ function slim(key: string, value: unknown): unknown {
   return Object.fromEntries(Object.entries(value as object).filter(([name]) => compared.includes(name)));
 }
 
-const SCENARIOS = { success, failure, cancel, recovery, requests, abort, pause, continued, parts };
+const SCENARIOS = { success, failure, cancel, recovery, requests, abort, pause, continued, parts, planned };
 
 const rig = await startRig('recorder');
 try {

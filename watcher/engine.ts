@@ -1,11 +1,13 @@
 import {
   ApplicationFailure,
   defineSearchAttributeKey,
+  rootCause,
   WorkflowExecutionAlreadyStartedError,
   WorkflowNotFoundError,
 } from '@temporalio/common';
 import {
   Client,
+  WorkflowFailedError,
   WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
   type Connection,
@@ -17,6 +19,8 @@ import {
   taskQueue,
   type ClusterRef,
   type NodeUpgradeInput,
+  type PlanAnswer,
+  type PlanInput,
   type RolloutInput,
   type RolloutMemo,
 } from '../api/messages.ts';
@@ -89,7 +93,8 @@ export class Engine {
     try {
       const found = await this.#call(() => this.#client.workflow.getHandle(workflowID).describe());
       const memo = found.memo as unknown as RolloutMemo | undefined;
-      return { state: stateOf(found.status.name), ...(memo?.uid === undefined ? {} : { memo }) };
+      const startedAtMs = found.startTime.getTime();
+      return { state: stateOf(found.status.name), startedAtMs, ...(memo?.uid === undefined ? {} : { memo }) };
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return { state: 'NotFound' };
       throw error;
@@ -119,11 +124,11 @@ export class Engine {
     );
   }
 
-  /** Cancels a rollout, and tells it before why and for whom: a cancel itself carries neither. */
-  async cancel(workflowID: string, why: Record<string, string>): Promise<void> {
+  /** Cancels a rollout, and tells it before why and for whom: a cancel itself carries neither. A plan need not know. */
+  async cancel(workflowID: string, why?: Record<string, string>): Promise<void> {
     try {
       const handle = this.#client.workflow.getHandle(workflowID);
-      await this.#call(() => handle.signal('whyCancelled', why));
+      if (why !== undefined) await this.#call(() => handle.signal('whyCancelled', why));
       await this.#call(() => handle.cancel());
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
@@ -168,6 +173,36 @@ export class Engine {
         ...this.#attributes(input.rolloutID, input, input.node.name),
       }),
     );
+  }
+
+  /** Starts a plan that a person asks for; `asked` tells which request it is for. One that is open already is success. */
+  async startPlan(workflowID: string, input: PlanInput, summary: string, asked: string): Promise<void> {
+    const { uid, generation, attempt } = input.request;
+    const memo: RolloutMemo = { uid, generation, attempt, asked };
+    await this.#startOnce(() =>
+      this.#client.workflow.start(WORKFLOW_NAMES.plan, {
+        workflowId: workflowID,
+        taskQueue: taskQueue(this.#cluster),
+        args: [input],
+        memo: { ...memo },
+        staticSummary: summary.slice(0, 190),
+        workflowTaskTimeout: input.timing.workflowTaskMs,
+        ...this.#attributes(workflowID, input),
+      }),
+    );
+  }
+
+  /** How a plan that has closed ended: what it says, or why it could not be had. */
+  async planAnswer(workflowID: string): Promise<{ accepted: boolean; message: string }> {
+    try {
+      const ended = () =>
+        this.#client.workflow.getHandle<(input: PlanInput) => Promise<PlanAnswer>>(workflowID).result();
+      return { accepted: true, message: (await this.#call(ended)).message };
+    } catch (error) {
+      if (!(error instanceof WorkflowFailedError)) throw error;
+      const why = rootCause(error.cause) ?? error.message;
+      return { accepted: false, message: `${why}; write another value to ask again` };
+    }
   }
 
   /** Sends a signal; Temporal keeps it until a worker takes it. A workflow that has closed meanwhile needs none. */
@@ -223,11 +258,13 @@ export class Engine {
     }
   }
 
-  /** Ids of all open rollouts of this cluster. A list lags: use it to find what to describe, never to decide. */
+  /** Ids of all open rollouts and plans of this cluster. A list lags: use it to find what to describe, never to decide. */
   async openRollouts(): Promise<string[]> {
-    const query = `ExecutionStatus = 'Running' AND WorkflowType = '${WORKFLOW_NAMES.rollout}' AND WorkflowId STARTS_WITH 'rollout/${this.#cluster.id}/'`;
     const ids: string[] = [];
-    for await (const found of this.#client.workflow.list({ query })) ids.push(found.workflowId);
+    for (const type of [WORKFLOW_NAMES.rollout, WORKFLOW_NAMES.plan]) {
+      const query = `ExecutionStatus = 'Running' AND WorkflowType = '${type}' AND WorkflowId STARTS_WITH '${type}/${this.#cluster.id}/'`;
+      for await (const found of this.#client.workflow.list({ query })) ids.push(found.workflowId);
+    }
     return ids;
   }
 
@@ -290,6 +327,7 @@ export class Engine {
 const isAnswer = (error: unknown) =>
   error instanceof WorkflowNotFoundError ||
   error instanceof WorkflowExecutionAlreadyStartedError ||
+  error instanceof WorkflowFailedError ||
   error instanceof WorkflowUpdateFailedError;
 
 /** What a gRPC error says: its own message is only what was tried. */

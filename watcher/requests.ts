@@ -12,6 +12,7 @@ import {
   lateAnswer,
   LONGEST_REQUEST,
   openRequests,
+  type OpenPlanRequest,
   type OpenRequest,
 } from '../policy/requests.ts';
 import type { WatcherContext } from './context.ts';
@@ -72,22 +73,26 @@ async function ask(
   request: OpenRequest,
   who: string | undefined,
 ): Promise<UpdateAnswer> {
-  const { kind, update, message, value, attempt, number } = request;
+  const { kind, update, message, value, attempt } = request;
   if (value.length > LONGEST_REQUEST)
     return { accepted: false, message: `the value is longer than ${LONGEST_REQUEST} characters: ask in several steps` };
-  const hash = createHash('sha256').update(value).digest('hex').slice(0, 16);
   return engine.update(
     workflowID,
     update,
     { ...message, ...(who === undefined ? {} : { who }) },
-    `${kind}/${attempt}/${number}/${hash}`,
+    `${kind}/${attempt}/${valueID(request)}`,
   );
 }
 
-async function noteAnswer(
+/** A value of an annotation in few characters: its number, since the same one may ask anew, and its hash. */
+export const valueID = ({ number, value }: Pick<OpenPlanRequest, 'number' | 'value'>): string =>
+  `${number}/${createHash('sha256').update(value).digest('hex').slice(0, 16)}`;
+
+/** Writes the answer to a request into `status.requests`, or that nobody has answered yet. */
+export async function noteAnswer(
   context: WatcherContext,
   resource: NodeOpUpgrade,
-  request: OpenRequest,
+  request: OpenPlanRequest,
   answer: Answer | 'NotAnswered',
 ): Promise<void> {
   const before = resource.status?.requests?.[request.kind];
@@ -126,7 +131,7 @@ export async function noteBegun(
 async function note(
   { client }: WatcherContext,
   { metadata: { namespace = '', name, uid = '' } }: NodeOpUpgrade,
-  kind: OpenRequest['kind'],
+  kind: OpenPlanRequest['kind'],
   change: Record<string, unknown>,
 ): Promise<void> {
   const body = { metadata: { uid }, status: { requests: { [kind]: change } } };

@@ -97,6 +97,10 @@ export async function askRollout(context: WatcherContext, key: string): Promise<
   if (described.state === 'Open') await carryRequests(context, resource, writers, workflowID, described);
 }
 
+/**
+ * Writes the end of a workflow that could not write it itself, to the version of the resource that was read before the
+ * workflow was looked at: an end that it has written since stays.
+ */
 async function recordEnd(
   { client, cluster, engine }: WatcherContext,
   namespace: string,
@@ -104,7 +108,7 @@ async function recordEnd(
   resource: NodeOpUpgrade | undefined,
   { phase, message, attempt, retry }: Extract<EngineDecision, { action: 'recordEnd' }>,
 ): Promise<void> {
-  const { uid = '', generation = 1 } = resource?.metadata ?? {};
+  const { uid = '', generation = 1, resourceVersion } = resource?.metadata ?? {};
   const known = resource?.status?.rollout;
   const isSame = known?.attempt === attempt;
   const workflowID = rolloutId(cluster.id, namespace, name);
@@ -123,10 +127,14 @@ async function recordEnd(
   const rollout = {
     ...ended,
     paused: null,
+    approval: null,
+    nextWindow: null,
+    soakUntil: null,
     // What an earlier attempt counted is not this one's.
     ...(isSame
       ? {}
       : {
+          waves: null,
           verdicts: null,
           failed: null,
           superseded: null,
@@ -144,10 +152,14 @@ async function recordEnd(
       client,
       namespace,
       name,
-      { metadata: { uid }, status: { rollout, history } },
+      {
+        metadata: { uid, ...(resourceVersion === undefined ? {} : { resourceVersion }) },
+        status: { rollout, history },
+      },
       ROLLOUT_FIELD_MANAGER,
     );
   } catch (error) {
+    // A conflict: it is looked at again.
     if (!isReason(error, 'NotFound', 'Conflict')) throw error;
   }
 }
@@ -162,8 +174,8 @@ const joinedNow = ({ nodes, kairosNodes, upgrades }: WatcherContext, resource: N
       )
     : [];
 
-/** Decided on a live read: the watch may be behind, and a start cannot be taken back. */
-async function readLive(
+/** Decided on a live read: the watch may be behind, and a start cannot be taken back. Undefined: there is none. */
+export async function readLive(
   { client }: WatcherContext,
   namespace: string,
   name: string,

@@ -1,3 +1,4 @@
+import { rolloutOfPlan } from '../api/messages.ts';
 import { PAUSE_ANNOTATION, RETRY_ANNOTATION } from '../api/names.ts';
 import type { NodeOpUpgrade } from '../api/types.ts';
 import { holdLease } from '../kube/lease.ts';
@@ -14,6 +15,7 @@ import { writeEvents } from './events.ts';
 import { KeyedQueue } from './keyed-queue.ts';
 import { adoptNode } from './node-marks.ts';
 import { tellNotEnabled } from './not-enabled.ts';
+import { answerPlanRequest, wantsPlan } from './plans.ts';
 import { isSettled, writeStatus } from './status-writer.ts';
 import { askRollout, reconcileUpgrade } from './upgrades.ts';
 
@@ -39,6 +41,7 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
     failed('rollout'),
     signal,
   );
+  const plans = new KeyedQueue((key) => answerPlanRequest(context, key, () => plans.add(key)), failed('plan'), signal);
   const drifts = new KeyedQueue(
     (image) => reconcileDrift(context, image, () => drifts.add(image), signal),
     failed('drift'),
@@ -56,6 +59,7 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
   };
   upgrades.onChange((key, now, before) => {
     if (asksAnew(now, before)) rollouts.addNow(key);
+    if (asksForPlan(now, before)) plans.addNow(key);
   });
   const lookAtHeld = (name: string) => {
     if (heldFor(nodes.get(name)?.owner) !== undefined) wantRecovery(name);
@@ -78,7 +82,11 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
   log.info({ cluster: context.cluster.id, upgrades: upgrades.size, nodes: nodes.size }, 'watcher runs');
 
   const lookAtAll = () => {
-    for (const upgrade of upgrades.values()) rollouts.addNow(`${upgrade.metadata.namespace}/${upgrade.metadata.name}`);
+    for (const upgrade of upgrades.values()) {
+      const key = `${upgrade.metadata.namespace}/${upgrade.metadata.name}`;
+      rollouts.addNow(key);
+      if (wantsPlan(upgrade)) plans.addNow(key);
+    }
     for (const node of kairosNodes.values()) wantDrift(node.name);
     for (const node of nodes.values()) wantRecovery(node.name);
   };
@@ -97,7 +105,7 @@ export async function runWatcher(context: WatcherContext, identity: string, sign
   while (!signal.aborted) {
     await keepAttributes(context);
     lookAtAll();
-    await cancelOrphans(context, rollouts);
+    await cancelOrphans(context, { rollouts, plans });
     await pause(RESYNC_MS, signal).catch(() => undefined);
   }
   await Promise.all([lease, probing]);
@@ -112,6 +120,13 @@ function asksAnew(now: NodeOpUpgrade | undefined, before: NodeOpUpgrade | undefi
   };
   const earlier = asked(before);
   return asked(now).some((value, index) => value !== earlier[index]);
+}
+
+/** Whether a plan is to be made that was not before, or was asked for of a resource that is gone. */
+function asksForPlan(now: NodeOpUpgrade | undefined, before: NodeOpUpgrade | undefined): boolean {
+  const wants = (upgrade: NodeOpUpgrade | undefined) => upgrade !== undefined && wantsPlan(upgrade);
+  if (now === undefined || now.metadata.deletionTimestamp !== undefined) return wants(before);
+  return wants(now) && (!wants(before) || asksAnew(now, before));
 }
 
 /** A database that was lost took the search attributes along, and workflows that write them would stand still. */
@@ -130,16 +145,20 @@ async function probeUntil({ engine }: WatcherContext, signal: AbortSignal): Prom
   }
 }
 
-/** Open rollouts whose resource is gone are looked at like deleted ones. */
-async function cancelOrphans({ engine, upgrades, cluster, log }: WatcherContext, rollouts: KeyedQueue): Promise<void> {
+/** Open rollouts and plans whose resource is gone are looked at like those of deleted ones. */
+async function cancelOrphans(
+  { engine, upgrades, cluster, log }: WatcherContext,
+  { rollouts, plans }: { rollouts: KeyedQueue; plans: KeyedQueue },
+): Promise<void> {
   try {
     // By id, since a long name is cut and hashed in it.
     const known = new Set(
       [...upgrades.values()].map(({ metadata }) => rolloutId(cluster.id, metadata.namespace ?? '', metadata.name)),
     );
     for (const id of await engine.openRollouts()) {
-      const [, , namespace = '', name = ''] = id.split('/');
-      if (namespace !== '_drift' && !known.has(id)) rollouts.add(`${namespace}/${name}`);
+      const [type, , namespace = '', name = ''] = id.split('/');
+      if (namespace === '_drift' || known.has(rolloutOfPlan(id))) continue;
+      (type === 'plan' ? plans : rollouts).add(`${namespace}/${name}`);
     }
   } catch (error) {
     log.warn({ error: (error as Error).message }, 'open rollouts could not be listed');

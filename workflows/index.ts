@@ -2,4 +2,5 @@
 export { rollout } from './rollout.ts';
 export { wave } from './wave.ts';
 export { nodeUpgrade } from './node-upgrade.ts';
+export { plan } from './plan.ts';
 export { check } from './check.ts';

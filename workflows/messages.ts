@@ -1,5 +1,6 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Asked, ControlAnswer, ControlState, Paused } from '../api/control-messages.ts';
+import type { PlanReport } from '../api/plan-messages.ts';
 
 /**
  * Messages take one JSON object, so that the `temporal` CLI and the UI are enough to send them. `by` is set by the
@@ -66,6 +67,9 @@ export interface ShownRequests extends Partial<Pick<ControlState, 'approvals' | 
 }
 
 export const stateQuery = defineQuery<RolloutState & ShownRequests>('state');
+
+/** The whole report of a plan, of which the resource shows a part; null before it was made. */
+export const planQuery = defineQuery<PlanReport | null>('plan');
 
 /** From a rollout to the wave that runs: leave this node out. Answered to the rollout, by `token`. */
 export const skipNodeSignal = defineSignal<[{ token: string; node: string; asked: Asked }]>('skipNode');

@@ -1,4 +1,4 @@
-import { CancellationScope, defineQuery, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { LateVerdict } from '../activities/late-verdicts.ts';
 import type {
   FailedNode,
@@ -14,9 +14,10 @@ import type { PlanReport } from '../api/plan-messages.ts';
 import type { RolloutPhase, RolloutStatus } from '../api/types.ts';
 import { askedText } from '../policy/asked.ts';
 import { countsAsFailed } from '../policy/failure-budget.ts';
+import { shownWaves } from '../policy/plan-report.ts';
 import { planMarkdown } from '../policy/plan-text.ts';
 import { activitiesFor } from './activity-proxies.ts';
-import type { RolloutState, ShownRequests } from './messages.ts';
+import { planQuery, type RolloutState, type ShownRequests } from './messages.ts';
 import { showPhase } from './search-attributes.ts';
 
 /** Characters of a reason that the resource holds. */
@@ -31,9 +32,6 @@ const NOT_FAILED: ReadonlySet<string> = new Set(['Succeeded', 'AlreadyOnTarget',
 const FINAL: ReadonlySet<string> = new Set(['Completed', 'Failed', 'Cancelled', 'Planned']);
 
 type Shown = Pick<ControlState, 'approvals' | 'skipped' | 'skips' | 'requests'>;
-
-/** The whole report of the plan, of which the resource shows a part. */
-const planQuery = defineQuery<PlanReport | null>('plan');
 
 /** Where a rollout stands, and the one place from which that is written into its resource. */
 export class RolloutRecord {
@@ -50,12 +48,16 @@ export class RolloutRecord {
   counted = 0;
   /** What was planned; undefined before that. */
   plan: PlanReport | undefined;
+  /** Until when the wave soaks at the earliest (RFC 3339); undefined while none does. */
+  soakUntil: string | undefined;
   /** What people asked for. */
   asked: Shown = { approvals: [], skipped: [], skips: {}, requests: [] };
   /** Who ends it, where somebody does. */
   endedBy: Asked | undefined;
   private readonly input: RolloutInput;
   private message = '';
+  /** What had ended when the wave began. */
+  private verdictsBefore: Record<string, number> | undefined;
   private written: Promise<void> = Promise.resolve();
 
   constructor(input: RolloutInput) {
@@ -71,6 +73,12 @@ export class RolloutRecord {
     const { paused: reason, pausedBy: who } = input;
     if (reason !== undefined)
       this.pause({ by: 'kubectl', reason, at: new Date().toISOString(), ...(who === undefined ? {} : { who }) });
+  }
+
+  /** A wave begins: what ended before it is not its own. */
+  begins(wave: string): void {
+    this.state.wave = wave;
+    this.verdictsBefore = { ...this.state.verdicts };
   }
 
   add(result: WaveResult): void {
@@ -201,6 +209,16 @@ export class RolloutRecord {
     return this.written;
   }
 
+  /** What tells how far the waves are: the plan in the resource may be a newer one. */
+  private ofWaves(): Pick<RolloutStatus, 'waves' | 'verdictsBefore' | 'soakUntil'> {
+    const { plan, verdictsBefore, soakUntil } = this;
+    return {
+      ...(plan === undefined ? {} : { waves: shownWaves(plan) }),
+      ...(verdictsBefore === undefined ? {} : { verdictsBefore }),
+      ...(soakUntil === undefined ? {} : { soakUntil }),
+    };
+  }
+
   private async writeNow(): Promise<void> {
     const { state, message, context } = this;
     const { paused } = state;
@@ -237,6 +255,7 @@ export class RolloutRecord {
       ...(this.endedBy !== undefined && (shown === 'Cancelling' || shown === 'Cancelled')
         ? { endedBy: this.endedBy }
         : {}),
+      ...this.ofWaves(),
       ...filled(this.asked),
     };
     const final = FINAL.has(shown);

@@ -45,7 +45,7 @@ export async function runWave(
   { maxFailed, retried, warning }: Said = {},
 ): Promise<WaveResult> {
   const { name, nodes, budget } = planned;
-  record.state.wave = name;
+  record.begins(name);
   await record.report(
     'Running',
     `wave ${name}: ${nodes.length} nodes, at most ${budget} out at once${warning === undefined ? '' : `; ${warning}`}`,
@@ -136,18 +136,23 @@ export async function soakAfter(
 ): Promise<string | undefined> {
   if (soakMs === undefined) return undefined;
   const until = new Date(Date.now() + soakMs).toISOString();
+  record.soakUntil = until;
   await record.report('Running', `wave ${name} soaks, until ${until} at the earliest`);
   const apart = new Set([...record.failed.map((node) => node.name), ...record.gone]);
   // An attempt that is cut off begins the soak anew: it gets the time that the whole wait may take.
   const waitAttemptMs = input.timing.waitAttemptMs + soakMs + input.spec.gateTimeoutMs;
   const { wait } = activitiesFor({ ...input.timing, waitAttemptMs }, `wave ${name} soaks`);
-  const answer = await wait.soakWave({
-    ...record.context,
-    wave: name,
-    nodes: nodes.filter((node) => !apart.has(node.name)),
-    waveSoakMs: soakMs,
-  });
-  return answer.open ? undefined : answer.reason;
+  try {
+    const answer = await wait.soakWave({
+      ...record.context,
+      wave: name,
+      nodes: nodes.filter((node) => !apart.has(node.name)),
+      waveSoakMs: soakMs,
+    });
+    return answer.open ? undefined : answer.reason;
+  } finally {
+    record.soakUntil = undefined;
+  }
 }
 
 /**

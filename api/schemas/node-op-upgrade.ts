@@ -4,7 +4,7 @@ import { labelSelector } from './label-selector.ts';
 import { asked, endedBy } from './asked.ts';
 import { history } from './history.ts';
 import { cel, condition, imageReference, mapList, time, written } from './meta.ts';
-import { planStatus } from './plan.ts';
+import { planStatus, plannedWaves } from './plan.ts';
 import { currentWave, eta, nodeStatus } from './progress.ts';
 import { ROLLOUT_PHASES } from './rollout-phase.ts';
 import { strategy } from './strategy.ts';
@@ -179,7 +179,15 @@ export const rolloutStatus = z
       .optional(),
     endedBy: endedBy.optional(),
     total: z.int().min(0).describe('How many nodes were planned.').optional(),
+    waves: plannedWaves
+      .describe('The first 50 waves that this attempt carries out; status.plan may have been made again since.')
+      .optional(),
     verdicts: z.record(z.string(), z.int()).describe('How many nodes ended with which verdict.').optional(),
+    verdictsBefore: z
+      .record(z.string(), z.int())
+      .describe('How many had ended with which verdict when the wave began.')
+      .optional(),
+    soakUntil: time().optional().describe('Until when the wave soaks, at the earliest. Absent while none does.'),
     failed: mapList(failedNode, 'name')
       .max(100)
       .describe('The first 100 nodes that did not reach the target.')
@@ -247,6 +255,7 @@ const askedRequests = z
     skip: answeredRequest('kairos.io/skip'),
     retryNode: answeredRequest('kairos.io/retry-node'),
     abort: answeredRequest('kairos.io/abort'),
+    plan: answeredRequest('kairos.io/plan'),
   })
   .describe('What was asked by annotations, each once for each new value, and what was answered.');
 

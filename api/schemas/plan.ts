@@ -9,6 +9,7 @@ export const RISK_REASONS = [
   'NodeRefused',
   'PullFailed',
   'GateClosed',
+  'BudgetTaken',
   'BudgetBlocks',
   'EvictionRefused',
   'UnmanagedPods',
@@ -17,6 +18,7 @@ export const RISK_REASONS = [
   'SingleReplica',
   'ControlPlane',
   'NowhereToGo',
+  'Superseded',
   'NotTried',
 ] as const;
 
@@ -44,6 +46,8 @@ const wave = z
   })
   .describe('A group of nodes that are upgraded under one budget.');
 
+export const plannedWaves = z.array(wave).max(50);
+
 const estimate = z
   .object({
     typical: z.string().max(20).describe('With the median of the upgrades that were measured.'),
@@ -58,7 +62,15 @@ const estimate = z
 export const planStatus = z
   .object({
     generation: z.int().min(0).describe('Generation of the spec that was planned.'),
-    attempt: z.int().min(1).describe('The attempt that planned.'),
+    attempt: z
+      .int()
+      .min(1)
+      .describe('The attempt that planned; of a plan that was asked for, the one that runs, or would be the next.'),
+    asked: z
+      .string()
+      .max(4096)
+      .describe('The value of the annotation kairos.io/plan that it answers. Absent: an attempt made it for itself.')
+      .optional(),
     plannedAt: time().describe('When it was made.'),
     summary: z.string().max(1000).describe('The plan in one line.'),
     image: z.string().max(1000).describe('The image.'),
@@ -70,7 +82,14 @@ export const planStatus = z
       .describe('Why the rollout would be refused as a whole. Absent: nothing was seen that refuses it.')
       .optional(),
     total: z.int().min(0).describe('How many nodes are planned.'),
-    waves: z.array(wave).max(50).describe('The first 50 waves, in their order.').optional(),
+    touched: z
+      .int()
+      .min(0)
+      .describe(
+        'To how many of them anything would be done: the others run the image, are refused, or are left to others.',
+      )
+      .optional(),
+    waves: plannedWaves.describe('The first 50 waves, in their order.').optional(),
     leftAlone: z
       .array(
         z.object({
@@ -93,5 +112,5 @@ export const planStatus = z
       ),
   })
   .describe(
-    'What the attempt was going to do, as it was seen before any node was touched. Written by the rollout, once an attempt.',
+    'What an attempt was going to do, as it was seen before any node was touched, or, where a person asked for a plan since, what was left to do then. Written by the rollout, once an attempt, and for each such request.',
   );

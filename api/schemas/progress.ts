@@ -28,7 +28,7 @@ export const nodeStatus = z
   .object({
     phase: z
       .enum(['Pending', 'Running', 'Completed', 'Failed'])
-      .describe('Pending: it waits at a gate, or was given back untouched. The rest is what it says.'),
+      .describe('Pending: it waits at a gate, was given back untouched, or was left out. The rest is what it says.'),
     message: z
       .string()
       .max(200)

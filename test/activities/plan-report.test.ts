@@ -1,98 +1,9 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import type { ClusterView } from '../../activities/cluster-view.ts';
-import { reportPlan } from '../../activities/plan-report.ts';
-import type { RolloutContext } from '../../api/messages.ts';
-import type { Plan } from '../../api/plan-messages.ts';
-import type { KairosNodeStatus, NodeOpUpgradeSpec } from '../../api/types.ts';
-import type { KairosNodeView } from '../../kube/kairos-nodes.ts';
-import { errorFromAnswer } from '../../kube/errors.ts';
+import type { NodeOpUpgradeSpec } from '../../api/types.ts';
 import type { NodeView } from '../../kube/nodes.ts';
-import { resolveSpec } from '../../policy/strategy.ts';
 import { status } from '../kube/fake-api-server.ts';
+import { IMAGE, NEW, PlanWorld } from './plan-world.ts';
 
-const IMAGE = 'quay.io/kairos/hadron:v4.0.3';
-const OLD = {
-  KAIROS_VERSION: 'v4.0.2',
-  KAIROS_SOFTWARE_VERSION: 'v1.33.9+k3s1',
-  KAIROS_SOFTWARE_VERSION_PREFIX: 'k3s',
-};
-const NEW = { ...OLD, KAIROS_VERSION: 'v4.0.3' };
-const signal = new AbortController().signal;
-
-interface Request {
-  verb: string;
-  path: string;
-  body?: { deleteOptions?: { dryRun?: string[] }; status?: { plan?: Record<string, unknown> } };
-}
-
-/** An API server of a few answers, and the watches of a worker. */
-class World {
-  readonly requests: Request[] = [];
-  pods: object[] = [];
-  volumes: object[] = [];
-  evictionOf: (pod: string) => { code: number; body: unknown } | undefined = () => undefined;
-  refuses: (path: string) => { code: number; body: unknown } | undefined = () => undefined;
-  readonly nodes = new Map<string, NodeView>();
-  readonly kairosNodes = new Map<string, KairosNodeView>();
-
-  node(name: string, more: Partial<NodeView> = {}, report: KairosNodeStatus = {}): this {
-    const controlPlane = name.startsWith('cp');
-    const known = { uid: `uid-${name}`, bootID: 'b', ready: true, unschedulable: false, labels: {}, pressures: [] };
-    const machine = { architecture: 'amd64', kubeletVersion: 'v1.33.9+k3s1', controlPlane };
-    this.nodes.set(name, { name, ...known, ...machine, ...more } as NodeView);
-    const status = { bootID: 'b', bootState: 'active' as const, release: OLD, ...report };
-    this.kairosNodes.set(name, { name, spec: {}, status } as unknown as KairosNodeView);
-    return this;
-  }
-
-  pod(name: string, nodeName: string, owner: string, more: object = {}): this {
-    const ownerReferences = [{ kind: 'ReplicaSet', name: owner, uid: owner, controller: true }];
-    const metadata = { name, namespace: 'shop', uid: name, ...(owner === '' ? {} : { ownerReferences }) };
-    const conditions = [{ type: 'Ready', status: 'True' }];
-    this.pods.push({ metadata, spec: { nodeName, ...more }, status: { phase: 'Running', conditions } });
-    return this;
-  }
-
-  report(spec: Partial<NodeOpUpgradeSpec> = {}, nodes = [...this.nodes.values()]) {
-    const client = { request: (request: Request) => this.#answer(request) };
-    const { kairosNodes } = this;
-    const empty = new Map<string, never>();
-    const parts = { client, nodes: this.nodes, kairosNodes, pods: empty, outages: empty, etcdPods: empty };
-    const view = parts as unknown as ClusterView;
-    const of = (controlPlane: boolean) =>
-      nodes.filter((node) => node.controlPlane === controlPlane).map(({ name, uid }) => ({ name, uid }));
-    const plan: Plan = { controlPlane: of(true), workers: of(false), leftAlone: [], maxUnavailable: 1 };
-    return reportPlan(view, contextOf(spec), plan, signal);
-  }
-
-  get evictions(): string[] {
-    return this.requests
-      .filter(({ path }) => path.endsWith('/eviction'))
-      .map(({ path }) => path.split('/').at(-2) ?? '');
-  }
-
-  async #answer(request: Request): Promise<unknown> {
-    await Promise.resolve();
-    const { verb, path } = request;
-    this.requests.push(request);
-    const refused = path.endsWith('/eviction') ? this.evictionOf(path.split('/').at(-2) ?? '') : this.refuses(path);
-    if (refused !== undefined) throw errorFromAnswer({ verb, path }, refused);
-    const list = (items: object[]) => ({ metadata: { resourceVersion: '1' }, items });
-    if (path === '/api/v1/pods') return list(this.pods);
-    if (path === '/api/v1/persistentvolumes') return list(this.volumes);
-    if (path === '/version') return { gitVersion: 'v1.33.9+k3s1' };
-    if (path.includes('poddisruptionbudgets'))
-      return { status: { disruptionsAllowed: 0, currentHealthy: 1, desiredHealthy: 1, expectedPods: 1 } };
-    return { metadata: {} };
-  }
-}
-
-const contextOf = (spec: Partial<NodeOpUpgradeSpec>): RolloutContext => ({
-  cluster: { uid: 'c', id: 'kairos-c' },
-  rolloutID: 'rollout/kairos-c/ns/v4',
-  request: { kind: 'NodeOpUpgrade', namespace: 'ns', name: 'v4', uid: 'u', generation: 1, attempt: 1 },
-  spec: resolveSpec({ image: IMAGE, ...spec }),
-});
 const held = {
   code: 429,
   body: status(429, 'TooManyRequests', 'Cannot evict pod', {
@@ -100,9 +11,9 @@ const held = {
   }),
 };
 
-let world: World;
+let world: PlanWorld;
 beforeEach(() => {
-  world = new World().node('cp-1').node('worker-1').node('worker-2').node('worker-3');
+  world = new PlanWorld().node('cp-1').node('worker-1').node('worker-2').node('worker-3');
 });
 const reasons = async (spec?: Partial<NodeOpUpgradeSpec>, nodes?: NodeView[]) =>
   (await world.report(spec, nodes)).risks.map(({ reason }) => reason).filter((reason) => reason !== 'ControlPlane');
@@ -176,7 +87,7 @@ describe('the evictions that a plan tries', () => {
     expect(await reasons({ upgradeActive: false, upgradeRecovery: true })).toEqual([]);
     expect(world.evictions).toEqual([]);
     // One node alone: its pods go down with it.
-    const alone = new World().node('worker-1').pod('web-1', 'worker-1', 'a');
+    const alone = new PlanWorld().node('worker-1').pod('web-1', 'worker-1', 'a');
     expect((await alone.report()).risks.map(({ reason }) => reason)).toEqual(['NowhereToGo']);
     expect(alone.evictions).toEqual([]);
   });
@@ -210,22 +121,6 @@ describe('a plan', () => {
     expect(await reasons()).toEqual(['NotTried']);
   });
 
-  it('names gates that are closed now, but not the image and the budget, which come with the turn of a node', async () => {
-    world.node('worker-2', { ready: false, notReadySince: '2026-03-01T09:00:00Z' });
-    world.node('worker-3', { unschedulable: true });
-    const { risks, nodes } = await world.report();
-    expect(risks.filter(({ reason }) => reason === 'GateClosed').map(({ message }) => message)).toEqual([
-      expect.stringMatching(/^worker-2 would wait, as it is now: node worker-2 is not Ready since/),
-      expect.stringMatching(/^worker-3 would wait, as it is now: node worker-3 is cordoned by somebody else/),
-    ]);
-    expect(nodes.map(({ name, note }) => `${name}${note === undefined ? '' : ' waits'}`)).toEqual([
-      'cp-1',
-      'worker-1',
-      'worker-2 waits',
-      'worker-3 waits',
-    ]);
-  });
-
   it('takes the version from a node that was upgraded to the image, and leaves that one alone', async () => {
     const [startedAt, finishedAt] = ['2026-03-01T10:00:00Z', '2026-03-01T10:05:00Z'];
     const lastAttempt = {
@@ -246,6 +141,10 @@ describe('a plan', () => {
       note: 'runs it already: not touched',
     });
     expect(report.duration).toEqual({ typicalMs: 900_000, longMs: 900_000, upgrades: 1 });
+    expect(report).toMatchObject({ total: 4, touched: 3 });
+    const both = await world.report({ upgradeRecovery: true });
+    expect(both).toMatchObject({ total: 4, touched: 4 });
+    expect(both.nodes.find(({ name }) => name === 'worker-1')?.note).toMatch(/only its recovery system is written/);
   });
 
   it('says that the rollout would be refused as a whole where workers would become newer than the control plane', async () => {
@@ -267,6 +166,7 @@ describe('a plan', () => {
     expect(body).toMatchObject({ metadata: { uid: 'u' }, status: { plan: { attempt: 1, total: 4, refused: null } } });
     expect(body?.status?.plan).toMatchObject({
       version: null,
+      asked: null,
       duration: null,
       table: expect.stringMatching(/^Plan of/),
     });

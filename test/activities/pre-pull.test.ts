@@ -140,6 +140,18 @@ describe('a pull', () => {
     });
   });
 
+  it('whose pod somebody deletes is begun again', async () => {
+    const pull = pulling();
+    await elapse(0);
+    world.removePod('kairos-pull');
+    await elapse(0);
+    expect(world.pods).toEqual([]);
+    await elapse(6 * SECOND);
+    world.pod('kairos-pull', ended(RELEASE));
+    await elapse(0);
+    expect(pull.answer).toMatchObject({ version: 'v4.0.3-k3sv1.33.9+k3s1' });
+  });
+
   it('once more is another pod, which asks the registry', async () => {
     const first = pulling();
     await elapse(0);

@@ -111,3 +111,12 @@ it('an attempt that begins says which node was the youngest then, and keeps it w
     rollout: { startedAt: '2026-03-01T10:00:00Z', youngestNode: '2026-01-01T10:00:00Z', newNodes: 'Ignore' },
   });
 });
+
+it('counts take the place of those before: a node that is tried again is no failure any more', async () => {
+  const { view, patches } = resource({ rollout: rollout({ verdicts: { Lost: 1 } }) });
+  const status = rollout({ verdicts: { Succeeded: 1 }, verdictsBefore: {} });
+  await reportRollout(view, { context: contextOf(1), status, final: false });
+  expect(patches[0]).toMatchObject({
+    rollout: { verdicts: { Succeeded: 1, Lost: null, RolledBack: null }, verdictsBefore: { Lost: null } },
+  });
+});

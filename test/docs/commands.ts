@@ -15,6 +15,7 @@ export const COMMANDS = {
   'kubectl skip': 'kairos.io/skip=',
   'kubectl retry of a node': 'kairos.io/retry-node=worker-1',
   'kubectl abort': 'kairos.io/abort=',
+  'kubectl plan': 'kairos.io/plan=',
   'kubectl retry': 'nodeopupgrade hadron-v4.0.3 --overwrite kairos.io/retry=',
   'kubectl delete': /kubectl delete .* hadron-v4\.0\.3$/,
   'kubectl delete, without waiting': /kubectl delete .* hadron-v4\.0\.3 --wait=false$/,
@@ -80,6 +81,7 @@ export const RUN_BY: Record<string, readonly Command[]> = {
     'update retry of all',
     'update abort',
   ],
+  'test/e2e/plan.server.test.ts': ['kubectl plan'],
   'test/e2e/held.server.test.ts': ['kubectl retry of a KairosNode', 'kubectl free', 'kubectl uncordon'],
 };
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { PlanReport } from '../../api/plan-messages.ts';
 import type { NodeOpUpgradeStatus, RiskReason } from '../../api/types.ts';
+import { RUN_BY, documentedShell, type DocumentedShell } from '../docs/commands.ts';
 import { NEW, startStage, versionIn, type Stage } from './stage.ts';
 
 const NAME = 'hadron-v4.0.3';
@@ -8,13 +9,16 @@ const OBJECT = ['-n', 'kairos-system', 'nodeopupgrade', NAME];
 const CLAIM = 'data';
 
 let stage: Stage;
+let shell: DocumentedShell;
 let letGo: () => Promise<void>;
+let before: string;
 
 /** On worker-1 a pod whose budget never lets it go, on worker-2 one without a controller, on worker-3 one with data. */
 beforeAll(async () => {
   stage = await startStage({ controlPlaneNodes: 1, workerNodes: 3 });
   const container = { name: 'app', image: 'example.com/app:1' };
   const create = (path: string, body: object) => stage.client.request({ verb: 'create', path, body });
+  shell = await documentedShell(stage);
   letGo = await stage.holdDrain('worker-1');
   const bare = { metadata: { name: 'bare' }, spec: { nodeName: 'worker-2', containers: [container] } };
   await create('/api/v1/namespaces/default/pods', bare);
@@ -57,8 +61,6 @@ const edit = (spec: object) => stage.kubectl('patch', ...OBJECT, '--type', 'merg
 const podUIDs = () => stage.kubectl('get', 'pods', '-n', 'default', '-o', 'jsonpath={.items[*].metadata.uid}');
 
 describe('a plan', () => {
-  let before: string;
-
   it('ends as Planned, and has touched nothing', async () => {
     before = await podUIDs();
     await stage.upgrade(NAME, NEW, undefined, { dryRun: true });
@@ -158,9 +160,84 @@ describe('a plan', () => {
   }, 120_000);
 });
 
+const askForPlan = (value: string) => stage.kubectl('annotate', ...OBJECT, '--overwrite', `kairos.io/plan=${value}`);
+const answered = (value: string) =>
+  stage.until(
+    `the plan of ${value}`,
+    () => stage.status(NAME),
+    (now) => now?.requests?.plan?.value === value && now.requests.plan.accepted !== undefined,
+    60_000,
+  );
+
+describe('a plan that is asked for', () => {
+  it('of a rollout that has ended is of the next attempt, and begins none', async () => {
+    const { rollout } = stage.status(NAME) ?? {};
+    await shell.run('kubectl plan');
+    await stage.kubectl('wait', ...OBJECT, '--for=jsonpath={.status.plan.asked}=before the night', '--timeout=60s');
+    const status = await answered('before the night');
+    expect(status?.requests?.plan).toMatchObject({ accepted: true, attempt: 4, number: 1 });
+    expect(status?.plan).toMatchObject({ asked: 'before the night', attempt: 4, total: 4, version: versionIn(NEW) });
+    expect(status?.rollout).toEqual(rollout);
+    const condition = () => stage.status(NAME)?.conditions?.find(({ type }) => type === 'LastRequest');
+    const said = await stage.until('it is said', condition, (one) => one?.message.includes('kairos.io/plan') === true);
+    expect(said).toMatchObject({ status: 'True', reason: 'RequestAccepted' });
+    expect(said?.message).toContain('4 nodes in 2 waves to');
+    const planID = stage.rolloutID(NAME).replace('rollout/', 'plan/');
+    const json = await stage.temporalCLI(
+      'workflow',
+      'query',
+      '--workflow-id',
+      planID,
+      '--type',
+      'plan',
+      '--output',
+      'json',
+    );
+    expect((JSON.parse(json) as { queryResult: [PlanReport] }).queryResult[0].total).toBe(4);
+    expect(stage.touched).toEqual([]);
+    expect(await podUIDs()).toBe(before);
+    await stage.cleanedUp();
+  }, 120_000);
+
+  it('of a rollout that is paused, and of one that has a node in hand, says where that stands and leaves it alone', async () => {
+    await stage.kubectl('annotate', ...OBJECT, 'kairos.io/pause=somebody looks');
+    await edit({ dryRun: false, strategy: { waves: [{ name: 'first', nodes: 1 }] } });
+    const rollout = () => stage.status(NAME)?.rollout;
+    await stage.until('it is paused', rollout, (now) => now?.attempt === 4 && now.phase === 'Paused', 60_000);
+    await askForPlan('paused');
+    const paused = await answered('paused');
+    expect(paused).toMatchObject({
+      phase: 'Paused',
+      plan: { asked: 'paused', attempt: 4 },
+      requests: { plan: { accepted: true } },
+    });
+    expect(paused?.plan?.table).toMatch(/^cp-1 +control-plane +\S+ +\S+$/m);
+    expect(stage.touched).toEqual([]);
+
+    await stage.kubectl('annotate', ...OBJECT, 'kairos.io/pause-');
+    // Its first worker, which cannot be drained.
+    const held = () => stage.kairosNode('worker-1').status;
+    await stage.until(
+      'its drain is held',
+      held,
+      ({ step, blockedPods }) => step === 'Drain' && blockedPods === 1,
+      90_000,
+    );
+    const { waves, verdicts } = rollout() ?? {};
+    await askForPlan('running');
+    const running = await answered('running');
+    expect(running?.plan).toMatchObject({ asked: 'running', attempt: 4, total: 4 });
+    expect(running?.plan?.table).toMatch(/^worker-1 .*in hand: Drain$/m);
+    expect(running?.plan?.table).toMatch(/^cp-1 .*(?:runs it already: not touched|ended in this attempt: Succeeded)/m);
+    expect(running).toMatchObject({ phase: 'Running', nodes: { done: 1, inFlight: 1 }, rollout: { waves, verdicts } });
+    expect(waves?.map(({ name }) => name)).toEqual(['control-plane', 'first', 'workers']);
+    expect(stage.kairosNode('worker-1').status.step).toBe('Drain');
+    expect([...shell.ran].sort()).toEqual([...(RUN_BY['test/e2e/plan.server.test.ts'] ?? [])].sort());
+  }, 200_000);
+});
+
 describe('a plan that is carried out', () => {
   it('is upgraded with an end in sight', async () => {
-    await letGo();
     const seen: NodeOpUpgradeStatus[] = [];
     const stop = new AbortController();
     const watching = (async () => {
@@ -170,7 +247,7 @@ describe('a plan that is carried out', () => {
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     })();
-    await edit({ dryRun: false, strategy: { waves: [{ name: 'first', nodes: 1 }] } });
+    await letGo();
     const status = await stage.ended(NAME, 3);
     stop.abort();
     await watching;
@@ -182,8 +259,7 @@ describe('a plan that is carried out', () => {
     expect(etas.length).toBeGreaterThan(0);
     for (const { at, latest } of etas) expect(Date.parse(at)).toBeLessThanOrEqual(Date.parse(latest));
     const waves = [...new Set(seen.flatMap(({ wave }) => (wave === undefined ? [] : [`${wave.number} ${wave.name}`])))];
-    expect(waves.length).toBeGreaterThan(1);
-    expect(waves[0]).toBe('1 control-plane');
+    expect(waves).toEqual(['2 first', '3 workers']);
     // As long as it was not Completed, a node was left; once it is, none is.
     for (const { phase, nodes } of seen) if (phase === 'Completed') expect(nodes?.done).toBe(4);
   }, 150_000);
@@ -221,5 +297,6 @@ describe('a plan that is carried out', () => {
     const status = await stage.ended(NAME, 4);
     expect(status.plan?.duration).toMatchObject({ upgrades: 4 });
     expect(status.plan?.table).toMatch(/^worker-1 .*runs it already: not touched/m);
+    expect(status.plan).toMatchObject({ total: 4, touched: 0, summary: expect.stringContaining('; nothing to do; ') });
   }, 90_000);
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Condition, NodeOpUpgrade, RolloutStatus } from '../../api/types.ts';
 import { inTheWay, type NearbyNode } from '../../policy/in-the-way.ts';
+import { withWait } from '../../policy/rollout-wait.ts';
 import { type SummarizedNode, summarize } from '../../policy/summary.ts';
 
 const ENGINE = { reachable: true, message: 'Temporal answers', since: '2026-03-01T09:00:00Z' };
@@ -146,6 +147,19 @@ describe('the conditions of a NodeOpUpgrade', () => {
       message: 'no node is in hand since 2026-03-01T10:00:00Z: worker-9 is in the way',
     });
     expect(progress('10:01:00', [inHand])).toMatchObject({ status: 'True' });
+  });
+
+  it('says that it soaks as long as it does, and then what keeps the soak from its end', () => {
+    const soaking = upgrade({ message: 'wave canary soaks', soakUntil: '2026-03-01T10:05:00Z' });
+    const progress = (time: string) => conditionsAt(time, soaking).find(({ type }) => type === 'Progressing');
+    expect(progress('10:05:59')).toMatchObject({ status: 'True', reason: 'Running', message: 'wave canary soaks' });
+    expect(progress('10:06:00')).toMatchObject({ status: 'False', reason: 'Waiting' });
+  });
+
+  it('says what the whole rollout waits for, where its message does', () => {
+    const message = withWait('wave canary has ended: asking the health gates', 'health gate shop: 1 of 3 ready');
+    const said = conditionsAt('10:09:00', upgrade({ message })).find(({ type }) => type === 'Progressing');
+    expect(said?.message).toBe('no node is in hand since 2026-03-01T10:00:00Z: health gate shop: 1 of 3 ready');
   });
 
   it('counts that minute from the end of a pause, and from the return of Temporal', () => {

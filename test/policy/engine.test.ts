@@ -137,10 +137,10 @@ describe('the watcher, about a NodeOpUpgrade', () => {
       NOTHING,
     ],
     [
-      'whose workflow has ended and is about to say so waits',
+      'whose workflow has written its end, of which a backup knows nothing, is ended so that it can be retried',
       upgrade(status('Running', 2)),
       { state: 'Completed', memo: memo() },
-      NOTHING,
+      ended('Failed'),
     ],
     [
       'whose id is taken by a workflow that nobody knows cancels that first',
@@ -329,42 +329,5 @@ describe('whatever the resource and Temporal say, the watcher', () => {
         expect(decision.attempt).toBeGreaterThan(engine.memo?.attempt ?? 0);
       }
     });
-  });
-});
-
-describe('nodes that joined after a rollout', () => {
-  const done = status('Completed', 2, 3);
-  const closed: EngineState = { state: 'Completed', memo: memo({ attempt: 3 }) };
-  const start = { action: 'start', attempt: 4, nodeNames: ['n-1', 'n-2'] };
-  it.each<[string, NodeOpUpgrade | undefined, EngineState, object]>([
-    ['open the next attempt, for them only', upgrade(done), closed, start],
-    ['open it also where Temporal has forgotten the last one', upgrade(done), NOT_FOUND, start],
-    [
-      'leave an annotation answered that was',
-      upgrade({ ...done, retry: 'two' }, RETRY),
-      closed,
-      { ...start, retry: 'two' },
-    ],
-    [
-      'give way to one that was not: all nodes are tried',
-      upgrade(done, RETRY),
-      closed,
-      { action: 'start', attempt: 4, retry: 'two' },
-    ],
-    [
-      'wait while a rollout runs',
-      upgrade(status('Running', 2, 3)),
-      { state: 'Open', memo: memo({ attempt: 3 }) },
-      NOTHING,
-    ],
-    [
-      'do not start it again where the attempt that they opened has closed and said nothing',
-      upgrade(done),
-      { state: 'Terminated', memo: memo({ attempt: 4 }) },
-      NOTHING,
-    ],
-    ['are nobody’s where the resource is gone', undefined, closed, NOTHING],
-  ])('%s', (_, resource, engine, expected) => {
-    expect(decideEngine(resource, engine, ['n-1', 'n-2'])).toEqual(expected);
   });
 });

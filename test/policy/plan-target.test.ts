@@ -63,6 +63,20 @@ describe('what an image means for the nodes of a plan', () => {
     expect(judge(nodes, [target(NEXT)], ['cp-1', 'cp-2', 'cp-3', 'worker-1']).whole).toBeUndefined();
   });
 
+  it('is that no worker may go before the control plane where the minor changes', () => {
+    const nodes = [node('cp-1', OLD), node('worker-1', OLD)];
+    const early = { ...USE, canaryWorkerFirst: true } as const;
+    const { whole, refused } = judge(nodes, [target(NEXT)], ['cp-1', 'worker-1'], early);
+    expect(whole).toContain('take strategy.controlPlane.canaryWorkerFirst out');
+    expect(Object.keys(refused)).toEqual(['worker-1']);
+    const same = target(OLD, { version: 'v4.0.4', fields: { ...fieldsOf(OLD), KAIROS_VERSION: 'v4.0.4' } });
+    expect(judge(nodes, [same], ['cp-1', 'worker-1'], early).whole).toBeUndefined();
+    // Without a control plane in the plan none goes before it.
+    expect(
+      judge([node('cp-1', NEXT), node('worker-1', OLD)], [target(NEXT)], ['worker-1'], early).whole,
+    ).toBeUndefined();
+  });
+
   it('is a minor that the control plane skips, which refuses its nodes', () => {
     const { refused } = judge([node('cp-1', OLD)], [target(FAR)], ['cp-1']);
     expect(refused['cp-1']).toContain('skips a minor');

@@ -90,6 +90,28 @@ describe('the current wave', () => {
     expect(status([...BEGUN, ended('worker-4', 'Lost')]).wave).toMatchObject({ done: 1, failed: 1 });
   });
 
+  it('is done while it soaks, and while the next one waits for approval', () => {
+    const soaking = { wave: 'canary', verdicts: { Succeeded: 2 }, verdictsBefore: { Succeeded: 1 } };
+    const nodes = [ended('cp-1'), ended('worker-1')];
+    expect(status(nodes, upgrade(rollout(soaking))).wave).toMatchObject({ summary: 'canary 1/1 (2 of 3)', done: 1 });
+    const failed = { ...soaking, verdicts: { Succeeded: 1, Lost: 1 } };
+    const one = [ended('cp-1'), ended('worker-1', 'Lost')];
+    expect(status(one, upgrade(rollout(failed))).wave).toMatchObject({ done: 0, failed: 1 });
+  });
+
+  it('is of what the rollout carries out, whatever was planned since because a person asked', () => {
+    const { waves = [] } = PLAN;
+    const [first, second] = waves;
+    const anew = { ...PLAN, asked: 'now', waves: [first, second].filter((one) => one !== undefined) };
+    expect(status(BEGUN, upgrade(rollout({ waves }), { plan: anew })).wave).toMatchObject({
+      number: 3,
+      of: 3,
+      nodes: 5,
+    });
+    // One of an earlier version says no waves of its own.
+    expect(status(BEGUN, upgrade(rollout(), { plan: anew })).wave).toMatchObject({ summary: 'workers' });
+  });
+
   it('is only its name where the plan is of another attempt', () => {
     const old = upgrade(rollout(), { plan: { ...PLAN, generation: 1 } });
     expect(status(BEGUN, old).wave).toMatchObject({ name: 'workers', summary: 'workers' });
@@ -128,6 +150,25 @@ describe('the ETA', () => {
     });
   });
 
+  it('counts of a wave that soaks the rest of its soak only', () => {
+    const soaking = rollout({
+      wave: 'canary',
+      verdicts: { Succeeded: 2 },
+      verdictsBefore: { Succeeded: 1 },
+      soakUntil: '2026-03-01T10:34:00Z',
+    });
+    // Four minutes, and three rounds of four of the workers.
+    expect(status([ended('cp-1'), ended('worker-1')], upgrade(soaking)).eta?.at).toBe('2026-03-01T10:46:00.000Z');
+    const late = { ...soaking, soakUntil: '2026-03-01T10:29:00Z' };
+    expect(status([ended('cp-1'), ended('worker-1')], upgrade(late)).eta?.at).toBe('2026-03-01T10:42:00.000Z');
+  });
+
+  it('counts nothing of the wave behind which one waits for approval', () => {
+    const approval = { wave: 'workers', since: '2026-03-01T10:10:00Z' };
+    const waiting = rollout({ wave: 'canary', verdicts: { Succeeded: 2 }, verdictsBefore: { Succeeded: 1 }, approval });
+    expect(status([ended('cp-1'), ended('worker-1')], upgrade(waiting)).eta?.at).toBe('2026-03-01T10:42:00.000Z');
+  });
+
   it.each([
     ['it is paused', upgrade(rollout({ phase: 'Paused' }))],
     ['it has ended', upgrade(rollout({ phase: 'Failed' }))],
@@ -161,6 +202,16 @@ describe('the nodes in the words of the Go operator', () => {
       'worker-6': { phase: 'Running', rebootStatus: 'pending' },
       'worker-5': { phase: 'Pending', rebootStatus: 'not-requested' },
       'cp-1': { phase: 'Completed', rebootStatus: 'completed', lastUpdated: '2026-03-01T10:09:00Z' },
+    });
+  });
+
+  it('are Pending where they were left as they were, by a person or for another NodeOpUpgrade', () => {
+    const nodes = [ended('worker-4', 'Skipped'), ended('worker-5', 'Skipped'), ended('worker-6', 'Superseded')];
+    const skipped = [{ name: 'worker-4', by: 'kubectl' as const, at: NOW }];
+    expect(status(nodes, upgrade(rollout({ skipped }))).nodeStatuses).toMatchObject({
+      'worker-4': { phase: 'Pending' },
+      'worker-5': { phase: 'Failed' },
+      'worker-6': { phase: 'Pending' },
     });
   });
 

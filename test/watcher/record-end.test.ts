@@ -1,6 +1,7 @@
 import { expect, it } from '@jest/globals';
 import type { Asked } from '../../api/control-messages.ts';
 import type { KubeRequest } from '../../kube/client.ts';
+import { KubeError } from '../../kube/errors.ts';
 import type { NodeOpUpgrade, PastAttempt, RolloutStatus } from '../../api/types.ts';
 import type { EngineState } from '../../policy/engine.ts';
 import { reconcileUpgrade } from '../../watcher/upgrades.ts';
@@ -26,17 +27,22 @@ async function written(
   rollout: RolloutStatus,
   engine: EngineState,
   terminated?: Asked,
+  conflicts = false,
 ): Promise<Record<string, unknown>> {
   const upgrade: NodeOpUpgrade = {
     apiVersion: 'operator.kairos.io/v1alpha1',
     kind: 'NodeOpUpgrade',
-    metadata: { namespace: 'fleet', name: 'v4', uid: 'u', generation: 2 },
+    metadata: { namespace: 'fleet', name: 'v4', uid: 'u', generation: 2, resourceVersion: '7' },
     spec: { image: 'i' },
     status: { rollout, history: [earlier] },
   };
   let status: Record<string, unknown> = {};
   const answer = ({ verb, body }: KubeRequest) => {
-    if (verb === 'merge-patch') status = (body as { status: typeof status }).status;
+    if (verb !== 'merge-patch') return upgrade;
+    const patch = body as { metadata: object; status: typeof status };
+    expect(patch.metadata).toEqual({ uid: 'u', resourceVersion: '7' });
+    if (conflicts) throw new KubeError('changed', { verb, path: '', code: 409, reason: 'Conflict', retryable: false });
+    status = patch.status;
     return upgrade;
   };
   const { context } = watcher(engine, answer, undefined, terminated);
@@ -84,4 +90,12 @@ it('one that had not begun to report is remembered without what the one before i
   expect(past).toMatchObject({ attempt: 3, generation: 2, phase: 'Failed' });
   expect(past).not.toHaveProperty('verdicts');
   expect(past).not.toHaveProperty('startedAt');
+});
+
+it('nothing of what it waited for stays, and an end that the rollout has written meanwhile does', async () => {
+  const waiting = { ...running, approval: { wave: 'rest', since: '2026-03-01T10:00:00Z' } };
+  expect(await written(waiting, TERMINATED)).toMatchObject({
+    rollout: { approval: null, nextWindow: null, soakUntil: null },
+  });
+  expect(await written(running, { ...TERMINATED, state: 'Completed' }, undefined, true)).toEqual({});
 });

@@ -1,6 +1,6 @@
 import pino from 'pino';
 import type { Asked } from '../../api/control-messages.ts';
-import type { RolloutInput } from '../../api/messages.ts';
+import type { PlanInput, RolloutInput } from '../../api/messages.ts';
 import type { KubeRequest } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
 import type { KairosNodeView } from '../../kube/kairos-nodes.ts';
@@ -54,6 +54,9 @@ export function watcher(
       signal: (_id: string, name: string, { by }: { by: string }) => note(`${name} by ${by}`),
       update: (_id: string, name: string, message: object, updateID: string) =>
         note(`${name} ${JSON.stringify(message)} as ${updateID.replace(/[^/]+$/, '…')}`).then(() => answered),
+      startPlan: (id: string, { asked, request }: PlanInput, _summary: string, forWhich: string) =>
+        note(`start ${id} for attempt ${request.attempt}, asked ${asked}, as ${forWhich.replace(/[^/]+$/, '…')}`),
+      planAnswer: () => Promise.resolve(answered),
       startNode: (id: string, { recover }: { recover?: boolean }) => note(`start ${id}${recover ? ' to recover' : ''}`),
     },
     uninstall: { now: () => Promise.resolve(undefined) },

@@ -114,10 +114,10 @@ const ROLLOUT_CASES: Record<string, Look[]> = {
       ['start 4 answering one', 'looks again'],
     ),
   ],
-  'not ended | completed, this generation | does nothing: the rollout writes its end before it closes': each(
+  'not ended | completed, this generation | writes the end `Failed`: the resource was restored': each(
     [upgrade(), running],
     closedAs(['Completed']),
-    [],
+    ['end 3 Failed', 'looks again'],
   ),
   'not ended | cancelled, this generation | writes the end `Cancelled`': each(
     [upgrade(), running],

@@ -48,6 +48,28 @@ describe('nodes that join while a rollout runs', () => {
     expect(waves).toEqual(['control-plane', 'workers']);
   });
 
+  it.each([
+    ['in one run', undefined],
+    ['in a run for each wave', 1],
+  ])('are none that were planned, where only the waves name those, %s', async (_, continueAfterEvents) => {
+    const waves: PlannedWave[] = [
+      { name: 'control-plane', group: 'control-plane', nodes: nodes(1, 'cp'), budget: 1 },
+      { name: 'first', group: 'worker', nodes: nodes(1), budget: 1 },
+      { name: 'workers', group: 'worker', nodes: nodes(2).slice(1), budget: 1 },
+    ];
+    const looks = [{ controlPlane: nodes(1, 'cp'), workers: [...nodes(2), ...nodes(1, 'x')] }];
+    const world = await startDriver({
+      answers: {
+        planRollout: () => ({ ...plan, controlPlane: [], workers: [], waves }),
+        findJoined: () => looks.shift() ?? none,
+      },
+    });
+    const timing = continueAfterEvents === undefined ? {} : { continueAfterEvents };
+    const rollout = world.rollout({ spec: { newNodes: 'Upgrade' }, timing });
+    expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 4 } });
+    expect(world.script.nodes('writeImage')).toEqual(['cp-1', 'w-1', 'w-2', 'x-1']);
+  });
+
   it('are not looked for unless the strategy asks for it', async () => {
     const { world } = await rolloutOf({ findJoined: () => ({ controlPlane: [], workers: nodes(2, 'x') }) }, {});
     expect(world.script.inputs('findJoined')).toEqual([]);

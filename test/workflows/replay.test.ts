@@ -35,6 +35,7 @@ describe('the workflows as they are now', () => {
     for (const scenario of ['success', 'failure', 'cancel'])
       for (const workflow of ['rollout', 'wave', 'node'])
         expect(FILES.filter((file) => file.startsWith(`${scenario}-${workflow}`))).not.toEqual([]);
+    expect(FILES).toContain('planned-plan.json');
   });
 
   /** Of these histories: what makes them worth keeping. */

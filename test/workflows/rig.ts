@@ -5,11 +5,13 @@ import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import {
   nodeWorkflowID,
+  planWorkflowID,
   taskQueue,
   waveWorkflowID,
   type ClusterRef,
   type NodeRef,
   type NodeUpgradeInput,
+  type PlanInput,
   type RolloutInput,
   type RolloutRequest,
   type Timing,
@@ -21,7 +23,7 @@ import { resolveSpec, timingFor } from '../../policy/strategy.ts';
 import { startTemporal } from '../../sim/temporal-server.ts';
 import { Engine } from '../../watcher/engine.ts';
 import { bundleWorkflows } from '../../worker/bundle.ts';
-import type { nodeUpgrade, rollout, wave } from '../../workflows/index.ts';
+import type { nodeUpgrade, plan, rollout, wave } from '../../workflows/index.ts';
 import { Script, stubActivities, targetOf, type Answers } from './stubs.ts';
 
 export const IMAGE = 'registry.example/kairos:v2';
@@ -51,6 +53,8 @@ export interface Started<W extends typeof rollout | typeof wave | typeof nodeUpg
 export interface Rig {
   client: Client;
   startRollout(wanted: Wanted): Promise<Started<typeof rollout>>;
+  /** A plan that a person asks for. */
+  startPlan(wanted: Wanted): Promise<WorkflowHandle<typeof plan>>;
   startWave(wanted: Wanted): Promise<Started<typeof wave>>;
   startNode(wanted: Wanted): Promise<Started<typeof nodeUpgrade>>;
   waveOf(started: { rolloutID: string; request: RolloutRequest }, name: string): WorkflowHandle<typeof wave>;
@@ -126,6 +130,11 @@ export async function startRig(identity = `test-${process.pid}`): Promise<Rig> {
       const options = { ...start, workflowId: rolloutID, args, ...(wanted.memo && { memo: wanted.memo }) };
       const handle = await client.workflow.start<typeof rollout>('rollout', options);
       return { handle, script, request, rolloutID };
+    },
+    startPlan(wanted) {
+      const { rolloutID, shared } = context(wanted);
+      const args: [PlanInput] = [{ ...shared, asked: 'now' }];
+      return client.workflow.start<typeof plan>('plan', { ...start, workflowId: planWorkflowID(rolloutID), args });
     },
     async startWave(wanted) {
       const { script, request, rolloutID, shared } = context(wanted);

@@ -66,6 +66,7 @@ const smooth: Activities = {
   planRollout: async () => ({ controlPlane: [], workers: [], leftAlone: [], maxUnavailable: 1 }),
   findJoined: async () => ({ controlPlane: [], workers: [] }),
   reportRollout: async () => undefined,
+  removePulls: async () => undefined,
   prePullImage: async ({ spec }) => targetOf(spec.image),
   waitForPlace: async () => ({ open: true }),
   waitForControlPlane: async () => ({ open: true }),

@@ -155,6 +155,9 @@ describe('the soak of a wave', () => {
       phase: 'Running',
       wave: 'canary',
       message: `wave canary soaks, until ${new Date(from + 5 * 60_000).toISOString()} at the earliest`,
+      soakUntil: new Date(from + 5 * 60_000).toISOString(),
+      verdicts: { Succeeded: 2 },
+      verdictsBefore: {},
     });
     expect(world.script.inputs('soakWave')).toMatchObject([
       { wave: 'canary', waveSoakMs: 300_000, nodes: [{ name: 'a-1' }, { name: 'a-2' }] },
@@ -163,6 +166,9 @@ describe('the soak of a wave', () => {
     expect(world.script.nodes('markNode')).toEqual(['a-1', 'a-2']);
     expect(await rollout.result()).toMatchObject({ phase: 'Completed', verdicts: { Succeeded: 4 } });
     expect(world.script.inputs('soakWave')).toHaveLength(1);
+    const after = world.script.inputs('reportRollout').find(({ status }) => status.wave === 'workers')?.status;
+    expect(after?.verdictsBefore).toEqual({ Succeeded: 2 });
+    expect(after).not.toHaveProperty('soakUntil');
   });
 
   it('that does not hold stops the rollout, and names the node', async () => {
