@@ -1,3 +1,4 @@
+import { CancelledFailure } from '@temporalio/common';
 import {
   allHandlersFinished,
   CancellationScope,
@@ -170,6 +171,9 @@ class Rollout {
     if (!current.current) return record.end('Cancelled', current.reason);
     await record.report('Planning', 'waiting for the agents to report, then planning');
     const plan = await wait.planRollout(record.context);
+    // The plan may have been made all the same: what was cancelled before it ends as that.
+    if (CancellationScope.current().consideredCancelled && patched('cancelled-while-planning'))
+      throw new CancelledFailure('rollout cancelled');
     record.total = wavesOf(plan).reduce((total, { nodes }) => total + nodes.length, 0);
     record.plan = plan.report;
     if (record.total === 0) return record.end('Failed', noNodes(plan));

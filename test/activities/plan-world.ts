@@ -33,7 +33,7 @@ export class PlanWorld {
   volumes: object[] = [];
   evictionOf: (pod: string) => { code: number; body: unknown } | undefined = () => undefined;
   refuses: (path: string) => { code: number; body: unknown } | undefined = () => undefined;
-  readonly nodes = new Map<string, NodeView>();
+  readonly nodes = Object.assign(new Map<string, NodeView>(), { onChange: () => () => undefined });
   readonly kairosNodes = new Map<string, KairosNodeView>();
   readonly upgrades = new Map<string, NodeOpUpgrade>();
   /** Nodes that are out, by name. */
