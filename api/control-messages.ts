@@ -1,5 +1,5 @@
 /** What people ask of a rollout, as it is kept in histories. Plain JSON, as everything in api/messages.ts. */
-import type { NodeRef, Place } from './messages.ts';
+import type { NodeRef, Place } from './node-ref.ts';
 
 /** That a person asked for something: by which way, who they said they are, why, and when (RFC 3339). */
 export interface Asked {

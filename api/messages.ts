@@ -4,18 +4,16 @@
  */
 import type { RolloutSpec } from './rollout-spec.ts';
 import type { Asked, ControlState } from './control-messages.ts';
+import type { NodeRef, Place } from './node-ref.ts';
 import type { Plan } from './plan-messages.ts';
 import type { AttemptEvidence, DrainRecord, RolloutPhase, StepTimes, Verdict, WriteRecord } from './types.ts';
+
+export type { NodeRef, Place } from './node-ref.ts';
 
 /** A cluster, by the UID of its kube-system namespace; `id` is for ids and display. */
 export interface ClusterRef {
   uid: string;
   id: string;
-}
-
-export interface NodeRef {
-  name: string;
-  uid: string;
 }
 
 /** Deadlines of the engine itself. Workflows hold no duration literal: they take these. */
@@ -109,12 +107,6 @@ export interface RolloutContext {
 /** Of a plan; `asked`: the value of the annotation with which a person asks for it, and no rollout carries it out. */
 export interface PlanContext extends RolloutContext {
   asked?: string;
-}
-
-/** How many nodes of a group may be out at once. */
-export interface Place {
-  group: 'control-plane' | 'worker';
-  budget: number;
 }
 
 export interface WaveInput extends RolloutContext {

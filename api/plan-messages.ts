@@ -1,5 +1,5 @@
 /** What a rollout has before it, as it is kept in histories. Plain JSON, as everything in api/messages.ts. */
-import type { NodeRef, Place } from './messages.ts';
+import type { NodeRef, Place } from './node-ref.ts';
 import type { RiskEffect, RiskReason } from './types.ts';
 
 export interface Plan {

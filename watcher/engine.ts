@@ -26,7 +26,11 @@ import {
 } from '../api/messages.ts';
 import type { Asked } from '../api/control-messages.ts';
 import type { EngineState } from '../policy/engine.ts';
-import type { UpdateAnswer } from './requests.ts';
+
+/** What a rollout answered to an update, or why there is no answer: no worker took it in time, or it has closed. */
+export type UpdateAnswer = RequestAnswer | 'NotAnswered' | 'Closed';
+/** `next`: it is for the next attempt, and why. */
+export type RequestAnswer = { accepted: boolean; message: string } | { next: string };
 
 const KEYWORD = 2;
 const CALL_DEADLINE_MS = 10_000;

@@ -16,13 +16,9 @@ import {
   type OpenRequest,
 } from '../policy/requests.ts';
 import type { WatcherContext } from './context.ts';
+import type { RequestAnswer, UpdateAnswer } from './engine.ts';
 
-/** What a rollout answered to an update, or why there is no answer: no worker took it in time, or it has closed. */
-export type UpdateAnswer = Answer | 'NotAnswered' | 'Closed';
-/** `next`: it is for the next attempt, and why. */
-type Answer = { accepted: boolean; message: string } | { next: string };
-
-const BEGINS: Answer = { next: 'the next attempt begins' };
+const BEGINS: RequestAnswer = { next: 'the next attempt begins' };
 
 /** Thrown where a request has to be made again: the queue does that, each time a little later. */
 class NotYetAnswered extends Error {
@@ -93,7 +89,7 @@ export async function noteAnswer(
   context: WatcherContext,
   resource: NodeOpUpgrade,
   request: OpenPlanRequest,
-  answer: Answer | 'NotAnswered',
+  answer: RequestAnswer | 'NotAnswered',
 ): Promise<void> {
   const before = resource.status?.requests?.[request.kind];
   const said = saidOf(answer);
@@ -110,7 +106,7 @@ export async function noteAnswer(
   });
 }
 
-function saidOf(answer: Answer | 'NotAnswered'): { accepted: boolean | null; message: string | null } {
+function saidOf(answer: RequestAnswer | 'NotAnswered'): { accepted: boolean | null; message: string | null } {
   if (answer === 'NotAnswered') return { accepted: null, message: null };
   if ('next' in answer) return { accepted: null, message: answer.next.slice(0, LONGEST_REQUEST) };
   return { accepted: answer.accepted, message: answer.message.slice(0, LONGEST_REQUEST) };

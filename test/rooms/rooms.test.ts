@@ -15,6 +15,7 @@ interface Rule {
 const TYPES = [
   'api/types.ts',
   'api/messages.ts',
+  'api/node-ref.ts',
   'api/control-messages.ts',
   'api/plan-messages.ts',
   'api/rollout-spec.ts',

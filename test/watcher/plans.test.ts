@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { NodeOpUpgrade, RolloutStatus } from '../../api/types.ts';
 import type { EngineState } from '../../policy/engine.ts';
 import { answerPlanRequest, wantsPlan } from '../../watcher/plans.ts';
-import type { UpdateAnswer } from '../../watcher/requests.ts';
+import type { UpdateAnswer } from '../../watcher/engine.ts';
 import { UPGRADE_ID, notFound, watcher } from './table-rig.ts';
 
 const VALUE = 'before the night';

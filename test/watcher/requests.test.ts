@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { NodeOpUpgrade, RolloutStatus } from '../../api/types.ts';
 import type { EngineState } from '../../policy/engine.ts';
-import type { UpdateAnswer } from '../../watcher/requests.ts';
+import type { UpdateAnswer } from '../../watcher/engine.ts';
 import { askRollout, reconcileUpgrade } from '../../watcher/upgrades.ts';
 import { documentText, tableRows } from '../docs/documents.ts';
 import { UPGRADE_ID, watcher } from './table-rig.ts';

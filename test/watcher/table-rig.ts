@@ -6,7 +6,7 @@ import { KubeError } from '../../kube/errors.ts';
 import type { KairosNodeView } from '../../kube/kairos-nodes.ts';
 import type { NodeView } from '../../kube/nodes.ts';
 import type { EngineState } from '../../policy/engine.ts';
-import type { UpdateAnswer } from '../../watcher/requests.ts';
+import type { UpdateAnswer } from '../../watcher/engine.ts';
 import type { WatcherContext } from '../../watcher/context.ts';
 
 const CLUSTER = { uid: 'c0ffee00', id: 'kairos-c0ffee00' };
