@@ -1,26 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { RolloutMemo } from '../../api/messages.ts';
 import { ROLLOUT_PHASES } from '../../api/schemas/rollout-phase.ts';
-import type { NodeOpUpgrade, RolloutPhase, RolloutStatus } from '../../api/types.ts';
+import type { NodeOpUpgrade, RolloutStatus } from '../../api/types.ts';
 import { type EngineDecision, type EngineState, decideEngine, isFinal } from '../../policy/engine.ts';
+import { memo, NOT_FOUND, NOTHING, status, upgrade } from './engine-states.ts';
 
-const status = (phase: RolloutPhase, generation: number, attempt = 1): RolloutStatus => ({
-  workflowID: 'rollout/x',
-  generation,
-  attempt,
-  phase,
-});
-const upgrade = (rollout?: RolloutStatus, metadata: Partial<NodeOpUpgrade['metadata']> = {}): NodeOpUpgrade => ({
-  apiVersion: 'operator.kairos.io/v1alpha1',
-  kind: 'NodeOpUpgrade',
-  metadata: { name: 'v4', namespace: 'fleet', uid: 'uid-1', generation: 2, ...metadata },
-  spec: { image: 'quay.io/kairos/hadron:v4.0.3' },
-  ...(rollout === undefined ? {} : { status: { rollout } }),
-});
-const memo = (more: Partial<RolloutMemo> = {}): RolloutMemo => ({ uid: 'uid-1', generation: 2, attempt: 1, ...more });
-const NOT_FOUND: EngineState = { state: 'NotFound' };
-const NOTHING: EngineDecision = { action: 'nothing' };
 const deleted = { deletionTimestamp: '2026-03-01T10:00:00Z' };
 const ended = (phase: 'Failed' | 'Cancelled', about: object = { attempt: 1 }) => ({
   action: 'recordEnd',
